@@ -1,0 +1,1 @@
+"""Alembic migrations; an installed wheel carries them as `mosic.migrations`."""

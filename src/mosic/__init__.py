@@ -1,0 +1,3 @@
+"""Mosic: upload, understand, store and stream audio."""
+
+__version__ = "0.1.0"

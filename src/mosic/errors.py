@@ -1,0 +1,173 @@
+"""The tree of everything that Mosic refuses or fails at, with the answer each gives a client.
+
+A `code` is stable: clients may branch on it, the metrics carry it as a label and `docs/errors.md` explains
+it (a test keeps the two in step). The message is for people and says what was wrong with this one request,
+never what the inside looks like: a message that names a path or a host stays in the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+
+class MosicError(Exception):
+    """Base of all. Subclasses set the class variables; an instance adds the sentence about this request.
+
+    `headers` go out with the answer (RFC 9110 asks some statuses for some), `extra` are members added to the
+    problem body (RFC 9457 §3.2).
+    """
+
+    code: ClassVar[str]
+    status: ClassVar[int]
+    title: ClassVar[str]
+
+    def __init__(
+        self,
+        detail: str | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.detail = detail or self.title
+        self.headers = dict(headers or {})
+        self.extra = dict(extra or {})
+        super().__init__(self.detail)
+
+
+class Unauthorized(MosicError):
+    code, status, title = "unauthorized", 401, "A valid API key is needed"
+
+    def __init__(self, detail: str | None = None) -> None:
+        super().__init__(detail, headers={"WWW-Authenticate": "ApiKey"})
+
+
+class NotFound(MosicError):
+    code, status, title = "not-found", 404, "There is nothing at this address"
+
+
+class ClipNotFound(MosicError):
+    code, status, title = "clip-not-found", 404, "There is no such clip"
+
+
+class MethodNotAllowed(MosicError):
+    code, status, title = "method-not-allowed", 405, "This address does not answer that method"
+
+
+class InvalidRequest(MosicError):
+    """Well-formed, but a value is missing or not allowed. `errors` lists `{loc, msg}` for each."""
+
+    code, status, title = "invalid-request", 422, "The request has a missing or invalid value"
+
+    def __init__(self, detail: str | None = None, *, errors: list[dict[str, Any]] | None = None) -> None:
+        super().__init__(detail, extra={"errors": errors or []})
+
+
+class MalformedRequest(MosicError):
+    """The bytes of the request do not follow the format that it declares."""
+
+    code, status, title = "malformed-request", 400, "The request could not be read"
+
+
+class BadRequest(MosicError):
+    """A 4xx that the HTTP layer below refused and that has no code of its own."""
+
+    code, status, title = "bad-request", 400, "The request was refused"
+
+
+class MissingFile(MosicError):
+    code, status, title = "missing-file", 422, "The form has no part named 'file'"
+
+
+class UnsupportedMedia(MosicError):
+    code, status, title = "unsupported-media", 415, "This is not audio of a known format"
+
+
+class UnreadableMedia(MosicError):
+    code, status, title = "unreadable-media", 422, "This audio could not be read"
+
+
+class TooLarge(MosicError):
+    code, status, title = "too-large", 413, "The upload is larger than allowed"
+
+
+class UploadStalled(MosicError):
+    code, status, title = "upload-stalled", 408, "The upload sent too little for too long"
+
+
+class DigestMismatch(MosicError):
+    code, status, title = "digest-mismatch", 400, "The bytes received do not have the declared digest"
+
+
+class InsufficientStorage(MosicError):
+    code, status, title = "insufficient-storage", 507, "There is no room for this upload"
+
+
+class PreconditionFailed(MosicError):
+    code, status, title = "precondition-failed", 412, "A precondition of the request does not hold"
+
+
+class RangeNotSatisfiable(MosicError):
+    """`size` is that of the whole representation: RFC 9110 §15.5.17 asks for it in Content-Range."""
+
+    code, status, title = "range-not-satisfiable", 416, "No part of the range lies within the file"
+
+    def __init__(self, size: int) -> None:
+        super().__init__(
+            f"The file has {size} bytes.",
+            headers={"Content-Range": f"bytes */{size}", "Accept-Ranges": "bytes"},
+        )
+
+
+class BlobMissing(MosicError):
+    """The catalogue has the clip but the store lacks its bytes: the operator's trouble, not the client's."""
+
+    code, status, title = "blob-missing", 500, "The bytes of this clip are missing from the store"
+
+
+class RemoteRefused(MosicError):
+    """The address of an external clip is one that this service must not fetch from."""
+
+    code, status, title = "remote-refused", 422, "This external address is not allowed"
+
+
+class RemoteFailed(MosicError):
+    code, status, title = "remote-failed", 502, "The external source did not give the audio"
+
+
+class RemoteTimeout(MosicError):
+    code, status, title = "remote-timeout", 504, "The external source did not answer in time"
+
+
+class Unavailable(MosicError):
+    """Something Mosic needs is away for now; `Retry-After` tells clients that trying again is sensible."""
+
+    code, status, title = "unavailable", 503, "The service cannot answer at the moment"
+
+    def __init__(self, detail: str | None = None, *, extra: Mapping[str, Any] | None = None) -> None:
+        super().__init__(detail, headers={"Retry-After": "2"}, extra=extra)
+
+
+class InternalError(MosicError):
+    """Whatever was not foreseen. The cause is in the log under the request id, never in the answer."""
+
+    code, status, title = "internal-error", 500, "Something went wrong inside the service"
+
+
+class ClientDisconnected(MosicError):
+    """The client left before its request was whole. Nobody reads the answer; logs and metrics do."""
+
+    code, status, title = "client-disconnected", 499, "The client left before the request was complete"
+
+
+class StartupError(Exception):
+    """The service cannot start; the message is for the operator, names the setting and is shown as it is."""
+
+
+def all_errors() -> Iterator[type[MosicError]]:
+    """Every class of the tree that a client can meet, in the order of definition."""
+    pending = list(MosicError.__subclasses__())
+    while pending:
+        error = pending.pop(0)
+        yield error
+        pending.extend(error.__subclasses__())

@@ -1,0 +1,203 @@
+"""Every setting, read once at start from the environment (`MOSIC_*`) and a `.env` file."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from mosic.errors import StartupError
+
+MEBIBYTE = 1024 * 1024
+_KEY_CHARACTERS = re.compile(r"[\x21-\x7e]+")
+
+
+class Settings(BaseSettings):
+    """Frozen: a running service never changes its mind. Descriptions appear in README and `.env.example`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="MOSIC_", env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
+    )
+
+    # Where it listens
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    app_port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    workers: int = Field(1, ge=1, le=64, description="Worker processes.")
+    public_url: str | None = Field(
+        None,
+        description="Address that clients reach the service at (`https://music.example`); "
+        "default: what the request says.",
+    )
+    forwarded_allow_ips: str = Field(
+        "127.0.0.1",
+        description="Comma-separated proxies whose `X-Forwarded-*` headers are believed.",
+    )
+    alias_prefixes: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("/clips", "/api/v1/clips"),
+        description="Comma-separated further prefixes under which `/play` answers.",
+    )
+    shutdown_seconds: float = Field(
+        10, gt=0, le=3600, description="How long open requests may go on after the first Ctrl-C or SIGTERM."
+    )
+
+    # Who may write
+    api_key: SecretStr | None = Field(
+        None,
+        description="Key that writes need; made at the first start when unset. Comma-separated: several.",
+    )
+
+    # Where things are kept
+    media_root: Path = Field(Path("media"), description="Folder of the audio files.")
+    data_dir: Path = Field(Path(".mosic"), description="Folder of the embedded database and the made key.")
+    store_url: str | None = Field(
+        None, description="Where blobs are kept: `file:///srv/media` or `memory:`; default: the media root."
+    )
+
+    # Database
+    database_url_override: SecretStr | None = Field(
+        None, description="URL of an external PostgreSQL (≥ 14); wins over the `MOSIC_DB_*` settings."
+    )
+    db_host: str | None = Field(
+        None, description="Host of an external PostgreSQL; unset: Mosic runs its own."
+    )
+    db_port: int = Field(5432, ge=1, le=65535, description="Port of the external PostgreSQL.")
+    db_name: str = Field("mosic", min_length=1, description="Database name in the external PostgreSQL.")
+    db_user: str = Field("mosic", min_length=1, description="User of the external PostgreSQL.")
+    db_password: SecretStr | None = Field(None, description="Password of that user.")
+    db_pool_size: int = Field(10, ge=1, le=200, description="Database connections per worker, at most.")
+    postgres_bin: Path | None = Field(
+        None, description="Folder of the PostgreSQL programs that Mosic starts; default: the packaged ones."
+    )
+    echo_sql: bool = Field(False, description="Log every SQL statement.")
+
+    # Limits
+    max_upload_mb: int = Field(2048, ge=1, le=1024 * 1024, description="Largest upload, in MiB (2^20 bytes).")
+    upload_idle_seconds: float = Field(
+        30, gt=0, le=3600, description="An upload that sends nothing for this long is ended with 408."
+    )
+
+    # External clips
+    remote_stream: Literal["proxy", "redirect", "off"] = Field(
+        "proxy", description="External clips: pass the audio through, redirect to it, or refuse."
+    )
+    remote_timeout_seconds: float = Field(
+        15, gt=0, le=600, description="How long an external source may take to connect, answer or go on."
+    )
+    remote_allow_private: bool = Field(
+        False, description="Allow external clips on private and loopback addresses. Dangerous; for tests."
+    )
+
+    # Watching it
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")
+    log_format: Literal["auto", "console", "json"] = Field(
+        "auto", description="Form of the log lines; `auto`: readable on a terminal, JSON elsewhere."
+    )
+
+    @field_validator("alias_prefixes", mode="before")
+    @classmethod
+    def _split_prefixes(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            value = tuple(part.strip().rstrip("/") for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("alias_prefixes")
+    @classmethod
+    def _check_prefixes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for prefix in value:
+            if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", prefix):
+                raise ValueError(f"{prefix!r} is not a path such as '/clips'")
+            if prefix == "/play" or prefix.startswith("/play/"):
+                raise ValueError("'/play' is the router itself and cannot be an alias")
+        return value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _lower(cls, value: Any) -> Any:
+        return value.lower() if isinstance(value, str) else value
+
+    @field_validator("public_url")
+    @classmethod
+    def _check_public_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        if not re.fullmatch(r"https?://[^/?#\s]+(/[^?#\s]*)?", value):
+            raise ValueError(
+                "must be an http:// or https:// address without query, such as 'https://music.example'"
+            )
+        return value.rstrip("/")
+
+    @field_validator("api_key")
+    @classmethod
+    def _check_keys(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not all(
+            _KEY_CHARACTERS.fullmatch(part.strip()) for part in value.get_secret_value().split(",")
+        ):
+            raise ValueError("a key is made of visible ASCII characters, without spaces or commas")
+        return value
+
+    @field_validator("database_url_override")
+    @classmethod
+    def _check_database_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            try:
+                url = make_url(value.get_secret_value())
+            except ArgumentError:
+                raise ValueError(
+                    "is not a database URL such as 'postgresql://user:password@host/name'"
+                ) from None
+            if url.get_backend_name() not in ("postgresql", "postgres"):
+                raise ValueError(f"only PostgreSQL is supported, not {url.get_backend_name()!r}")
+        return value
+
+    @model_validator(mode="after")
+    def _check_memory_store(self) -> Self:
+        if self.store_url == "memory:" and self.workers > 1:
+            raise ValueError(
+                "MOSIC_STORE_URL=memory: lives in one process; it cannot be shared by several workers"
+            )
+        return self
+
+    @property
+    def max_upload_bytes(self) -> int:
+        return self.max_upload_mb * MEBIBYTE
+
+    @property
+    def api_keys(self) -> tuple[str, ...]:
+        """The keys given by the operator; empty when one is to be made."""
+        if self.api_key is None:
+            return ()
+        return tuple(part.strip() for part in self.api_key.get_secret_value().split(","))
+
+    @property
+    def external_database(self) -> URL | None:
+        """SQLAlchemy URL of the external server, or None when the embedded one is to be started."""
+        if self.database_url_override is not None:
+            url = make_url(self.database_url_override.get_secret_value())
+            return url.set(drivername="postgresql+asyncpg")
+        if self.db_host is None:
+            return None
+        password = self.db_password.get_secret_value() if self.db_password else None
+        return URL.create(
+            "postgresql+asyncpg", self.db_user, password, self.db_host, self.db_port, self.db_name
+        )
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings, or raise `StartupError` with one line per wrong variable.
+
+    `overrides` (from command-line flags) win over the environment; None means «not given».
+    """
+    try:
+        return Settings(**{name: value for name, value in overrides.items() if value is not None})
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors():
+            name = "_".join(str(part) for part in problem["loc"][:1])
+            message = problem["msg"].removeprefix("Value error, ")
+            lines.append(f"MOSIC_{name.upper()}: {message}" if name else message)
+        raise StartupError("The settings are wrong:\n  " + "\n  ".join(lines)) from None

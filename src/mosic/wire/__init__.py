@@ -1,0 +1,1 @@
+"""Protocol text only: bytes and strings in, values or errors out; no await, no framework, no clock."""
