@@ -103,6 +103,38 @@ class InsufficientStorage(MosicError):
     code, status, title = "insufficient-storage", 507, "There is no room for this upload"
 
 
+class UnsupportedContentType(MosicError):
+    """The body is declared as something that this address does not take."""
+
+    code, status, title = "unsupported-content-type", 415, "This address does not take such a body"
+
+
+class UnsupportedTusVersion(MosicError):
+    code, status, title = "unsupported-tus-version", 412, "This version of tus is not spoken here"
+
+
+class UploadNotFound(MosicError):
+    code, status, title = "upload-not-found", 404, "There is no such upload"
+
+
+class UploadGone(MosicError):
+    code, status, title = "upload-gone", 410, "This upload has expired or was ended"
+
+
+class OffsetMismatch(MosicError):
+    code, status, title = "offset-mismatch", 409, "The upload does not stand at this offset"
+
+
+class UploadLocked(MosicError):
+    code, status, title = "upload-locked", 423, "Another request is writing to this upload"
+
+
+class ChecksumMismatch(MosicError):
+    """460 is tus's own status (checksum extension)."""
+
+    code, status, title = "checksum-mismatch", 460, "The bytes received do not have the declared checksum"
+
+
 class PreconditionFailed(MosicError):
     code, status, title = "precondition-failed", 412, "A precondition of the request does not hold"
 
@@ -137,6 +169,12 @@ class RemoteFailed(MosicError):
 
 class RemoteTimeout(MosicError):
     code, status, title = "remote-timeout", 504, "The external source did not answer in time"
+
+
+class RemoteDisabled(MosicError):
+    """`MOSIC_REMOTE_STREAM=off`."""
+
+    code, status, title = "remote-disabled", 403, "This service does not stream external clips"
 
 
 class Unavailable(MosicError):

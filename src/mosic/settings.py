@@ -81,6 +81,23 @@ class Settings(BaseSettings):
         30, gt=0, le=3600, description="An upload that sends nothing for this long is ended with 408."
     )
 
+    # Understanding audio
+    probe_workers: int = Field(2, ge=1, le=64, description="Processes per worker that read tags.")
+    probe_timeout_seconds: float = Field(
+        15, gt=0, le=600, description="A file whose tags take longer to read is refused with 422."
+    )
+    probe_memory_mb: int = Field(
+        512, ge=128, le=65536, description="Memory, in MiB, that reading the tags of one file may take."
+    )
+
+    # Plays
+    play_wait_seconds: float = Field(
+        2, gt=0, le=60, description="How long a stream waits for its play to be written, at most."
+    )
+    plays_waiting_max: int = Field(
+        100_000, ge=1, description="Plays kept in memory while the database is away; then 503."
+    )
+
     # External clips
     remote_stream: Literal["proxy", "redirect", "off"] = Field(
         "proxy", description="External clips: pass the audio through, redirect to it, or refuse."

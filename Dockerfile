@@ -1,0 +1,53 @@
+# syntax=docker/dockerfile:1
+# docker build -t mosic . && docker run --init -p 127.0.0.1:8000:8000 -v media:/srv/media -v data:/var/lib/mosic mosic
+
+FROM python:3.13-slim AS build
+
+# Behind a mirror: --build-arg PIP_INDEX_URL=…
+ARG PIP_INDEX_URL
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1
+
+RUN --mount=type=cache,target=/root/.cache/pip \
+    python -m venv /opt/poetry \
+    && /opt/poetry/bin/pip install poetry==2.5.1 poetry-plugin-export==1.10.1 \
+    && python -m venv /opt/mosic
+
+WORKDIR /src
+
+# What Mosic needs changes more rarely than Mosic: its layer stays cached. The versions and hashes are those of
+# poetry.lock; pip does the fetching.
+COPY pyproject.toml poetry.lock ./
+RUN --mount=type=cache,target=/root/.cache/pip \
+    /opt/poetry/bin/poetry export --only main --output /tmp/requirements.txt \
+    && /opt/mosic/bin/pip install --require-hashes --requirement /tmp/requirements.txt
+
+COPY README.md LICENSE ./
+COPY src src
+COPY migrations migrations
+RUN /opt/poetry/bin/poetry build --format wheel --output /tmp/wheel \
+    && /opt/mosic/bin/pip install --no-cache-dir --no-deps --no-index /tmp/wheel/*.whl
+
+
+FROM python:3.13-slim
+
+# With a name, for PostgreSQL, which Mosic starts when it is given no other, wants one, and refuses root.
+RUN useradd --system --no-log-init --user-group --uid 10001 --home-dir /var/lib/mosic --shell /usr/sbin/nologin mosic \
+    && install --directory --owner=mosic --group=mosic --mode=0750 /srv/media /var/lib/mosic
+
+COPY --from=build /opt/mosic /opt/mosic
+
+ENV PATH="/opt/mosic/bin:$PATH" \
+    MOSIC_HOST=0.0.0.0 \
+    MOSIC_MEDIA_ROOT=/srv/media \
+    MOSIC_DATA_DIR=/var/lib/mosic
+
+VOLUME ["/srv/media", "/var/lib/mosic"]
+USER 10001
+EXPOSE 8000
+
+# Without the proxy that the environment may name.
+HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=3 \
+    CMD ["python", "-c", "import os, urllib.request as r; r.build_opener(r.ProxyHandler({})).open('http://127.0.0.1:%s/health' % (os.environ.get('MOSIC_APP_PORT') or 8000), timeout=4)"]
+
+ENTRYPOINT ["mosic"]
+CMD ["serve"]

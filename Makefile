@@ -1,0 +1,38 @@
+# `make run` and `make test` are all that a new user needs: each sets up what it lacks.
+.PHONY: run test check lint types format bench setup clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make run     start the service on http://127.0.0.1:8000 (with its own PostgreSQL)"
+	@echo "make test    run the tests"
+	@echo "make check   lint, format check, types, tests"
+	@echo "make bench   measure speed and memory against peers"
+	@echo "make format  put the code into the house form"
+
+setup:
+	@scripts/bootstrap
+
+run: setup
+	@exec .venv/bin/mosic serve
+
+test: setup
+	@.venv/bin/pytest
+
+lint: setup
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+
+types: setup
+	.venv/bin/mypy
+
+check: lint types test
+
+format: setup
+	.venv/bin/ruff check --fix
+	.venv/bin/ruff format
+
+bench: setup
+	@.venv/bin/python -m benchmarks
+
+clean:
+	rm -rf .venv .poetry .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

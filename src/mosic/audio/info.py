@@ -1,0 +1,38 @@
+"""What a probe found in the bytes of an audio file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class AudioInfo:
+    """Facts about one audio file, and its text tags. None always means «not known».
+
+    Numbers are positive and fit a signed 32-bit column. Texts are clean: no control characters, no lone
+    surrogates, no outer white space, never empty. The named fields are picked from `tags`; several artists or
+    genres are joined by a comma there.
+    """
+
+    media_type: str
+    """Such as `audio/mpeg`: found in the bytes, made for the Content-Type of an answer."""
+    duration: float | None = None
+    """Seconds that a player will play; None rather than a number the size of the file contradicts."""
+    codec: str | None = None
+    """Lower-case short name: `mp3`, `aac`, `flac`, `vorbis`, `opus`, `alac`, `pcm`, …"""
+    bitrate: int | None = None
+    """Bits a second, the average where it varies."""
+    sample_rate: int | None = None
+    """Hertz."""
+    channels: int | None = None
+    title: str | None = None
+    artist: str | None = None
+    album: str | None = None
+    album_artist: str | None = None
+    genre: str | None = None
+    date: str | None = None
+    """`2019`, `2019-03` or `2019-03-01` where the tag can be read so, else the tag as it stands."""
+    track_number: int | None = None
+    disc_number: int | None = None
+    tags: dict[str, list[str]] = field(default_factory=dict)
+    """Every text tag: lower-case name as in Vorbis comments (`albumartist`, `tracknumber`) to its values."""

@@ -1,0 +1,227 @@
+"""What is in an audio file: path → AudioInfo. The only importer of mutagen.
+
+mutagen reads ID3 frames, MP4 tags and sample descriptions, ASF, and the headers of the rarer formats. Of the
+frequent ones the sound is measured by the modules beside this one: mutagen estimates, or believes headers.
+"""
+
+# Parts of mutagen have no type annotations.
+# mypy: disable-error-code="no-untyped-call"
+
+from __future__ import annotations
+
+import math
+import re
+import struct
+from collections.abc import Callable
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from mutagen.aac import AACInfo
+from mutagen.asf import ASF
+from mutagen.dsdiff import DSDIFFFile, DSDIFFInfo
+from mutagen.dsf import DSFFile, DSFInfo
+from mutagen.id3 import ID3, ParseID3v1
+from mutagen.monkeysaudio import MonkeysAudioInfo
+from mutagen.mp4 import MP4Tags
+from mutagen.mp4._atom import Atoms
+from mutagen.musepack import MusepackInfo
+from mutagen.optimfrog import OptimFROGInfo
+from mutagen.tak import TAKInfo
+
+from mosic.audio import ac3, adts, asf, flac, iff, mp4, mpeg, names, ogg, wavpack
+from mosic.audio.info import AudioInfo
+from mosic.audio.sniff import Format, sniff
+from mosic.audio.source import Pairs, Sound, Source
+from mosic.audio.tagblocks import read_id3
+from mosic.audio.tags import normalise
+from mosic.errors import UnreadableMedia, UnsupportedMedia
+
+_Reader = Callable[[BinaryIO, Source, int, int], Sound]
+
+# Fewer bits a second than these are no recording but a false length. Silence gets by with very few.
+_LEAST_BITRATE = 20
+_LEAST_BITRATES = {"flac": 1, "ape": 2, "optimfrog": 2, "tak": 2, "dsd": 1_000_000}
+_MAX_INT32 = 2**31 - 1
+_CODEC = re.compile(r"[a-z0-9][a-z0-9_.+-]{0,31}")
+
+
+def probe(path: Path) -> AudioInfo:
+    """Read what sound is in the file, and its tags.
+
+    Raises UnsupportedMedia when the content is not sound of a known format, UnreadableMedia when it is but
+    cannot be read; nothing else, whatever the bytes. Tags that cannot be read are left out: they are no
+    reason to refuse the sound. Blocks, and may take long over a hostile file: see `isolation`.
+    """
+    try:
+        with path.open("rb") as file:
+            source = Source(file.fileno(), file.seek(0, 2))
+            format_, around = sniff(source)
+            sound = _READERS[format_](file, source, around.start, around.end)
+            return _to_info(sound, [*sound.tags, *around.tags], around.end - around.start)
+    except (UnsupportedMedia, UnreadableMedia):
+        raise
+    except Exception as error:
+        raise UnreadableMedia from error
+
+
+def _to_info(sound: Sound, tags: list[Pairs | bytes], size: int) -> AudioInfo:
+    return AudioInfo(
+        media_type=sound.media_type,
+        duration=_plausible(sound, size),
+        codec=sound.codec if _CODEC.fullmatch(sound.codec) else None,
+        bitrate=_positive(sound.bitrate),
+        sample_rate=_positive(sound.sample_rate),
+        channels=_positive(sound.channels),
+        **normalise(*(tag if isinstance(tag, list) else _read_block(tag) for tag in tags)),
+    )
+
+
+def _plausible(sound: Sound, size: int) -> float | None:
+    seconds = sound.duration
+    if seconds is None or not math.isfinite(seconds) or seconds <= 0:
+        return None
+    if size * 8 / seconds < _LEAST_BITRATES.get(sound.codec, _LEAST_BITRATE):
+        return None
+    return seconds
+
+
+def _positive(number: float | None) -> int | None:
+    return int(number) if number is not None and 0 < number <= _MAX_INT32 else None
+
+
+def _read_block(block: bytes) -> Pairs:
+    try:
+        if block.startswith(asf.HEADER):
+            return _read_asf(block)
+        return _read_mp4(block) if block[4:8] == b"ftyp" else _read_id3(block)
+    except Exception:
+        return []
+
+
+def _read_id3(block: bytes) -> Pairs:
+    frames = ID3(BytesIO(block), load_v1=False) if block.startswith(b"ID3") else ParseID3v1(block)
+    return [pair for frame in (frames or {}).values() for pair in _id3_pairs(frame)]
+
+
+def _id3_pairs(frame: Any) -> Pairs:
+    kind = frame.FrameID
+    if kind in ("TIPL", "TMCL"):
+        return [(names.ID3_PEOPLE.get(role, role or "performer"), person) for role, person in frame.people]
+    if kind == "UFID":
+        known = frame.owner == "http://musicbrainz.org"
+        return [("musicbrainz_trackid", frame.data.decode("ascii"))] if known else []
+    name = names.ID3.get(kind, kind)
+    if kind in ("TXXX", "WXXX"):
+        name = frame.desc or name
+    elif kind in ("COMM", "USLT") and frame.desc not in ("", "ID3v1 Comment"):
+        name = f"{name}:{frame.desc}"
+    if kind.startswith("W"):
+        return [(name, frame.url)]
+    values = frame.genres if kind == "TCON" else frame.text
+    return [(name, str(value)) for value in ([values] if isinstance(values, str) else values)]
+
+
+def _read_mp4(block: bytes) -> Pairs:
+    file = BytesIO(block)
+    found: Pairs = []
+    for atom, values in MP4Tags(Atoms(file), file).items():
+        found += _mp4_pairs(atom, values if isinstance(values, list) else [values])
+    return found
+
+
+def _mp4_pairs(atom: str, values: list[Any]) -> Pairs:
+    if atom == "cpil":
+        return [("compilation", "1")] if values[0] else []
+    name = names.MP4.get(atom, atom.removeprefix("©"))
+    if atom.startswith("----:"):
+        name = atom.split(":", 2)[2]
+        return [(name, bytes(value).decode()) for value in values if value.dataformat in (0, 1)]
+    if atom in ("trkn", "disk"):
+        return [(name, f"{number}/{total}" if total else str(number)) for number, total in values if number]
+    return [(name, str(value)) for value in values if isinstance(value, str) or atom == "tmpo"]
+
+
+def _read_asf(block: bytes) -> Pairs:
+    tags: Any = ASF(BytesIO(block)).tags
+    return [
+        (names.ASF.get(field, field.lower().removeprefix("wm/")), str(value))
+        for field, value in tags
+        if isinstance(value.value, str) or field in ("WM/TrackNumber", "WM/PartOfSet")
+    ]
+
+
+def _read_true_audio(file: BinaryIO, source: Source, start: int, end: int) -> Sound:
+    # mutagen leaves the channels out.
+    header = source.read(start, 22)
+    if len(header) < 22:
+        raise UnreadableMedia("The file ends within its header.")
+    channels, _, sample_rate, samples = struct.unpack("<HHII", header[6:18])
+    seconds = samples / sample_rate if sample_rate else 0
+    bitrate = round((end - start) * 8 / seconds) if seconds else None
+    return Sound("audio/x-tta", "tta", seconds, bitrate, sample_rate, channels)
+
+
+def _read_dsf(file: BinaryIO, source: Source, start: int, end: int) -> Sound:
+    file.seek(start)
+    dsf: Any = DSFFile(file)
+    sound = _sound("audio/x-dsf", "dsd", DSFInfo(dsf.fmt_chunk))
+    tag = dsf.dsd_chunk.offset_metdata_chunk
+    return replace(sound, tags=read_id3(source, tag) if tag else [])
+
+
+def _read_dsdiff(file: BinaryIO, source: Source, start: int, end: int) -> Sound:
+    file.seek(start)
+    chunks = DSDIFFFile(file)
+    file.seek(start)
+    info = DSDIFFInfo(file)
+    tags = read_id3(source, chunks["ID3"].data_offset) if "ID3" in chunks else []
+    return replace(_sound("audio/x-dff", "dst" if info.compression == "DST" else "dsd", info), tags=tags)
+
+
+def _sound(media_type: str, codec: str, info: Any) -> Sound:
+    return Sound(
+        media_type,
+        codec,
+        duration=info.length,
+        bitrate=getattr(info, "bitrate", None),
+        sample_rate=info.sample_rate,
+        channels=getattr(info, "channels", None),
+    )
+
+
+def _by_mutagen(media_type: str, codec: str, read: Callable[[BinaryIO], Any]) -> _Reader:
+    def reader(file: BinaryIO, source: Source, start: int, end: int) -> Sound:
+        file.seek(start)
+        sound = _sound(media_type, codec, read(file))
+        bitrate = sound.bitrate or (round((end - start) * 8 / sound.duration) if sound.duration else None)
+        return replace(sound, bitrate=bitrate)
+
+    return reader
+
+
+def _native(read: Callable[[Source, int, int], Sound]) -> _Reader:
+    return lambda file, source, start, end: read(source, start, end)
+
+
+_READERS: dict[Format, _Reader] = {
+    Format.AAC: _native(adts.read),
+    Format.AC3: _native(ac3.read),
+    Format.AIFF: _native(iff.read_aiff),
+    Format.FLAC: _native(flac.read),
+    Format.MP4: _native(mp4.read),
+    Format.MPEG: _native(mpeg.read),
+    Format.OGG: _native(ogg.read),
+    Format.WAVE: _native(iff.read_wave),
+    Format.ASF: _native(asf.read),
+    Format.DSF: _read_dsf,
+    Format.DSDIFF: _read_dsdiff,
+    Format.ADIF: _by_mutagen("audio/aac", "aac", AACInfo),
+    Format.APE: _by_mutagen("audio/x-ape", "ape", MonkeysAudioInfo),
+    Format.MUSEPACK: _by_mutagen("audio/x-musepack", "musepack", MusepackInfo),
+    Format.OPTIMFROG: _by_mutagen("audio/x-ofr", "optimfrog", OptimFROGInfo),
+    Format.TAK: _by_mutagen("audio/x-tak", "tak", TAKInfo),
+    Format.TRUE_AUDIO: _read_true_audio,
+    Format.WAVPACK: _native(wavpack.read),
+}

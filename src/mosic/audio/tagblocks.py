@@ -1,0 +1,168 @@
+"""ID3 and APE tags around the sound: where they lie, and what they say, their pictures left unread.
+
+A cover may have a hundred megabytes; it is passed over, so that what goes on to mutagen stays small.
+ID3v2: https://id3.org/id3v2.4.0-structure, id3v2.3.0 and id3v2-00; APEv2:
+https://wiki.hydrogenaud.io/index.php?title=APEv2_specification
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from mosic.audio.source import Pairs, Source
+
+_MOST_TAGS = 16
+_MOST_FRAMES = 4096
+_LARGEST_FRAME = 4 << 20
+_LARGEST_TAG = 8 << 20
+_LARGEST_UNSYNCHRONISED = 16 << 20
+# zlib makes up to 1,032 bytes of one.
+_LARGEST_COMPRESSED = 32 << 10
+_LONGEST_APE_VALUE = 64 << 10
+_TEXT_FRAMES = (b"T", b"W", b"COM", b"USLT", b"ULT", b"UFI", b"IPL")
+_UNSYNCHRONISED, _EXTENDED, _FOOTER = 0x80, 0x40, 0x10
+
+_Read = Callable[[int, int], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """The sound lies in `[start, end)`; the tags before and behind it, those first that are believed most."""
+
+    start: int
+    end: int
+    tags: list[Pairs | bytes] = field(default_factory=list)
+
+
+def look_around(source: Source) -> Surroundings:
+    """Find the tags before and behind the sound, in a file of any format."""
+    tags: list[Pairs | bytes] = []
+    start = 0
+    for _ in range(_MOST_TAGS):
+        size = _id3_size(source.read(start, 10))
+        if size is None:
+            break
+        tags += read_id3(source, start)
+        start = min(start + size, source.size)
+    end = source.size
+    last: list[Pairs | bytes] = []
+    for _ in range(_MOST_TAGS):
+        tail = source.read(max(end - 128, start), min(128, end - start))
+        if len(tail) == 128 and tail.startswith(b"TAG"):
+            last.append(tail)
+            size = 128
+        elif tail[-32:-24] == b"APETAGEX":
+            size = int.from_bytes(tail[-20:-16], "little")
+            tags.append(_read_ape(source, max(end - size, start), end - 32))
+            size += 32 if tail[-9] & 0x80 else 0
+        elif tail.endswith(b"LYRICS200") and tail[-15:-9].isdigit():
+            size = int(tail[-15:-9]) + 15
+        else:
+            break
+        end = max(end - size, start)
+    return Surroundings(start, end, tags + last)
+
+
+def read_id3(source: Source, start: int) -> list[Pairs | bytes]:
+    """The text frames of the ID3v2 tag at `start` as a small tag of the same version, or nothing."""
+    header = source.read(start, 10)
+    size = _id3_size(header)
+    if size is None or header[3] not in (2, 3, 4):
+        return []
+    version, flags, length = header[3], header[5], _synchsafe(header[6:10])
+    kept = flags & _UNSYNCHRONISED if version == 4 else 0
+    read: _Read
+    if flags & _UNSYNCHRONISED and version < 4:
+        if length > _LARGEST_UNSYNCHRONISED:
+            return []
+        body = source.read(start + 10, length).replace(b"\xff\x00", b"\xff")
+        length = len(body)
+
+        def read(at: int, count: int) -> bytes:
+            return body[at : at + count]
+    else:
+
+        def read(at: int, count: int) -> bytes:
+            return source.read(start + 10 + at, min(count, length - at))
+
+    at = _extended_header(version, read(0, 4)) if flags & _EXTENDED else 0
+    frames = b"".join(_text_frames(version, read, at, length))
+    return [b"ID3" + bytes((version, 0, kept)) + _to_synchsafe(len(frames)) + frames] if frames else []
+
+
+def _text_frames(version: int, read: _Read, at: int, end: int) -> list[bytes]:
+    frames: list[bytes] = []
+    room = _LARGEST_TAG
+    width = 6 if version == 2 else 10
+    for _ in range(_MOST_FRAMES):
+        header = read(at, width)
+        if len(header) < width or not _is_frame_id(header, version):
+            break
+        if version == 2:
+            length = int.from_bytes(header[3:6], "big")
+        elif version == 3:
+            length = int.from_bytes(header[4:8], "big")
+        else:
+            length = _length_24(header, read, at, end)
+            header = header[:4] + _to_synchsafe(length) + header[8:]
+        compressed = version > 2 and header[9] & (0x80 if version == 3 else 0x08)
+        largest = min(_LARGEST_COMPRESSED if compressed else _LARGEST_FRAME, room)
+        if header.startswith(_TEXT_FRAMES) and length <= largest:
+            frames.append(header + read(at + width, length))
+            room -= length
+        at += width + length
+    return frames
+
+
+def _length_24(header: bytes, read: _Read, at: int, end: int) -> int:
+    """Synchsafe by the standard, plain as iTunes wrote it: whichever leads to the next frame."""
+    lengths = (_synchsafe(header[4:8]), int.from_bytes(header[4:8], "big"))
+    for length in lengths if max(header[4:8]) < 0x80 else lengths[1:]:
+        following = read(at + 10 + length, 4)
+        if at + 10 + length == end or following == bytes(4) or _is_frame_id(following, 4):
+            return length
+    return lengths[0]
+
+
+def _is_frame_id(header: bytes, version: int) -> bool:
+    # Some wrote the three-letter names of version 2.2 into tags of version 2.3.
+    name = header[:3] if version == 2 or header[3:4] == b"\0" else header[:4]
+    return name.isalnum() and name.isupper()
+
+
+def _extended_header(version: int, first: bytes) -> int:
+    if first.isalnum() or len(first) < 4:
+        return 0
+    return _synchsafe(first) if version == 4 else int.from_bytes(first, "big") + 4
+
+
+def _id3_size(header: bytes) -> int | None:
+    if len(header) < 10 or header[:3] != b"ID3" or 0xFF in header[3:5] or max(header[6:10]) >= 0x80:
+        return None
+    return _synchsafe(header[6:10]) + (20 if header[5] & _FOOTER and header[3] == 4 else 10)
+
+
+def _synchsafe(data: bytes) -> int:
+    return data[0] << 21 | data[1] << 14 | data[2] << 7 | data[3]
+
+
+def _to_synchsafe(number: int) -> bytes:
+    return bytes((number >> 21 & 0x7F, number >> 14 & 0x7F, number >> 7 & 0x7F, number & 0x7F))
+
+
+def _read_ape(source: Source, at: int, end: int) -> Pairs:
+    """The text items that lie in `[at, end)`."""
+    pairs: Pairs = []
+    for _ in range(_MOST_FRAMES):
+        head = source.read(at, min(8 + 256, end - at))
+        name, separator, _ = head[8:].partition(b"\0")
+        if not separator:
+            break
+        length, kind = int.from_bytes(head[:4], "little"), head[4] >> 1 & 3
+        at += 9 + len(name)
+        if kind != 1 and at + length <= end:
+            value = source.read(at, min(length, _LONGEST_APE_VALUE)).decode(errors="replace")
+            pairs += [(name.decode("ascii", "replace"), part) for part in value.split("\0")]
+        at += length
+    return pairs

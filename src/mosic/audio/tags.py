@@ -1,0 +1,147 @@
+"""Text tags, made the same whatever the format: names, clean values, limits, and the fields among them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypedDict
+
+MAX_VALUE_BYTES = 64 * 1024
+MAX_TOTAL_BYTES = 512 * 1024
+MAX_NAMES = 256
+MAX_VALUES_PER_NAME = 64
+MAX_NAME_LENGTH = 100
+_MAX_INT32 = 2**31 - 1
+
+# What other formats and taggers call the fields, to the name that Vorbis comments use.
+_ALIASES = {
+    "album artist": "albumartist",
+    "album_artist": "albumartist",
+    "year": "date",
+    "track": "tracknumber",
+    "tracknum": "tracknumber",
+    "track number": "tracknumber",
+    "totaltracks": "tracktotal",
+    "disc": "discnumber",
+    "disk": "discnumber",
+    "disknumber": "discnumber",
+    "disc number": "discnumber",
+    "totaldiscs": "disctotal",
+    "author": "artist",
+    "unsyncedlyrics": "lyrics",
+    "unsynced lyrics": "lyrics",
+    "tempo": "bpm",
+    "encoded-by": "encodedby",
+    "encoded by": "encodedby",
+}
+# Not text for people, though some formats keep it in text tags.
+_NEVER = re.compile(
+    r"metadata_block_picture|coverart(mime|type|description)?|cover art.*|wm/picture|itunsmpb|itunnorm|"
+    r"waveformatextensible_channel_mask"
+)
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_DATE = re.compile(r"(\d{4})(?:[-/.](\d{1,2})(?:[-/.](\d{1,2}))?)?(?![\d])")
+_COMPACT_DATE = re.compile(r"(\d{4})(\d{2})(\d{2})(?!\d)")
+_OF_TOTAL = re.compile(r"(\d*)\s*/\s*(\d*)")
+_TOTALS = {"tracknumber": "tracktotal", "discnumber": "disctotal"}
+_NUMBER = re.compile(r"\d{1,12}(?!\d)")
+
+
+class Fields(TypedDict):
+    """The part of AudioInfo that comes from tags."""
+
+    title: str | None
+    artist: str | None
+    album: str | None
+    album_artist: str | None
+    genre: str | None
+    date: str | None
+    track_number: int | None
+    disc_number: int | None
+    tags: dict[str, list[str]]
+
+
+def clean(text: str) -> str:
+    """Text that any database column, JSON document and header field can hold.
+
+    NUL and the other control characters go (line breaks and tabs stay), surrogate pairs are joined, lone
+    surrogates become U+FFFD, outer white space and byte-order marks go.
+    """
+    if not text.isascii():
+        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return _CONTROL.sub("", text).strip(" \t\n\ufeff\u3000\u00a0")
+
+
+def normalise(*sources: Iterable[tuple[str, str]]) -> Fields:
+    """Name and value pairs as the tags of one file have them, to the fields of AudioInfo.
+
+    Of several tags the first that has a name gives its values. A value is cut at `MAX_VALUE_BYTES` of UTF-8;
+    what goes beyond the other limits is left out.
+    """
+    tags: dict[str, list[str]] = {}
+    room = MAX_TOTAL_BYTES
+    for source in sources:
+        given = frozenset(tags)
+        for name, whole in _split(source):
+            value = _cut(whole, min(MAX_VALUE_BYTES, room))
+            if not value or name in given or (name not in tags and len(tags) >= MAX_NAMES):
+                continue
+            values = tags.setdefault(name, [])
+            if value not in values and len(values) < MAX_VALUES_PER_NAME:
+                values.append(value)
+                room -= len(value.encode())
+    return {
+        "title": _line(tags, "title", only_first=True),
+        "artist": _line(tags, "artist"),
+        "album": _line(tags, "album", only_first=True),
+        "album_artist": _line(tags, "albumartist"),
+        "genre": _line(tags, "genre"),
+        "date": _date(tags),
+        "track_number": _number(tags, "tracknumber"),
+        "disc_number": _number(tags, "discnumber"),
+        "tags": tags,
+    }
+
+
+def _split(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Clean names and values; "3/12" becomes a number and a total."""
+    for raw_name, raw_value in pairs:
+        name = clean(raw_name[: 2 * MAX_NAME_LENGTH]).lower()[:MAX_NAME_LENGTH]
+        name = _ALIASES.get(name, name)
+        value = clean(raw_value[:MAX_VALUE_BYTES])
+        if not name or _NEVER.fullmatch(name):
+            continue
+        if (total := _TOTALS.get(name)) and (match := _OF_TOTAL.fullmatch(value)):
+            yield total, match[2]
+            value = match[1]
+        yield name, value
+
+
+def _cut(text: str, size: int) -> str:
+    return text if len(text) * 4 <= size else text.encode()[:size].decode(errors="ignore")
+
+
+def _line(tags: Mapping[str, list[str]], name: str, *, only_first: bool = False) -> str | None:
+    values = tags.get(name, [])
+    return ", ".join(" ".join(value.split()) for value in (values[:1] if only_first else values)) or None
+
+
+def _date(tags: Mapping[str, list[str]]) -> str | None:
+    for value in tags.get("date", []):
+        text = value.strip()
+        if match := _COMPACT_DATE.match(text) or _DATE.match(text):
+            parts = [part for part in match.groups() if part and int(part)]
+            if parts and len(parts[0]) == 4:
+                return "-".join(part.zfill(2) for part in parts)
+        elif text.strip("0-/. "):
+            return " ".join(text.split())[:64]
+    return None
+
+
+def _number(tags: Mapping[str, list[str]], name: str) -> int | None:
+    for value in tags.get(name, []):
+        if match := _NUMBER.match(value.strip()):
+            number = int(match[0])
+            return number if 0 < number <= _MAX_INT32 else None
+    return None

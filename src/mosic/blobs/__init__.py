@@ -1,0 +1,1 @@
+"""Stores of immutable bytes; `base` is the contract, `open` picks one by URL."""

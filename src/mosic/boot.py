@@ -1,0 +1,162 @@
+"""Builds everything a service needs, checks it, and closes it in order."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import structlog
+from sqlalchemy import URL, make_url
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from mosic.audio.isolation import ProbePool
+from mosic.blobs.open import open_blobs
+from mosic.core.plays import PlayCounter
+from mosic.core.runtime import Runtime
+from mosic.db.engine import begin, create_engine, is_away
+from mosic.db.migrate import migrate
+from mosic.errors import StartupError
+from mosic.metrics import Metrics
+from mosic.postgres import open_embedded
+from mosic.remote import Remote
+from mosic.settings import Settings
+from mosic.staging import Staging
+
+_log = structlog.get_logger("mosic.boot")
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """An open pool, and where it leads."""
+
+    engine: AsyncEngine
+    url: URL
+
+
+@asynccontextmanager
+async def open_database(settings: Settings) -> AsyncIterator[Database]:
+    """The external server that the settings name, or the embedded one, started when it does not run yet.
+
+    Raises `StartupError` when it cannot be reached.
+    """
+    async with AsyncExitStack() as stack:
+        url = settings.external_database
+        if url is None:
+            await asyncio.to_thread(make_folder, settings.data_dir, "MOSIC_DATA_DIR")
+            embedded = await open_embedded(settings.data_dir, settings.postgres_bin)
+            stack.push_async_callback(embedded.close)
+            url = embedded.url
+        engine = create_engine(url, pool_size=settings.db_pool_size, echo=settings.echo_sql)
+        stack.push_async_callback(engine.dispose)
+        try:
+            async with engine.connect():
+                pass
+        except Exception as error:
+            if is_away(error) or getattr(getattr(error, "orig", None), "sqlstate", "").startswith(
+                ("28", "3D")
+            ):
+                shown = make_url(str(url)).render_as_string(hide_password=True)
+                raise StartupError(
+                    f"The database {shown} cannot be used: {error.__cause__ or error}"
+                ) from error
+            raise
+        yield Database(engine, url)
+
+
+@asynccontextmanager
+async def open_runtime(settings: Settings, metrics: Metrics) -> AsyncIterator[Runtime]:
+    """Everything, ready for use: the database is migrated, folders exist and can be written.
+
+    Raises `StartupError` with a sentence for the operator. What was opened is closed in reverse order: plays
+    are written before the database goes.
+    """
+    async with AsyncExitStack() as stack:
+        keys = await asyncio.to_thread(load_api_keys, settings)
+        await asyncio.to_thread(make_folder, settings.media_root, "MOSIC_MEDIA_ROOT")
+        blobs = open_blobs(settings.store_url, settings.media_root)
+        await blobs.start()
+        staging = await asyncio.to_thread(Staging, settings.media_root / ".staging")
+        stack.push_async_callback(staging.close)
+        database = await stack.enter_async_context(open_database(settings))
+        await migrate(database.engine)
+
+        probes = ProbePool(settings.probe_workers, settings.probe_timeout_seconds, settings.probe_memory_mb)
+        await probes.start()
+        stack.push_async_callback(probes.close)
+
+        remote = Remote(
+            allow_private=settings.remote_allow_private, timeout_seconds=settings.remote_timeout_seconds
+        )
+        await stack.enter_async_context(remote)
+
+        plays = PlayCounter(
+            partial(begin, database.engine),
+            metrics,
+            wait_seconds=settings.play_wait_seconds,
+            most_waiting=settings.plays_waiting_max,
+        )
+        plays.start()
+        stack.push_async_callback(plays.close)
+
+        yield Runtime(
+            settings=settings,
+            engine=database.engine,
+            blobs=blobs,
+            staging=staging,
+            probes=probes,
+            plays=plays,
+            remote=remote,
+            metrics=metrics,
+            api_key_digests=tuple(hashlib.sha256(key.encode()).digest() for key in keys),
+        )
+
+
+def make_folder(path: Path, setting: str) -> None:
+    """Create a missing folder; raises `StartupError` naming the setting when it cannot be used."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StartupError(f"{setting}: the folder {path} cannot be made: {error.strerror}") from error
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise StartupError(f"{setting}: the folder {path} cannot be written")
+
+
+def api_key_file(settings: Settings) -> Path:
+    """Where a key that Mosic made is kept."""
+    return settings.data_dir / "api_key"
+
+
+def load_api_keys(settings: Settings) -> tuple[str, ...]:
+    """The keys that may write: the operator's, else the one made at the first start."""
+    if settings.api_keys:
+        return settings.api_keys
+    file = api_key_file(settings)
+    make_folder(settings.data_dir, "MOSIC_DATA_DIR")
+    try:
+        if not file.exists():
+            _make_key(file)
+        return (file.read_text("ascii").strip(),)
+    except OSError as error:
+        raise StartupError(f"The API key in {file} cannot be read or made: {error.strerror}") from error
+
+
+def _make_key(file: Path) -> None:
+    """Several workers may start at once: the first link wins, and nobody ever reads half a key."""
+    made = file.with_name(f".{file.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w") as out:
+            out.write(secrets.token_urlsafe(32) + "\n")
+            out.flush()
+            os.fsync(out.fileno())
+        with suppress(FileExistsError):
+            os.link(made, file)
+    finally:
+        made.unlink(missing_ok=True)

@@ -1,0 +1,100 @@
+"""`mosic serve`: start, say where it listens and how to upload, run until told to stop."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from contextlib import suppress
+
+import uvicorn
+from uvicorn.supervisors import ChangeReload, Multiprocess
+
+from mosic.boot import api_key_file, load_api_keys
+from mosic.logs import set_up_logs
+from mosic.settings import Settings, load_settings
+from mosic.web.app import create_app
+
+
+def serve(*, host: str | None, port: int | None, workers: int | None, reload: bool) -> None:
+    """Run the service; returns after Ctrl-C or SIGTERM, once everything is closed.
+
+    Raises `StartupError` when the settings are wrong; what fails later in the start is logged, and ends the
+    process with a status other than 0.
+    """
+    # Worker processes read the settings themselves, from the environment.
+    for name, value in (("HOST", host), ("APP_PORT", port), ("WORKERS", workers)):
+        if value is not None:
+            os.environ[f"MOSIC_{name}"] = str(value)
+    settings = load_settings()
+    set_up_logs(settings)
+    single = settings.workers == 1 and not reload
+    config = uvicorn.Config(
+        create_app(settings) if single else "mosic.web.app:app_from_environment",
+        factory=not single,
+        host=settings.host,
+        port=settings.app_port,
+        workers=settings.workers,
+        reload=reload,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        log_config=None,
+        # Instrument writes the one line per request.
+        access_log=False,
+        server_header=False,
+        proxy_headers=True,
+        forwarded_allow_ips=settings.forwarded_allow_ips,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=max(1, round(settings.shutdown_seconds)),
+    )
+    _run(config, settings)
+
+
+class _Server(uvicorn.Server):
+    """Greets once it listens, so that a line that can be pasted is also one that works."""
+
+    def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
+        super().__init__(config)
+        self._settings = settings
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if self.started:
+            _greet(self._settings, self.servers[0].sockets[0].getsockname()[1])
+
+
+def _run(config: uvicorn.Config, settings: Settings) -> None:
+    if not config.should_reload and config.workers == 1:
+        server = _Server(config, settings)
+        # uvicorn raises the signal again once it has shut down in order.
+        with suppress(KeyboardInterrupt):
+            server.run()
+        if not server.started:
+            sys.exit(3)
+        return
+    listening = config.bind_socket()
+    _greet(settings, listening.getsockname()[1])
+    if config.should_reload:
+        ChangeReload(config, target=uvicorn.Server(config).run, sockets=[listening]).run()
+    else:
+        Multiprocess(config, sockets=[listening]).run()
+
+
+def _greet(settings: Settings, port: int) -> None:
+    """A ready-to-paste upload line, for a person at a terminal."""
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    if settings.host in ("127.0.0.1", "0.0.0.0", "::", "::1"):  # noqa: S104
+        host = "localhost"
+    url = settings.public_url or f"http://{host}:{port}"
+    if settings.api_keys:
+        key, origin = "$MOSIC_API_KEY", "the API key is the one that was set"
+    else:
+        (key,) = load_api_keys(settings)
+        origin = f"the API key is kept in {api_key_file(settings)}"
+    lines = (
+        f"Mosic listens on {url} ({origin}).",
+        f'Upload:  curl -H "X-API-Key: {key}" -F file=@song.mp3 {url}/play/upload',
+        f"List:    curl {url}/play",
+    )
+    print(*lines, sep="\n", file=sys.stderr, flush=True)  # noqa: T201

@@ -1,0 +1,9 @@
+"""The embedded PostgreSQL: started by the first process that needs it, shared, stopped by the last.
+
+`account` settles who runs it, where and with which programs; `cluster` makes, starts and stops it;
+`listening` is its socket; `running` brings it to the point where it answers; `sharing` is the way in.
+"""
+
+from mosic.postgres.sharing import EmbeddedPostgres, open_embedded
+
+__all__ = ["EmbeddedPostgres", "open_embedded"]

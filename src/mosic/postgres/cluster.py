@@ -1,0 +1,228 @@
+"""One embedded PostgreSQL cluster: its files, and starting and stopping the server on them.
+
+Everything here blocks and trusts its caller to be the only one who starts or stops it (`sharing` holds a
+lock for that). The folder `home` holds:
+
+- `cluster/`: what initdb made; it gets this name only when it is complete
+- `socket/`: where it listens
+- `postgres.log`: what the server says; kept to two files of bounded size
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import structlog
+
+from mosic.errors import StartupError
+from mosic.postgres.account import Account, Programs, environment, run
+from mosic.postgres.listening import PORT, ServerSocket
+
+USER = "postgres"
+_LARGEST_LOG = 1024 * 1024
+_STOP_SECONDS = 60
+
+# For a small application database on a shared machine. Written once, into the cluster's postgresql.conf:
+# the operator may change them there.
+_DEFAULTS = """
+# Set by Mosic
+max_connections = 200
+shared_buffers = 64MB
+huge_pages = off
+jit = off
+max_parallel_workers_per_gather = 0
+max_wal_size = 256MB
+min_wal_size = 64MB
+wal_level = minimal
+max_wal_senders = 0
+timezone = 'UTC'
+log_timezone = 'UTC'
+log_line_prefix = '%m [%p] '
+# Failed statements are told to whoever sent them; here they would only let clients fill the disk.
+log_min_messages = log
+log_checkpoints = off
+"""
+
+_log = structlog.get_logger("mosic.postgres")
+
+
+class Cluster:
+    def __init__(self, home: Path, account: Account) -> None:
+        self.home = home
+        self.account = account
+        self.folder = home / "cluster"
+        self.log = home / "postgres.log"
+        self.socket = ServerSocket(home, account)
+        self._said_before = 0
+
+    def open_private(self, name: str, flags: int = os.O_RDWR) -> int:
+        """Open a file in `home`, made when missing, for the account alone. Returns the descriptor."""
+        # The account owns the folder; as root we must not be led elsewhere by a link that it put there.
+        fd = os.open(self.home / name, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            self.account.own(fd)
+        except OSError:
+            os.close(fd)
+            raise
+        return fd
+
+    def start(self, programs: Programs) -> subprocess.Popen[bytes]:
+        """Start the server, after initdb when the cluster is new; return at once, before it is ready."""
+        self._remove_leftovers()
+        if not self.folder.exists():
+            self._create(programs)
+        self._check_version(programs)
+        self._free_pid_file()
+        folder = self.socket.prepare()
+        quoted = str(folder).replace('"', '""')
+        # These are not the operator's to change, and so win over the cluster's postgresql.conf.
+        fixed = {
+            "listen_addresses": "",
+            "port": str(PORT),
+            "unix_socket_directories": f'"{quoted}"',
+            "unix_socket_permissions": "0700",
+            "log_destination": "stderr",
+            "logging_collector": "off",
+        }
+        command = [str(programs.folder / "postgres"), "-D", str(self.folder)]
+        for name, value in fixed.items():
+            command += ["-c", f"{name}={value}"]
+        if self.log.exists() and self.log.stat().st_size > _LARGEST_LOG:
+            self.log.replace(self.log.with_suffix(".log.1"))
+        output = self.open_private(self.log.name, os.O_WRONLY | os.O_APPEND)
+        try:
+            self._said_before = os.fstat(output).st_size
+            # A session of its own: a Ctrl-C in the terminal is for the service, which stops the server last.
+            process = subprocess.Popen(  # noqa: S603
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd="/",
+                env=environment(),
+                start_new_session=True,
+                **self.account.run_as,
+            )
+        finally:
+            os.close(output)
+        # Whenever it ends it is reaped, so that its pid never lingers on as a zombie.
+        threading.Thread(target=process.wait, name="mosic-postgres", daemon=True).start()
+        return process
+
+    def last_words(self) -> str:
+        """What the server wrote into the log since the last `start`, the end of it."""
+        with self.log.open("rb") as file:
+            file.seek(self._said_before)
+            return "\n".join(file.read().decode("utf-8", "replace").strip().splitlines()[-6:])
+
+    def serving_pid(self) -> int | None:
+        """The pid in the pid file, if that process does serve this cluster; pids are reused."""
+        try:
+            pid = abs(int(self._pid_file.read_text("utf-8", "replace").split("\n")[0]))
+        except (FileNotFoundError, ValueError):
+            return None
+        return pid if self._serves(pid) else None
+
+    def stop(self) -> None:
+        """Stop the server, ending its connections ("fast" mode), and wait until it is gone.
+
+        Does nothing when none listens. A server that takes too long is left to finish on its own.
+        """
+        try:
+            pid = self.socket.listener() or self.serving_pid()
+        except (FileNotFoundError, ConnectionRefusedError):
+            pass
+        else:
+            if pid is None or not self._end(pid):
+                _log.warning("PostgreSQL has not stopped", pid=pid, log_file=str(self.log))
+                return
+        self.socket.tidy()
+
+    @property
+    def _pid_file(self) -> Path:
+        return self.folder / "postmaster.pid"
+
+    def _end(self, pid: int) -> bool:
+        """Ask the server to end; True when it has."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGINT)
+        deadline = time.monotonic() + _STOP_SECONDS
+        while self._serves(pid):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.01)
+        return True
+
+    def _serves(self, pid: int) -> bool:
+        if Path("/proc/self/cwd").exists():
+            # A server changes into its data folder before all else; a zombie is nowhere.
+            try:
+                return os.path.samefile(f"/proc/{pid}/cwd", self.folder)
+            except OSError:
+                return False
+        listed = run(["ps", "-o", "comm=", "-p", str(pid)], self.account)
+        return listed.stdout.strip().endswith("postgres")
+
+    def _remove_leftovers(self) -> None:
+        for unfinished in self.home.glob("initdb-*"):
+            shutil.rmtree(unfinished, ignore_errors=True)
+
+    def _create(self, programs: Programs) -> None:
+        """Run initdb in a folder beside and rename it: a killed initdb leaves half a cluster behind.
+
+        The folder has a name of its own each time, since such an initdb may go on for a while.
+        """
+        fresh = Path(tempfile.mkdtemp(prefix="initdb-", dir=self.home))
+        self.account.own(fresh)
+        command = [str(programs.folder / "initdb"), "-D", str(fresh), "-U", USER, "--auth=trust"]
+        command += ["--encoding=UTF8", "--locale=C", "--no-instructions"]
+        if programs.major >= 17:
+            command += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+        else:
+            command += ["--lc-ctype=C.UTF-8"]
+        made = run(command, self.account)
+        if made.returncode != 0:
+            shutil.rmtree(fresh, ignore_errors=True)
+            said = "\n  ".join(made.stdout.strip().splitlines()[-6:])
+            raise StartupError(f"MOSIC_DATA_DIR: the database could not be created in {self.home}:\n  {said}")
+        with (fresh / "postgresql.conf").open("a", encoding="utf-8") as file:
+            file.write(_DEFAULTS)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.rename(self.folder)
+        home = os.open(self.home, os.O_RDONLY)
+        try:
+            os.fsync(home)
+        finally:
+            os.close(home)
+
+    def _check_version(self, programs: Programs) -> None:
+        found = (self.folder / "PG_VERSION").read_text("utf-8").strip()
+        if found != str(programs.major):
+            raise StartupError(
+                f"MOSIC_POSTGRES_BIN: the database in {self.folder} was made by PostgreSQL {found}, the "
+                f"programs in {programs.folder} are PostgreSQL {programs.major}. Name a folder of programs "
+                f"of PostgreSQL {found}, or move the database away to begin with an empty one."
+            )
+
+    def _free_pid_file(self) -> None:
+        """Let the server start although a stale pid file names a process that lives (a reused pid, a zombie).
+
+        PostgreSQL takes a file that names its own parent for stale. The rest stays: from the shared
+        memory named there it sees whether children of a killed server are still at work.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            fd = os.open(self._pid_file, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+            with open(fd, "r+b") as file:
+                rest = file.read().partition(b"\n")[2]
+                file.seek(0)
+                file.write(b"%d\n%b" % (os.getpid(), rest))
+                file.truncate()

@@ -1,0 +1,277 @@
+"""Guarded fetch of external audio: the one place from which this service sends requests to strangers.
+
+The guard stands where it cannot be talked past. The text of each URL is checked (`wire.addresses`), also of
+each redirect; a name is resolved once, by the connection that is about to be made, and only allowed addresses
+are handed on; and no socket is opened for an address that is not allowed. So a name that answers differently
+each time it is asked gains nothing, and a kept-alive connection still goes to the address that was checked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from ipaddress import IPv6Address, ip_address, ip_network
+from types import TracebackType
+from typing import Any, Self
+from weakref import WeakSet
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
+
+from mosic.errors import RemoteFailed, RemoteRefused, RemoteTimeout
+from mosic.wire import addresses, upstream
+
+MAX_REDIRECTS = 5
+_CHECK_SECONDS = 2.0
+_READ_BUFFER = 64 * 1024
+_NOT_ALLOWED = "The external source led to an address that is not allowed."
+
+Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
+"""(host, port) → IP addresses as text; raises OSError when there are none."""
+
+
+class RemoteAnswer:
+    """An answer of the source, checked and ready to be passed on.
+
+    `status` is 200, 206, 304, 412 or 416; `headers` are safe to send as they are; `body` gives the bytes and
+    is empty for a HEAD and for all but 200 and 206. The body reads ahead of its consumer by some 100 KiB, no
+    more; it raises `RemoteFailed` when the source breaks off and `RemoteTimeout` when it stalls.
+    Whoever gets one must `close` it, at any time and also in the middle of the body; twice does no harm.
+    """
+
+    def __init__(self, status: int, headers: dict[str, str], response: aiohttp.ClientResponse | None) -> None:
+        self.status = status
+        self.headers = headers
+        self.body: AsyncIterator[bytes] = self._read()
+        self._response = response
+        self._content = response.content if response else None
+
+    async def _read(self) -> AsyncIterator[bytes]:
+        if self._content is None:
+            return
+        try:
+            async for chunk in self._content.iter_any():
+                yield chunk
+        except TimeoutError as error:
+            raise RemoteTimeout("The external source stalled.") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise RemoteFailed("The external source broke off.") from error
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        """Give the connection back when the body was read to its end, cut it otherwise."""
+        response, self._response = self._response, None
+        if response is not None:
+            _cut(response)
+
+
+class Remote:
+    """Fetches external audio. Use it as an async context manager, or `start` and `close` it.
+
+    `timeout_seconds` bounds the time until an answer has begun, redirects included, and then each wait for
+    more bytes. `also_allow` names addresses or networks (`192.168.4.0/24`) that may be fetched from although
+    they are not public; `allow_private` names all private ones and loopback. `resolve` stands in for DNS and
+    `tls` for the system's certificate authorities. Connections over the limits wait for others to end.
+    """
+
+    def __init__(
+        self,
+        *,
+        allow_private: bool,
+        timeout_seconds: float,
+        also_allow: Iterable[str] = (),
+        resolve: Resolve | None = None,
+        tls: ssl.SSLContext | None = None,
+        connections: int = 400,
+        connections_per_host: int = 100,
+    ) -> None:
+        private = addresses.PRIVATE_NETWORKS if allow_private else ()
+        self._opened = (*private, *(ip_network(network) for network in also_allow))
+        self._timeout = timeout_seconds
+        # Not the loop's own threads: look-ups that hang must not hold up whatever else runs in those.
+        self._threads = ThreadPoolExecutor(8, thread_name_prefix="mosic-dns")
+        self._resolve = resolve or self._ask_dns
+        self._tls = tls
+        self._connections = connections
+        self._connections_per_host = connections_per_host
+        self._session: aiohttp.ClientSession | None = None
+        self._answers: WeakSet[RemoteAnswer] = WeakSet()
+
+    async def start(self) -> None:
+        """Get ready; needs the running loop that will be used."""
+        connector = aiohttp.TCPConnector(
+            resolver=_Guard(self._resolve, self._opened),
+            socket_factory=self._open_socket,
+            use_dns_cache=False,
+            ssl=self._tls or True,
+            limit=self._connections,
+            limit_per_host=self._connections_per_host,
+        )
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"User-Agent": "Mosic", "Accept-Encoding": "identity"},
+            timeout=aiohttp.ClientTimeout(total=None, sock_read=self._timeout),
+            trust_env=False,
+            auto_decompress=False,
+            read_bufsize=_READ_BUFFER,
+            max_line_size=8190,
+            max_field_size=8190,
+            max_headers=64,
+        )
+
+    async def close(self) -> None:
+        """Cut every connection; whoever still reads gets `RemoteFailed`."""
+        # The session alone would close the connections and leave their readers waiting for ever.
+        for answer in tuple(self._answers):
+            await answer.close()
+        if self._session is not None:
+            await self._session.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def check(self, url: str) -> None:
+        """Raise `RemoteRefused` when this URL would never be fetched.
+
+        A name that DNS does not know at the moment passes: it may tomorrow, and `open` looks again anyway.
+        """
+        target = addresses.check_url(url, self._opened)
+        if target.literal is not None:
+            return
+        try:
+            async with asyncio.timeout(min(_CHECK_SECONDS, self._timeout)):
+                found = await self._resolve(target.host, target.port)
+        except OSError:
+            return
+        if found and not _allowed(found, self._opened):
+            raise RemoteRefused("The URL leads to an address that is not public.")
+
+    async def open(
+        self, url: str, *, method: str = "GET", fields: Mapping[str, str] | None = None
+    ) -> RemoteAnswer:
+        """Ask the source, with GET or HEAD, and with the client's range and preconditions from `fields`.
+
+        Raises `RemoteTimeout`, or `RemoteFailed` for anything else that cannot be passed on; neither says
+        more of the inside than that.
+        """
+        asked = upstream.asked_fields(method, fields or {})
+        try:
+            async with asyncio.timeout(self._timeout):
+                response = await self._ask(method, url, asked)
+                # Addresses that are signed for GET alone, and servers that know nothing else.
+                if method == "HEAD" and response.status in (403, 405, 501):
+                    _cut(response)
+                    response = await self._ask("GET", url, asked)
+        except TimeoutError as error:
+            raise RemoteTimeout("The external source did not answer in time.") from error
+        except RemoteRefused as error:
+            raise RemoteFailed(_NOT_ALLOWED) from error
+        except aiohttp.ClientConnectorDNSError as error:
+            raise RemoteFailed("The name of the external source could not be resolved.") from error
+        except aiohttp.ClientSSLError as error:
+            raise RemoteFailed("A secure connection to the external source could not be made.") from error
+        except aiohttp.ClientConnectorError as error:
+            raise RemoteFailed("The external source could not be reached.") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise RemoteFailed("The external source gave a broken answer.") from error
+        try:
+            headers = upstream.passed_headers(response.status, asked, response.headers.items())
+        except RemoteFailed:
+            _cut(response)
+            raise
+        if method == "HEAD" or response.status not in (200, 206):
+            _cut(response)
+            return RemoteAnswer(response.status, headers, None)
+        answer = RemoteAnswer(response.status, headers, response)
+        self._answers.add(answer)
+        return answer
+
+    async def _ask(self, method: str, url: str, asked: Mapping[str, str]) -> aiohttp.ClientResponse:
+        """Follow redirects to the answer; its status is any but that of a redirect."""
+        if self._session is None:
+            raise RuntimeError("Remote is not started")
+        target = addresses.check_url(url, self._opened)
+        for _ in range(MAX_REDIRECTS + 1):
+            response = await self._session.request(
+                method, URL(str(target), encoded=True), headers=asked, allow_redirects=False
+            )
+            if response.status not in upstream.REDIRECTS:
+                return response
+            _cut(response)
+            location = response.headers.get("Location")
+            if not location:
+                raise RemoteFailed("The external source redirected without saying where to.")
+            target = addresses.redirected(target, location, self._opened)
+        raise RemoteFailed("The external source redirected too often.")
+
+    async def _ask_dns(self, host: str, port: int) -> list[str]:
+        found = await asyncio.get_running_loop().run_in_executor(
+            self._threads, lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        )
+        return [str(sockaddr[0]) for *_, sockaddr in found]
+
+    def _open_socket(self, info: tuple[Any, ...]) -> socket.socket:
+        """Every connection begins here, however the HTTP library came by the address."""
+        family, kind, protocol, _, sockaddr = info
+        if not _allowed([sockaddr[0]], self._opened):
+            raise OSError(errno.EACCES, "address not allowed")
+        return socket.socket(family, kind, protocol)
+
+
+class _Guard(AbstractResolver):
+    """Hands on only those addresses of a name that may be connected to."""
+
+    def __init__(self, resolve: Resolve, opened: Sequence[addresses.Network]) -> None:
+        self._resolve = resolve
+        self._opened = opened
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        found = await self._resolve(host, port)
+        if not found:
+            raise OSError(f"no address for {host}")
+        allowed = _allowed(found, self._opened)
+        if not allowed:
+            raise RemoteFailed(_NOT_ALLOWED)
+        return [
+            ResolveResult(
+                hostname=host,
+                host=str(address),
+                port=port,
+                family=socket.AF_INET6 if isinstance(address, IPv6Address) else socket.AF_INET,
+                proto=socket.IPPROTO_TCP,
+                flags=socket.AI_NUMERICHOST,
+            )
+            for address in allowed
+        ]
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+def _allowed(found: Iterable[str], opened: Sequence[addresses.Network]) -> list[addresses.Address]:
+    known = (ip_address(text) for text in found)
+    return [address for address in known if addresses.is_allowed(address, opened)]
+
+
+def _cut(response: aiohttp.ClientResponse) -> None:
+    """End an answer. Without the abort, TLS would wait half a minute for the goodbye of a silent source."""
+    connection = response.connection
+    if connection is not None and connection.transport is not None:
+        connection.transport.abort()
+    response.close()

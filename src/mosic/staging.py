@@ -1,0 +1,204 @@
+"""The staging area: where uploads are received, in one piece or resumed, before they are published."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import tempfile
+import time
+from collections import Counter, OrderedDict
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from fcntl import LOCK_EX, LOCK_NB, flock
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from mosic.errors import InsufficientStorage, StartupError, TooLarge, UploadLocked, UploadNotFound
+from mosic.staged import DiskFile, StagedWriter, mark_of, standing
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+HASHES_KEPT = 1024
+LEFTOVER_SECONDS = 60
+_UPLOAD_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
+
+
+class Staging:
+    """A folder on the file system that blobs are published to, so that publishing is a rename.
+
+    Nothing here but the constructor blocks the event loop. Several processes may share the folder, each with
+    its own `Staging`; only what `admit` knows of running uploads is that of its own process.
+    """
+
+    def __init__(self, root: Path, *, threads: int = 4) -> None:
+        """Makes the folder; raises `StartupError` when nothing can be written there."""
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=root).close()
+        except OSError as error:
+            raise StartupError(f"MOSIC_MEDIA_ROOT: cannot write to {root}: {error.strerror}") from None
+        self._root = root
+        self._threads = [ThreadPoolExecutor(1, thread_name_prefix="staging") for _ in range(threads)]
+        self._files_of = Counter[ThreadPoolExecutor]()
+        self._writers: set[StagedWriter] = set()
+        self._appending: dict[str, tuple[asyncio.Timeout, asyncio.Event]] = {}
+        self._hashes: OrderedDict[str, tuple[int, _Hash]] = OrderedDict()
+
+    async def close(self) -> None:
+        """Waits for the threads. Nothing may be received any more."""
+        for thread in self._threads:
+            await asyncio.to_thread(thread.shutdown)
+
+    async def free_bytes(self) -> int:
+        """Room on the disk, without what it keeps for root."""
+        disk = await asyncio.to_thread(os.statvfs, self._root)
+        return disk.f_bavail * disk.f_frsize
+
+    async def admit(self, size: int) -> None:
+        """Raises `InsufficientStorage` if `size` bytes do not fit beside what running uploads still need."""
+        free = await self.free_bytes()
+        if size > free - sum(writer.outstanding for writer in self._writers):
+            raise InsufficientStorage(f"There is no room for {size} bytes.")
+
+    @asynccontextmanager
+    async def receive(
+        self, *, limit: int, declared_size: int | None = None, also: _Hash | None = None
+    ) -> AsyncIterator[StagedWriter]:
+        """Receives one file of at most `limit` bytes. On leaving the block it is removed, unless it was
+        published: renamed away.
+
+        `declared_size` is the most that the sender says will come; it must be admitted, and more than `limit`
+        is `TooLarge`. `also` is fed every byte by a thread and may be read after `sync` or `finish`.
+        """
+        if declared_size is not None and declared_size > limit:
+            raise TooLarge(f"An upload may have {limit} bytes.")
+        async with self._writer(f"{uuid4().hex}.part", limit, declared_size, also) as (file, writer):
+            try:
+                await writer.run(file.create)
+                yield writer
+            finally:
+                await writer.run(file.discard)
+
+    @asynccontextmanager
+    async def append(
+        self,
+        upload_id: str,
+        offset: int,
+        *,
+        limit: int,
+        declared_size: int | None = None,
+        also: _Hash | None = None,
+        atomic: bool = False,
+    ) -> AsyncIterator[StagedWriter]:
+        """Continues the file of a resumable upload, which may have `limit` bytes in all, from `offset`.
+
+        When the block is left, everything received is on disk for good, also when an exception leaves it.
+        With `atomic` an exception takes back instead what came in this block, unless the file was finished;
+        so does a crash.
+        `declared_size` (of what is to come now) and `also` are as in `receive`.
+
+        Raises `OffsetMismatch` when the file does not have `offset` bytes (what does not exist has none), and
+        `UploadLocked` when another request is writing to it, or has taken over (`interrupt`).
+        """
+        name = _file_name(upload_id)
+        async with self._writer(name, limit, declared_size, also) as (file, writer):
+            keep, cut, released = not atomic, asyncio.timeout(None), asyncio.Event()
+            try:
+                async with cut:
+                    known = self._hashes.get(upload_id)
+                    await writer.run(partial(file.resume, offset, known, atomic=atomic))
+                    self._appending[upload_id] = cut, released
+                    yield writer
+                    await writer.sync()
+                    keep = True
+            except TimeoutError:
+                if cut.expired():
+                    raise UploadLocked("A newer request has taken over this upload.") from None
+                raise
+            finally:
+                try:
+                    if keep:
+                        writer.hand_over()
+                    await writer.run(partial(file.release, keep=keep))
+                    if keep:
+                        self._remember(upload_id, file)
+                finally:
+                    if self._appending.get(upload_id) == (cut, released):
+                        del self._appending[upload_id]
+                    released.set()
+
+    async def interrupt(self, upload_id: str) -> None:
+        """Makes the request of this process that appends to this upload let go, and waits until it has.
+
+        It is cancelled wherever it waits inside its block and leaves it with `UploadLocked`; what it received
+        is kept as `append` says. Without such a request nothing happens.
+        """
+        if upload_id in self._appending:
+            cut, released = self._appending[upload_id]
+            with suppress(RuntimeError):  # it is leaving already
+                cut.reschedule(0)
+            await released.wait()
+
+    async def upload_size(self, upload_id: str) -> int:
+        """The offset at which `append` can go on; 0 when nothing is there."""
+        return await asyncio.to_thread(standing, self._root / _file_name(upload_id))
+
+    async def remove_upload(self, upload_id: str) -> None:
+        """Interrupts whoever appends to it and removes what is there, if anything."""
+        await self.interrupt(upload_id)
+        self._hashes.pop(upload_id, None)
+        path = self._root / _file_name(upload_id)
+        await asyncio.to_thread(path.unlink, missing_ok=True)
+        await asyncio.to_thread(mark_of(path).unlink, missing_ok=True)
+
+    async def sweep(self) -> int:
+        """Removes what `receive` left behind in processes that were killed; says how many files."""
+        return await asyncio.to_thread(_sweep, self._root)
+
+    @asynccontextmanager
+    async def _writer(
+        self, name: str, limit: int, declared_size: int | None, also: _Hash | None
+    ) -> AsyncIterator[tuple[DiskFile, StagedWriter]]:
+        if declared_size is not None:
+            await self.admit(declared_size)
+        thread = min(self._threads, key=self._files_of.__getitem__)
+        file = DiskFile(self._root / name, also=also)
+        writer = StagedWriter(file, thread, limit=limit, declared_size=declared_size or 0)
+        self._files_of[thread] += 1
+        self._writers.add(writer)
+        try:
+            yield file, writer
+        finally:
+            self._writers.remove(writer)
+            self._files_of[thread] -= 1
+
+    def _remember(self, upload_id: str, file: DiskFile) -> None:
+        """A hash cannot be stored, so the next request goes on with this one if it comes to this process."""
+        if file.sha256 is not None:
+            self._hashes[upload_id] = file.size, file.sha256
+            self._hashes.move_to_end(upload_id)
+            if len(self._hashes) > HASHES_KEPT:
+                self._hashes.popitem(last=False)
+
+
+def _file_name(upload_id: str) -> str:
+    if not _UPLOAD_ID.fullmatch(upload_id):
+        raise UploadNotFound
+    return f"{upload_id}.upload"
+
+
+def _sweep(root: Path) -> int:
+    removed = 0
+    for path in root.glob("*.part"):
+        with suppress(FileNotFoundError, BlockingIOError), path.open("rb") as file:
+            # One that was made just now may not be locked yet.
+            if time.time() - os.fstat(file.fileno()).st_mtime > LEFTOVER_SECONDS:
+                flock(file, LOCK_EX | LOCK_NB)
+                path.unlink()
+                removed += 1
+    return removed

@@ -1,0 +1,1 @@
+"""HTTP: from ASGI messages to use cases and back."""

@@ -1,0 +1,72 @@
+"""Assembles the ASGI application."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.openapi.docs import get_swagger_ui_html
+from starlette.responses import HTMLResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from mosic import __version__
+from mosic.boot import open_runtime
+from mosic.logs import set_up_logs
+from mosic.metrics import Metrics
+from mosic.settings import Settings, load_settings
+from mosic.web.errors import install_error_answers
+from mosic.web.instrument import Instrument
+from mosic.web.lifespan import Lifespan
+from mosic.web.paths import OnePath
+from mosic.web.routes import ops, play, stream
+
+_DESCRIPTION = """Upload, list, edit and stream audio.
+
+Writes need an API key in the header `X-API-Key`. Every error is `application/problem+json` with a stable
+`code`."""
+
+
+def create_app(settings: Settings) -> ASGIApp:
+    """The service as one ASGI application; its lifespan opens and closes everything it needs."""
+    metrics = Metrics()
+
+    api = FastAPI(
+        title="Mosic",
+        version=__version__,
+        description=_DESCRIPTION,
+        redirect_slashes=False,
+        separate_input_output_schemas=False,
+    )
+    install_error_answers(api)
+    # `upload` before `{clip_id}`: routes are tried in order.
+    api.router.routes.append(stream.route)
+    api.include_router(play.router)
+    api.include_router(ops.router)
+    api.add_api_route("/api/docs", _docs, include_in_schema=False)
+    stream.document_stream(api)
+    api.state.all_routes = [
+        route
+        for route in (*play.router.routes, *ops.router.routes, *api.router.routes)
+        if isinstance(route, Route)
+    ]
+
+    @asynccontextmanager
+    async def alive() -> AsyncIterator[None]:
+        async with open_runtime(settings, metrics) as runtime:
+            api.state.runtime = runtime
+            yield
+
+    return Lifespan(Instrument(OnePath(api, settings.alias_prefixes), metrics), alive)
+
+
+async def _docs() -> HTMLResponse:
+    return get_swagger_ui_html(openapi_url="/openapi.json", title="Mosic")
+
+
+def app_from_environment() -> ASGIApp:
+    """For servers that are given a name to import (`uvicorn --factory`), as worker processes are."""
+    settings = load_settings()
+    set_up_logs(settings)
+    return create_app(settings)

@@ -1,0 +1,120 @@
+"""Errors → RFC 9457 answers: one shape, made in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+from starlette.types import Scope
+
+from mosic.errors import (
+    BadRequest,
+    InternalError,
+    InvalidRequest,
+    MethodNotAllowed,
+    MosicError,
+    NotFound,
+)
+from mosic.web.schemas import Problem
+
+# What `type` points at: stable and readable, without promising that a host of ours is up.
+TYPE_BASE = "/docs/errors#"
+
+
+class ProblemResponse(JSONResponse):
+    """`application/problem+json` for one error."""
+
+    media_type = "application/problem+json"
+
+    def __init__(self, error: MosicError) -> None:
+        self.code = error.code
+        body = {
+            "type": f"{TYPE_BASE}{error.code}",
+            "title": error.title,
+            "status": error.status,
+            "detail": error.detail,
+            "code": error.code,
+            **error.extra,
+        }
+        super().__init__(body, status_code=error.status, headers=error.headers)
+
+
+def as_mosic_error(error: Exception, scope: Scope) -> MosicError | None:
+    """What the framework raised, in Mosic's own words; None for what nobody foresaw."""
+    if isinstance(error, MosicError):
+        return error
+    if isinstance(error, RequestValidationError):
+        return invalid_request(None, error.errors())
+    if isinstance(error, HTTPException):
+        if error.status_code == 404:
+            return NotFound()
+        if error.status_code == 405:
+            return MethodNotAllowed(headers={"Allow": ", ".join(sorted(_allowed(scope)))})
+        if error.status_code == 422:
+            return InvalidRequest(error.detail)
+        if 400 <= error.status_code < 500:
+            return BadRequest(error.detail)
+    return None
+
+
+def invalid_request(place: str | None, found: Sequence[Mapping[str, Any]]) -> InvalidRequest:
+    """One refusal of all that pydantic found wrong; `place` (body, query) leads each location."""
+    errors = [
+        {
+            "loc": [*([place] if place else []), *problem["loc"]],
+            "msg": problem["msg"].removeprefix("Value error, "),
+        }
+        for problem in found
+    ]
+    where = ".".join(str(part) for part in errors[0]["loc"][1:]) or errors[0]["loc"][0]
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return InvalidRequest(f"{where}: {errors[0]['msg']}{more}", errors=errors)
+
+
+def _allowed(scope: Scope) -> set[str]:
+    """Every method that some route takes at this path; Starlette itself names those of one route only."""
+    methods: set[str] = set()
+    for route in scope["app"].state.all_routes:
+        if route.path_regex.match(scope["path"]):
+            methods |= route.methods
+    return methods
+
+
+async def _answer(request: Request, error: Exception) -> ProblemResponse:
+    known = as_mosic_error(error, request.scope)
+    if known is None:
+        raise error
+    request.app.state.runtime.metrics.error_answered(known.code)
+    return ProblemResponse(known)
+
+
+async def _apologise(request: Request, _: Exception) -> ProblemResponse:
+    """For what nobody foresaw. Starlette raises the error again once this is sent; Instrument logs it."""
+    request.app.state.runtime.metrics.error_answered(InternalError.code)
+    request_id = request.scope["mosic.request_id"]
+    return ProblemResponse(InternalError(f"The log has the cause under the request id {request_id}."))
+
+
+def install_error_answers(app: FastAPI) -> None:
+    app.add_exception_handler(Exception, _apologise)
+    for kind in (MosicError, RequestValidationError, HTTPException):
+        app.add_exception_handler(kind, _answer)
+
+
+def problems(*errors: type[MosicError]) -> dict[int | str, dict[str, Any]]:
+    """The `responses=` of a route that may answer these errors."""
+    found: dict[int | str, dict[str, Any]] = {}
+    for error in errors:
+        text = f"`{error.code}`: {error.title}."
+        if error.status in found:
+            found[error.status]["description"] += f" {text}"
+        else:
+            found[error.status] = {
+                "description": text,
+                "content": {"application/problem+json": {"schema": Problem.model_json_schema()}},
+            }
+    return found

@@ -1,0 +1,94 @@
+"""Where a page of a sorted list ended: the opaque cursor that leads on, and the Link field that carries it.
+
+A cursor names the last row by its sort value and its id (keyset), so that no page repeats or misses a row
+while others are added. It is no secret and opens nothing: the check sum in it finds damage, not malice, and
+whoever computes one by hand gets a page of a list that they may read anyway. What matters is that nothing but
+a value of the right type ever reaches the database.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import quote
+from uuid import UUID
+
+from mosic.errors import InvalidRequest
+
+SortValue = str | int | float | datetime
+
+_VERSION = b"\x01"
+_CHECK_SIZE = 6
+_HEAD_SIZE = len(_VERSION) + _CHECK_SIZE
+_ID_SIZE = 16
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+# What RFC 3986 allows in a URL, "%" for what is escaped already; quote() adds letters and digits.
+_URL_CHARS = "!#$%&'()*+,/:;=?@[]~"
+
+
+def encode_cursor(sort: str, value: SortValue | None, row_id: UUID) -> str:
+    """The cursor after the row `row_id`, whose sort value is `value`, in a list sorted by `sort`.
+
+    URL-safe ASCII without padding, as long as 4/3 of the UTF-8 of `value` and about 60 more. A datetime must
+    have a time zone, and comes back in UTC, exact to the microsecond; a float must be finite.
+    """
+    plain = (value - _EPOCH) // _MICROSECOND if isinstance(value, datetime) else value
+    text = json.dumps([sort, plain], ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    content = row_id.bytes + text.encode()
+    return base64.urlsafe_b64encode(_VERSION + _check(content) + content).rstrip(b"=").decode("ascii")
+
+
+def decode_cursor(cursor: str, sort: str, of: type[SortValue]) -> tuple[SortValue | None, UUID]:
+    """The sort value (of type `of`, or None) and the id of the row after which to go on.
+
+    Raises InvalidRequest, naming the query parameter `cursor`, for a text that is damaged or was never a
+    cursor, for a cursor of another `sort`, and for a value that a column of this type cannot hold.
+    """
+    try:
+        raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        content = raw[_HEAD_SIZE:]
+        if raw[:_HEAD_SIZE] != _VERSION + _check(content):
+            raise _invalid("It is damaged, or no cursor of this service.")
+        row_id = UUID(bytes=content[:_ID_SIZE])
+        its_sort, plain = json.loads(content[_ID_SIZE:].decode())
+        value = _typed(plain, of)
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        raise _invalid("It is damaged, or no cursor of this service.") from None
+    if its_sort != sort:
+        raise _invalid("It belongs to a list with another order: start again without it.")
+    return value, row_id
+
+
+def next_link(url: str) -> str:
+    """The Link field value that leads to the next page (RFC 8288): `<url>; rel="next"`.
+
+    Characters that a URL must not hold, and that could end it early, are percent-encoded.
+    """
+    return f'<{quote(url, safe=_URL_CHARS, errors="replace")}>; rel="next"'
+
+
+def _check(content: bytes) -> bytes:
+    return hashlib.blake2s(content, digest_size=_CHECK_SIZE).digest()
+
+
+def _typed(plain: Any, of: type[SortValue]) -> SortValue | None:
+    """`plain` as an `of`; raises ValueError or OverflowError when it is none that PostgreSQL can hold."""
+    if plain is None:
+        return None
+    if of is str and isinstance(plain, str) and "\0" not in plain:
+        plain.encode()  # half a surrogate pair has no UTF-8: UnicodeEncodeError is a ValueError
+        return plain
+    if of is float and isinstance(plain, int | float) and math.isfinite(plain):
+        return float(plain)
+    if of in (int, datetime) and type(plain) is int and -(2**63) <= plain < 2**63:
+        return plain if of is int else _EPOCH + plain * _MICROSECOND
+    raise ValueError(f"not a sort value of type {of.__name__}")
+
+
+def _invalid(reason: str) -> InvalidRequest:
+    return InvalidRequest("The cursor is not valid.", errors=[{"loc": ["query", "cursor"], "msg": reason}])

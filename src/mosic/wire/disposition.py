@@ -1,0 +1,74 @@
+"""Names of files: made harmless when they come in, and printed in Content-Disposition when they go out.
+
+RFC 6266 (the field), RFC 8187 (`filename*`). Harmless means: no control characters, none that reorder text
+(U+202E makes «gpj.exe» look like «exe.jpg»), no half of a surrogate pair, no path.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Literal
+from urllib.parse import quote
+
+MAX_NAME_SIZE = 255
+"""Bytes of UTF-8, the limit of common file systems."""
+
+_MAX_ENDING_SIZE = 32
+_HARMFUL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+_SEPARATOR = re.compile(r"[/\\]")
+# Browsers differ on the backslash as an escape, and some decode %41 (RFC 6266 appendix D).
+_NOT_PLAIN = re.compile(r'[^ -~]|["\\/%]')
+# attr-char of RFC 8187 that quote() would encode.
+_ATTR_CHARS = "!#$&+^`|"
+
+
+def content_disposition(kind: Literal["inline", "attachment"], file_name: str) -> str:
+    """The value that suggests a file name: `inline; filename="Cafe.mp3"; filename*=UTF-8''Caf%C3%A9.mp3`.
+
+    Always ASCII, and short, as the name is cut to `MAX_NAME_SIZE`. Path separators and a leading dot become
+    `_`; a name of which nothing is left is not suggested. `filename` is for clients that do not know
+    `filename*`: it drops accents, and has `_` for all else that is not ASCII or that some of them misread.
+    """
+    name = _normal(_SEPARATOR.sub("_", file_name))
+    if not name:
+        return kind
+    name = _visible(name)
+    decomposed = unicodedata.normalize("NFKD", name)
+    bare = "".join(letter for letter in decomposed if not unicodedata.combining(letter))
+    plain = _visible(_NOT_PLAIN.sub("_", bare))
+    return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe=_ATTR_CHARS)}"
+
+
+def safe_file_name(name: str | None) -> str | None:
+    """What a client called its file, fit to be kept and shown; None when nothing is left of it.
+
+    The last component of a path with either separator, in NFC, without harmful characters and outer white
+    space, and at most `MAX_NAME_SIZE` bytes of UTF-8, with the ending kept.
+    """
+    if name is None:
+        return None
+    return _normal(_SEPARATOR.split(name)[-1]) or None
+
+
+def _normal(name: str) -> str:
+    """Empty when only dots and white space are left."""
+    # Cut before normalising too: that takes quadratic time for a run of combining marks.
+    cut = _bounded(_HARMFUL.sub("", name).strip(), 4 * MAX_NAME_SIZE)
+    normal = _bounded(unicodedata.normalize("NFC", cut), MAX_NAME_SIZE)
+    return normal if normal.strip(". ") else ""
+
+
+def _bounded(name: str, limit: int) -> str:
+    if len(name.encode()) <= limit:
+        return name
+    stem, dot, ending = name.rpartition(".")
+    tail = f"{dot}{ending}".encode()
+    if len(tail) > _MAX_ENDING_SIZE:
+        stem, tail = name, b""
+    return (stem.encode()[: limit - len(tail)] + tail).decode("utf-8", "ignore").strip()
+
+
+def _visible(name: str) -> str:
+    """A leading dot would hide the file, or make it a configuration file of some program."""
+    return "_" + name[1:] if name.startswith(".") else name

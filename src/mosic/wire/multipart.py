@@ -1,0 +1,286 @@
+"""Reads `multipart/form-data` (RFC 7578) as it arrives: chunks in, parts out, nothing kept but headers.
+
+python-multipart finds boundaries and headers. Around it stands what it leaves to its user: the preamble and
+the epilogue, limits, what `Content-Disposition` says, and that the body has an end at all.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser
+
+from mosic.errors import MalformedRequest
+
+
+@dataclass(frozen=True, slots=True)
+class MultipartLimits:
+    """What a form may use of everything but contents, in bytes where not counts.
+
+    Contents have no limit here: whoever keeps them counts them. Together these bound what a body may hold
+    beside its contents.
+    """
+
+    boundary: int = 70  # RFC 2046 §5.1.1
+    preamble: int = 4096
+    epilogue: int = 4096
+    parts: int = 64
+    headers_of_part: int = 16
+    header_bytes_of_part: int = 8192
+    name: int = 256
+
+
+@dataclass(frozen=True, slots=True)
+class PartBegin:
+    """A part starts. `file_name` is None for a field and may be empty: a file input left empty.
+
+    Names are the sender's words: they may hold path separators, line ends or be repeated, but never NUL.
+    `content_type` is the part's header as sent.
+    """
+
+    name: str
+    file_name: str | None
+    content_type: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PartData:
+    """The next bytes of the part that began last; never empty. A view into the chunk that was fed."""
+
+    data: memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class PartEnd:
+    """The part that began last is complete."""
+
+
+Event = PartBegin | PartData | PartEnd
+
+
+class MultipartReader:
+    """One body. Feed its chunks in order, then call `finish`.
+
+    The events are the same however the body is cut into chunks, but for the cuts between `PartData`.
+    Everything raises `MalformedRequest`, after which the reader is of no more use.
+    """
+
+    def __init__(self, content_type: str, *, limits: MultipartLimits | None = None) -> None:
+        """`content_type`: the request's header."""
+        self._limits = limits or MultipartLimits()
+        self._delimiter = b"\r\n--" + _boundary_of(content_type, self._limits.boundary)
+        self._parser = MultipartParser(
+            self._delimiter[4:],
+            {
+                "on_part_begin": self._on_part_begin,
+                "on_header_field": self._on_header_field,
+                "on_header_value": self._on_header_value,
+                "on_header_end": self._on_header_end,
+                "on_headers_finished": self._on_headers_finished,
+                "on_part_data": self._on_part_data,
+                "on_part_end": self._on_part_end,
+                "on_end": self._on_end,
+            },
+            max_header_count=self._limits.headers_of_part,
+            max_header_size=self._limits.header_bytes_of_part,
+        )
+        self._events: list[Event] = []
+        self._parts = 0
+        self._name = bytearray()
+        self._value = bytearray()
+        self._headers: dict[bytes, bytes] = {}
+        self._header_bytes = 0
+        # A delimiter is a whole line; the line end before the body's first line is thought, not sent.
+        self._preamble: bytearray | None = bytearray(b"\r\n")
+        self._tail = b"\r\n"
+        self._ended = False
+        self._epilogue = 0
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        """What `chunk` begins, adds to and completes, in order; in linear time, whatever it holds."""
+        if self._preamble is not None:
+            chunk = self._skip_preamble(self._preamble, chunk)
+        if self._ended:
+            self._epilogue += len(chunk)
+        elif chunk:
+            try:
+                self._parser.write(chunk)
+            except FormParserError as error:
+                raise MalformedRequest(f"The form could not be read: {error}.") from None
+            closing = self._delimiter + b"--"
+            if self._ended:
+                window = self._tail + chunk
+                self._epilogue = len(window) - window.index(closing) - len(closing)
+            else:
+                kept = len(closing) - 1
+                self._tail = chunk[-kept:] if len(chunk) >= kept else (self._tail + chunk)[-kept:]
+        if self._epilogue > self._limits.epilogue:
+            raise MalformedRequest("Too much follows the end of the form.")
+        events, self._events = self._events, []
+        return events
+
+    def finish(self) -> None:
+        """The body has ended; raises when the form has not, as when the sender was cut off."""
+        if not self._ended:
+            raise MalformedRequest("The form ends before its closing boundary.")
+
+    def _skip_preamble(self, preamble: bytearray, chunk: bytes) -> bytes:
+        """The part of `chunk` (with what was held back) that starts with the first boundary, or nothing.
+
+        The parser cannot be left to do this: what it accepts before the first boundary depends on how the
+        body is cut.
+        """
+        if len(preamble) == 2 and chunk.startswith(self._delimiter[2:]):
+            self._preamble = None
+            return chunk
+        unsearched = max(0, len(preamble) - len(self._delimiter) + 1)
+        preamble += chunk
+        at = preamble.find(self._delimiter, unsearched)
+        least = at if at >= 0 else len(preamble) - len(self._delimiter) + 1
+        if least > self._limits.preamble:
+            raise MalformedRequest("The form does not begin with its boundary.")
+        if at < 0:
+            return b""
+        self._preamble = None
+        return bytes(preamble[at + 2 :])
+
+    def _on_part_begin(self) -> None:
+        self._parts += 1
+        if self._parts > self._limits.parts:
+            raise MalformedRequest(f"The form has more than {self._limits.parts} parts.")
+        self._headers = {}
+        self._header_bytes = 0
+
+    def _on_header_field(self, data: bytes, start: int, end: int) -> None:
+        self._name += data[start:end]
+
+    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def _on_header_end(self) -> None:
+        name, value = bytes(self._name).lower(), bytes(self._value).strip(b" \t")
+        self._header_bytes += len(self._name) + len(": \r\n") + len(self._value)
+        self._name.clear()
+        self._value.clear()
+        if self._header_bytes > self._limits.header_bytes_of_part:
+            raise MalformedRequest("The headers of a part are too large.")
+        # A line that starts with the boundary is a delimiter (RFC 2046 §5.1.1), though it look like a header.
+        if name.startswith(self._delimiter[2:].lower()) or name in self._headers or _CONTROL.search(value):
+            raise MalformedRequest("A part has a header that is not allowed.")
+        self._headers[name] = value
+
+    def _on_headers_finished(self) -> None:
+        encoding = self._headers.get(b"content-transfer-encoding", b"binary").lower()
+        if encoding not in (b"binary", b"8bit", b"7bit"):
+            raise MalformedRequest("Encoded parts are not supported; send the bytes as they are.")
+        name, file_name = _disposition_of(self._headers.get(b"content-disposition"), self._limits.name)
+        content_type = self._headers.get(b"content-type")
+        declared = None if content_type is None else content_type.decode("latin-1")
+        self._events.append(PartBegin(name, file_name, declared))
+
+    def _on_part_data(self, data: bytes, start: int, end: int) -> None:
+        self._events.append(PartData(memoryview(data)[start:end]))
+
+    def _on_part_end(self) -> None:
+        self._events.append(PartEnd())
+
+    def _on_end(self) -> None:
+        self._ended = True
+
+
+def _text(raw: bytes) -> str:
+    """The text of a name or field: UTF-8 as every browser sends it, else Latin-1, which reads anything."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_BOUNDARY = re.compile(r"[\x21-\x7e]|[\x21-\x7e][\x20-\x7e]*[\x21-\x7e]")
+_PARAMETER = re.compile(
+    r"""[ \t]*;[ \t]*  # an empty parameter is tolerated
+        (?:([!#$%&'*+.^_`|~0-9A-Za-z-]++)[ \t]*=[ \t]*
+           (?:"((?:[^"\\]|\\.)*+)"|([^;"]*+)))?""",
+    re.VERBOSE,
+)
+# A quote in a name arrives as \" (RFC 9110 §5.6.4; curl) or %22 (WHATWG HTML §4.10.21.8; browsers). Browsers
+# send a backslash as it is and Internet Explorer sent whole paths, so other characters are not unescaped.
+_ESCAPED = re.compile(r'\\(["\\])')
+_BROWSER_ESCAPES = {"%22": '"', "%0d": "\r", "%0a": "\n"}
+_BROWSER_ESCAPED = re.compile("|".join(_BROWSER_ESCAPES), re.IGNORECASE)
+_EXTENDED = re.compile(
+    r"(utf-8|iso-8859-1)'[0-9A-Za-z-]*'((?:[!#$&+.^_`|~0-9A-Za-z-]|%[0-9A-Fa-f]{2})*)", re.I
+)
+
+
+def _parameters(header: str) -> tuple[str, dict[str, str]]:
+    """Splits `value; name=value; …` (RFC 9110 §5.6.6). Value and names come out in lower case."""
+    head, semicolon, rest = header.partition(";")
+    rest = semicolon + rest.rstrip(" \t")
+    found: dict[str, str] = {}
+    position = 0
+    while position < len(rest):
+        match = _PARAMETER.match(rest, position)
+        if match is None:
+            raise MalformedRequest(f"A parameter of {head.strip()!r} could not be read.")
+        position = match.end()
+        name, quoted, plain = match.groups()
+        if name is None:
+            continue
+        if name.lower() in found:
+            raise MalformedRequest(f"The parameter {name!r} is given twice.")
+        found[name.lower()] = plain.rstrip(" \t") if quoted is None else _ESCAPED.sub(r"\1", quoted)
+    return head.strip(" \t").lower(), found
+
+
+def _boundary_of(content_type: str, longest: int) -> bytes:
+    # Beside the boundary only `charset` has any use; a long header is long for no good reason.
+    if len(content_type) > longest + 256:
+        raise MalformedRequest("The Content-Type of the request is too long.")
+    media_type, parameters = _parameters(content_type)
+    if media_type != "multipart/form-data":
+        raise MalformedRequest("The request is not multipart/form-data.")
+    boundary = parameters.get("boundary", "")
+    if not _BOUNDARY.fullmatch(boundary) or len(boundary) > longest:
+        raise MalformedRequest("The Content-Type of the request names no usable boundary.")
+    return boundary.encode("ascii")
+
+
+def _disposition_of(header: bytes | None, longest_name: int) -> tuple[str, str | None]:
+    """Name and file name of a part (RFC 7578 §4.2)."""
+    if header is None:
+        raise MalformedRequest("A part of the form has no Content-Disposition.")
+    kind, parameters = _parameters(header.decode("latin-1"))
+    if kind != "form-data" or "name" not in parameters:
+        raise MalformedRequest("A part of the form has no name.")
+    name = _name_from(parameters["name"])
+    if len(name.encode()) > longest_name:
+        raise MalformedRequest("The name of a part is too long.")
+    file_name = _name_from(parameters["filename"]) if "filename" in parameters else None
+    if "filename*" in parameters:  # wins when it can be read (RFC 6266 §4.3)
+        extended = _extended(parameters["filename*"])
+        if extended is None and file_name is None:
+            raise MalformedRequest("The file name of a part could not be read.")
+        file_name = file_name if extended is None else extended
+    return name, file_name
+
+
+def _name_from(value: str) -> str:
+    value = _BROWSER_ESCAPED.sub(lambda match: _BROWSER_ESCAPES[match[0].lower()], value)
+    return _text(value.encode("latin-1"))
+
+
+def _extended(value: str) -> str | None:
+    """Decodes `charset'language'percent-encoded` (RFC 8187 §3.2), or None when it is not that."""
+    match = _EXTENDED.fullmatch(value)
+    if match is None:
+        return None
+    try:
+        text = unquote_to_bytes(match[2]).decode(match[1])
+    except UnicodeDecodeError:
+        return None
+    return None if "\0" in text else text

@@ -1,0 +1,250 @@
+"""`mosic` as a person runs it: real processes, the embedded PostgreSQL, signals."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.sounds import wav
+
+MOSIC = [sys.executable, "-m", "mosic"]
+
+
+class Installation:
+    """A folder that somebody runs mosic in."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.running: list[subprocess.Popen[bytes]] = []
+
+    def environment(self, **settings: str) -> dict[str, str]:
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("MOSIC_")}
+        return clean | {"MOSIC_APP_PORT": "0", "MOSIC_PROBE_WORKERS": "1"} | settings
+
+    def run(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*MOSIC, *arguments],
+            cwd=self.folder,
+            env=self.environment(**settings),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def serve(self, *arguments: str, **settings: str) -> Served:
+        errors = (self.folder / f"stderr-{len(self.running)}.log").open("wb")
+        process = subprocess.Popen(
+            [*MOSIC, "serve", *arguments],
+            cwd=self.folder,
+            env=self.environment(**settings),
+            stderr=errors,
+            start_new_session=True,
+        )
+        self.running.append(process)
+        return Served(process, Path(errors.name))
+
+    def postgres_pid(self) -> int:
+        """Of the server that holds this folder's cluster; raises when none does."""
+        (file,) = self.folder.glob("data/**/postmaster.pid")
+        pid = int(file.read_text().split()[0])
+        os.kill(pid, 0)
+        return pid
+
+
+class Served:
+    """A `mosic serve` that has been started."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+        self.process = process
+        self._log = log
+        self.started = time.perf_counter()
+
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def url(self) -> str:
+        """Where it listens, once it does."""
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            if found := re.search(r"listens on (\S+)", self.log()):
+                return found[1]
+            assert self.process.poll() is None, self.log()
+            time.sleep(0.01)
+        raise AssertionError(self.log())
+
+    def key(self) -> str:
+        found = re.search(r'X-API-Key: ([^"]+)"', self.log())
+        assert found
+        return found[1]
+
+    def stop(self, number: int = signal.SIGINT) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(20)
+
+
+@pytest.fixture
+def installation(short_tmp: Path) -> Iterator[Installation]:
+    folder = short_tmp / f"run-{os.urandom(4).hex()}"
+    folder.mkdir()
+    made = Installation(folder)
+    (folder / ".env").write_text(f"MOSIC_MEDIA_ROOT={folder}/media\nMOSIC_DATA_DIR={folder}/data\n")
+    yield made
+    for process in made.running:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    with contextlib.suppress(ValueError, ProcessLookupError, FileNotFoundError):
+        os.kill(made.postgres_pid(), signal.SIGQUIT)
+
+
+def wait_until_gone(pid: int) -> None:
+    for _ in range(500):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return
+        if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"process {pid} lives on")
+
+
+def test_first_start_upload_stop_and_start_again(installation: Installation) -> None:
+    served = installation.serve()
+    url = served.url()
+    assert url.startswith("http://localhost:")
+    key_file = installation.folder / "data/api_key"
+    assert key_file.read_text().strip() == served.key()
+    assert stat.S_IMODE(key_file.stat().st_mode) == 0o600
+    postgres = installation.postgres_pid()
+
+    # The very line that was printed, as a person would paste it.
+    (installation.folder / "song.mp3").write_bytes(wav())
+    found = re.search(r"curl -H .*", served.log())
+    assert found
+    pasted = subprocess.run(
+        found[0] + " -sS -i", shell=True, cwd=installation.folder, capture_output=True, text=True, check=True
+    )
+    assert pasted.stdout.startswith("HTTP/1.1 201")
+    clip = json.loads(pasted.stdout.rpartition("\n")[2])
+    assert httpx.get(clip["stream_url"]).content == wav()
+
+    assert served.stop() == 0
+    wait_until_gone(postgres)
+
+    again = installation.serve()
+    url = again.url()
+    assert again.key() == served.key()
+    found_again = httpx.get(f"{url}/play").json()
+    assert [one["id"] for one in found_again] == [clip["id"]]
+    assert found_again[0]["play_count"] == 1
+    assert again.stop(signal.SIGTERM) == 0
+
+
+def test_kill_9_of_the_service_stops_nothing(installation: Installation) -> None:
+    served = installation.serve()
+    clip = httpx.post(
+        f"{served.url()}/play/upload", content=wav(), headers={"X-API-Key": served.key()}
+    ).json()
+    played = httpx.get(f"{served.url()}/play/{clip['id']}/stream")
+    assert played.status_code == 200
+    orphan = installation.postgres_pid()
+    os.killpg(served.process.pid, signal.SIGKILL)
+    served.process.wait()
+
+    again = installation.serve()
+    stats = httpx.get(f"{again.url()}/play/{clip['id']}/stats").json()
+    assert stats["play_count"] == 1
+    assert installation.postgres_pid() == orphan
+    again.stop()
+    wait_until_gone(orphan)
+
+
+def test_kill_9_of_postgres_and_service(installation: Installation) -> None:
+    served = installation.serve()
+    served.url()
+    os.kill(installation.postgres_pid(), signal.SIGKILL)
+    os.killpg(served.process.pid, signal.SIGKILL)
+    served.process.wait()
+    again = installation.serve()
+    assert httpx.get(f"{again.url()}/ready").status_code == 200
+    assert again.stop() == 0
+
+
+def test_demo_twice_adds_six_clips_once(installation: Installation) -> None:
+    first = installation.run("demo")
+    assert (first.returncode, first.stdout.count("added")) == (0, 6), first.stderr
+    again = installation.run("demo")
+    assert (again.returncode, again.stdout.count("present")) == (0, 6)
+    served = installation.serve()
+    clips = httpx.get(f"{served.url()}/play").json()
+    assert len(clips) == 6
+    assert len({clip["genre"] for clip in clips}) == 6
+    assert all(3 < clip["duration"] < 15 for clip in clips)
+    # While the service runs, both share its database.
+    assert installation.run("demo").stdout.count("present") == 6
+    assert installation.run("migrate").returncode == 0
+    assert httpx.get(f"{served.url()}/ready").status_code == 200
+    served.stop()
+
+
+def test_workers_share_one_database(installation: Installation) -> None:
+    served = installation.serve("--workers", "2")
+    url, key = served.url(), served.key()
+    for _ in range(300):
+        with contextlib.suppress(httpx.TransportError):
+            if httpx.get(f"{url}/ready").status_code == 200:
+                break
+        time.sleep(0.05)
+    for seed in range(4):
+        answer = httpx.post(f"{url}/play/upload", content=wav(seed=seed), headers={"X-API-Key": key})
+        assert answer.status_code == 201
+    assert all(len(httpx.get(f"{url}/play").json()) == 4 for _ in range(8))
+    postgres = installation.postgres_pid()
+    served.stop()
+    wait_until_gone(postgres)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"MOSIC_APP_PORT": "http"}, "MOSIC_APP_PORT"),
+        ({"MOSIC_MAX_UPLOAD_MB": "-1"}, "MOSIC_MAX_UPLOAD_MB"),
+        ({"MOSIC_REMOTE_STREAM": "maybe"}, "MOSIC_REMOTE_STREAM"),
+        ({"MOSIC_DATABASE_URL_OVERRIDE": "mysql://x/y"}, "MOSIC_DATABASE_URL_OVERRIDE"),
+        ({"MOSIC_STORE_URL": "ftp://x"}, "MOSIC_STORE_URL"),
+        ({"MOSIC_MEDIA_ROOT": "/proc/media"}, "MOSIC_MEDIA_ROOT"),
+        ({"MOSIC_DATA_DIR": "/proc/data"}, "MOSIC_DATA_DIR"),
+        ({"MOSIC_POSTGRES_BIN": "/nowhere"}, "MOSIC_POSTGRES_BIN"),
+        (
+            {"MOSIC_DB_HOST": "127.0.0.1", "MOSIC_DB_PORT": "1", "MOSIC_DB_PASSWORD": "s3cret"},
+            "cannot be used",
+        ),
+    ],
+)
+def test_wrong_setting_is_a_sentence_that_names_it(
+    installation: Installation, settings: dict[str, str], message: str
+) -> None:
+    ended = installation.run("serve", **settings)
+    assert ended.returncode != 0
+    assert message in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert "s3cret" not in ended.stderr
+
+
+def test_version() -> None:
+    shown = subprocess.run([*MOSIC, "--version"], capture_output=True, text=True, check=True).stdout
+    assert re.fullmatch(r"mosic \d+\.\d+\.\d+\n", shown)

@@ -1,0 +1,128 @@
+"""Fixtures: one real PostgreSQL for the run, a migrated template, and a fresh clone of it per test."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import URL
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from mosic.db.engine import create_engine
+from mosic.db.migrate import migrate
+from mosic.logs import set_up_logs
+from mosic.postgres import EmbeddedPostgres, open_embedded
+from mosic.settings import Settings
+from tests.service import Service, running_service
+
+SLOW = os.environ.get("MOSIC_TEST_SLOW") == "1"
+REQUIRE_PROGRAMS = os.environ.get("MOSIC_TEST_REQUIRE_PROGRAMS") == "1"
+_TEMPLATE = "mosic_template"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if SLOW:
+        return
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.skip(reason="slow: set MOSIC_TEST_SLOW=1"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Where every program is required, a skip is a failure: a proof that did not run proves nothing."""
+    report = yield
+    if REQUIRE_PROGRAMS and report.skipped and not hasattr(report, "wasxfail"):  # type: ignore[attr-defined]
+        report.outcome = "failed"  # type: ignore[attr-defined]
+    return report
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_from_outside() -> Iterator[None]:
+    """The machine's own MOSIC_* settings and .env must not reach the tests."""
+    patch = pytest.MonkeyPatch()
+    for name in list(os.environ):
+        if name.startswith("MOSIC_") and not name.startswith("MOSIC_TEST_"):
+            patch.delenv(name)
+    patch.setenv("MOSIC_LOG_FORMAT", "json")
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _logs_as_in_production() -> None:
+    set_up_logs(Settings(_env_file=None, log_format="json", log_level="warning"))
+    # What is logged goes to pytest, which shows it with a failure.
+    logging.getLogger().handlers.clear()
+
+
+@pytest.fixture(scope="session")
+def short_tmp() -> Iterator[Path]:
+    """A folder with a short path: the path of a unix socket is limited to 107 bytes."""
+    folder = Path(tempfile.mkdtemp(prefix="mosic-"))
+    # PostgreSQL runs as another account when the tests run as root.
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+async def postgres(short_tmp: Path) -> AsyncIterator[EmbeddedPostgres]:
+    server = await open_embedded(short_tmp / "pg")
+    template = create_engine(server.url_for(_TEMPLATE), pool_size=1)
+    await _execute(server, f"CREATE DATABASE {_TEMPLATE}")
+    await migrate(template)
+    await template.dispose()
+    yield server
+    await server.close()
+
+
+@pytest.fixture
+async def database_url(postgres: EmbeddedPostgres) -> AsyncIterator[URL]:
+    """A database of the test's own, at the current revision."""
+    name = f"test_{os.urandom(6).hex()}"
+    await _execute(postgres, f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE} STRATEGY FILE_COPY")
+    yield postgres.url_for(name)
+    await _execute(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def empty_database_url(postgres: EmbeddedPostgres) -> AsyncIterator[URL]:
+    """A database of the test's own, without any table."""
+    name = f"test_{os.urandom(6).hex()}"
+    await _execute(postgres, f"CREATE DATABASE {name}")
+    yield postgres.url_for(name)
+    await _execute(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+async def _execute(server: EmbeddedPostgres, statement: str) -> None:
+    engine = create_async_engine(server.url_for("postgres"), isolation_level="AUTOCOMMIT")
+    async with engine.connect() as connection:
+        await connection.execute(sa.text(statement))
+    await engine.dispose()
+
+
+def ffmpeg(*arguments: str | Path) -> None:
+    subprocess.run(["ffmpeg", "-hide_banner", "-loglevel", "error", "-y", *map(str, arguments)], check=True)
+
+
+@pytest.fixture
+async def service(tmp_path: Path, database_url: URL) -> AsyncIterator[Service]:
+    """A running service with a database, a media root and a key of its own."""
+    async with running_service(tmp_path / "media", shown(database_url)) as running:
+        yield running
+
+
+def shown(url: URL) -> str:
+    """The URL as an operator would write it: the folder of a unix socket goes into the query."""
+    assert url.host
+    return URL.create(
+        "postgresql", url.username, database=url.database, query={"host": url.host, "port": str(url.port)}
+    ).render_as_string(hide_password=False)

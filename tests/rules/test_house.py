@@ -1,0 +1,137 @@
+"""The rules of the house, kept by reading the source."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).resolve().parents[2]
+SOURCE = TOP / "src"
+MODULES = sorted(SOURCE.rglob("*.py"))
+
+# From the ground up. A module imports from lower floors, and on its own floor only what SIBLINGS allows.
+FLOORS = (
+    ("mosic.errors", "mosic.wire"),
+    ("mosic.settings", "mosic.metrics", "mosic.logs"),
+    (
+        "mosic.audio",
+        "mosic.staging",
+        "mosic.blobs",
+        "mosic.db",
+        "mosic.postgres",
+        "mosic.postgres_account",
+        "mosic.remote",
+    ),
+    ("mosic.core",),
+    ("mosic.boot",),
+    ("mosic.web", "mosic.cli"),
+    ("mosic.__main__",),
+)
+# room → rooms on the same floor that it may use
+SIBLINGS = {
+    "mosic.wire": {"mosic.errors"},
+    "mosic.logs": {"mosic.settings"},
+    "mosic.postgres": {"mosic.postgres_account"},
+    # `mosic serve` is the one command that needs the web application.
+    "mosic.cli.serve": {"mosic.web"},
+}
+# Inside core, use cases know the runtime; whatever else knows a sibling is named here.
+CORE_SIBLINGS = {
+    "mosic.core.runtime": {"mosic.core.plays"},
+    "mosic.core.uploads": {"mosic.core.runtime", "mosic.core.ingest"},
+}
+ONLY = {
+    "mutagen": ("mosic.audio.",),
+    "fastapi": ("mosic.web.",),
+    "starlette": ("mosic.web.",),
+    "python_multipart": ("mosic.wire.multipart",),
+    "aiohttp": ("mosic.remote", "mosic.cli.upload"),
+    "sqlalchemy": (
+        "mosic.db.",
+        "mosic.boot",
+        "mosic.core.runtime",
+        "mosic.core.plays",
+        "mosic.settings",
+        "mosic.postgres",
+    ),
+    "typer": ("mosic.cli.",),
+    "prometheus_client": ("mosic.metrics",),
+}
+MAX_LINES = 300
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            assert node.module
+            for alias in node.names:
+                inside = SOURCE.joinpath(*node.module.split("."), f"{alias.name}.py")
+                yield f"{node.module}.{alias.name}" if inside.exists() else node.module
+
+
+def room_of(module: str) -> tuple[int, str] | None:
+    for height, rooms in enumerate(FLOORS):
+        for room in rooms:
+            if module == room or module.startswith(f"{room}."):
+                return height, room
+    return None
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_imports_go_down(path: Path) -> None:
+    module = name_of(path)
+    mine = room_of(module)
+    if mine is None:
+        assert module in ("mosic",), f"{module} stands on no floor"
+        return
+    height, room = mine
+    for imported in imports_of(path):
+        if not imported.startswith("mosic"):
+            continue
+        other = room_of(imported)
+        if other is None:
+            assert imported == "mosic"
+            continue
+        other_height, other_room = other
+        allowed = SIBLINGS.get(module, set()) | SIBLINGS.get(room, set()) | {room}
+        assert other_height < height or other_room in allowed, f"{module} imports {imported}"
+        if room == "mosic.core" and other_room == "mosic.core":
+            assert imported in CORE_SIBLINGS.get(module, {"mosic.core.runtime"}), (
+                f"{module} imports {imported}"
+            )
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_libraries_stay_in_their_rooms(path: Path) -> None:
+    module = name_of(path)
+    for imported in imports_of(path):
+        rooms = ONLY.get(imported.partition(".")[0])
+        if rooms is not None:
+            assert f"{module}.".startswith(rooms) or module.startswith(rooms), f"{module} imports {imported}"
+
+
+def test_no_await_below_the_first_floor() -> None:
+    for path in (SOURCE / "mosic/wire").glob("*.py"):
+        assert not re.search(r"\b(async def|await)\b", path.read_text()), path
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_files_stay_small(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= MAX_LINES
+
+
+def test_no_file_names_a_machine_or_an_index() -> None:
+    """Whoever clones this has other paths and perhaps another package index."""
+    lock = (TOP / "poetry.lock").read_text()
+    assert not re.search(r"https?://", lock)

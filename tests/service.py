@@ -1,0 +1,92 @@
+"""A whole service inside the test's own loop: real HTTP over a real socket, a real PostgreSQL behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+
+from mosic.settings import Settings
+from mosic.web.app import create_app
+
+KEY = "test-key"
+AUTH = {"X-API-Key": KEY}
+
+
+@dataclass
+class Service:
+    url: str
+    port: int
+    http: httpx.AsyncClient
+    settings: Settings
+
+    def files(self) -> list[Path]:
+        """Every file that uploads have left, staged or published."""
+        return sorted(path for path in self.settings.media_root.rglob("*") if path.is_file())
+
+    async def upload(self, path: Path, **fields: str) -> httpx.Response:
+        return await self.http.post(
+            "/play/upload", files={"file": (path.name, path.read_bytes())}, data=fields, headers=AUTH
+        )
+
+    async def raw(self, request: bytes) -> bytes:
+        """Send bytes as they are and read until the service closes (so ask it to)."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            writer.write(request)
+            await writer.drain()
+            return await asyncio.wait_for(reader.read(), 20)
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def running_service(media_root: Path, database_url: str, **settings: Any) -> AsyncIterator[Service]:
+    chosen = Settings(
+        _env_file=None,
+        media_root=media_root,
+        data_dir=media_root / "data",
+        database_url_override=database_url,
+        **{"api_key": KEY, "probe_workers": 1, "db_pool_size": 4, **settings},
+    )
+    config = uvicorn.Config(
+        create_app(chosen),
+        host="127.0.0.1",
+        port=0,
+        http="httptools",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=2,
+    )
+    server = uvicorn.Server(config)
+    running = asyncio.create_task(_serve(server))
+    while not server.started:
+        if running.done():
+            running.result()
+            raise RuntimeError("the service did not start; its log says why")
+        await asyncio.sleep(0.005)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    try:
+        async with httpx.AsyncClient(base_url=url, timeout=30) as client:
+            yield Service(url, port, client, chosen)
+    finally:
+        server.should_exit = True
+        await running
+
+
+async def _serve(server: uvicorn.Server) -> None:
+    # `serve` would take over the signals of the test run.
+    await server._serve()
+
+
+def open_descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
