@@ -5,7 +5,8 @@ FROM python:3.13-slim AS build
 
 # Behind a mirror: --build-arg PIP_INDEX_URL=…
 ARG PIP_INDEX_URL
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    POETRY_VIRTUALENVS_CREATE=false
 
 RUN --mount=type=cache,target=/root/.cache/pip \
     python -m venv /opt/poetry \

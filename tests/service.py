@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import uvicorn
+from pydantic import SecretStr
 
 from mosic.settings import Settings
 from mosic.web.app import create_app
@@ -53,7 +54,7 @@ async def running_service(media_root: Path, database_url: str, **settings: Any) 
         _env_file=None,
         media_root=media_root,
         data_dir=media_root / "data",
-        database_url_override=database_url,
+        database_url_override=SecretStr(database_url),
         **{"api_key": KEY, "probe_workers": 1, "db_pool_size": 4, **settings},
     )
     config = uvicorn.Config(

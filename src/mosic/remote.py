@@ -20,6 +20,7 @@ from typing import Any, Self
 from weakref import WeakSet
 
 import aiohttp
+import structlog
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
@@ -29,7 +30,17 @@ from mosic.wire import addresses, upstream
 MAX_REDIRECTS = 5
 _CHECK_SECONDS = 2.0
 _READ_BUFFER = 64 * 1024
-_NOT_ALLOWED = "The external source led to an address that is not allowed."
+_LOGGED = 200
+_log = structlog.get_logger("mosic.remote")
+# The first that fits; the log has the rest.
+_TOLD: tuple[tuple[type[Exception], type[RemoteFailed | RemoteTimeout], str], ...] = (
+    (TimeoutError, RemoteTimeout, "The external source did not answer in time."),
+    (RemoteRefused, RemoteFailed, "The external source led to an address that is not allowed."),
+    (aiohttp.ClientConnectorDNSError, RemoteFailed, "The name of the external source could not be resolved."),
+    (aiohttp.ClientSSLError, RemoteFailed, "A secure connection to the external source could not be made."),
+    (aiohttp.ClientConnectorError, RemoteFailed, "The external source could not be reached."),
+    (Exception, RemoteFailed, "The external source gave a broken answer."),
+)
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 """(host, port) → IP addresses as text; raises OSError when there are none."""
@@ -39,28 +50,37 @@ class RemoteAnswer:
     """An answer of the source, checked and ready to be passed on.
 
     `status` is 200, 206, 304, 412 or 416; `headers` are safe to send as they are; `body` gives the bytes and
-    is empty for a HEAD and for all but 200 and 206. The body reads ahead of its consumer by some 100 KiB, no
+    is empty for a HEAD and for all but 200 and 206. The body reads ahead of its consumer by some 400 KiB, no
     more; it raises `RemoteFailed` when the source breaks off and `RemoteTimeout` when it stalls.
     Whoever gets one must `close` it, at any time and also in the middle of the body; twice does no harm.
     """
 
-    def __init__(self, status: int, headers: dict[str, str], response: aiohttp.ClientResponse | None) -> None:
+    def __init__(
+        self,
+        status: int,
+        headers: dict[str, str],
+        response: aiohttp.ClientResponse | None = None,
+        timeout_seconds: float = 0,
+    ) -> None:
         self.status = status
         self.headers = headers
-        self.body: AsyncIterator[bytes] = self._read()
+        self.body = self._read(response.content, timeout_seconds) if response else _nothing()
         self._response = response
-        self._content = response.content if response else None
 
-    async def _read(self) -> AsyncIterator[bytes]:
-        if self._content is None:
-            return
+    async def _read(self, content: aiohttp.StreamReader, timeout_seconds: float) -> AsyncIterator[bytes]:
         try:
-            async for chunk in self._content.iter_any():
+            while True:
+                # Not left to aiohttp: after a malformed chunk its reader waits without a timer (3.14).
+                async with asyncio.timeout(timeout_seconds):
+                    chunk = await content.readany()
+                if not chunk:
+                    return
                 yield chunk
-        except TimeoutError as error:
-            raise RemoteTimeout("The external source stalled.") from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise RemoteFailed("The external source broke off.") from error
+        except TimeoutError:
+            raise RemoteTimeout("The external source stalled.") from None
+        # The RuntimeError is how aiohttp tells of a connection that is gone.
+        except (aiohttp.ClientError, OSError, RuntimeError):
+            raise RemoteFailed("The external source broke off.") from None
         finally:
             await self.close()
 
@@ -117,7 +137,7 @@ class Remote:
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": "Mosic", "Accept-Encoding": "identity"},
-            timeout=aiohttp.ClientTimeout(total=None, sock_read=self._timeout),
+            timeout=aiohttp.ClientTimeout(total=None),  # `open` and the body keep the time
             trust_env=False,
             auto_decompress=False,
             read_bufsize=_READ_BUFFER,
@@ -176,18 +196,9 @@ class Remote:
                 if method == "HEAD" and response.status in (403, 405, 501):
                     _cut(response)
                     response = await self._ask("GET", url, asked)
-        except TimeoutError as error:
-            raise RemoteTimeout("The external source did not answer in time.") from error
-        except RemoteRefused as error:
-            raise RemoteFailed(_NOT_ALLOWED) from error
-        except aiohttp.ClientConnectorDNSError as error:
-            raise RemoteFailed("The name of the external source could not be resolved.") from error
-        except aiohttp.ClientSSLError as error:
-            raise RemoteFailed("A secure connection to the external source could not be made.") from error
-        except aiohttp.ClientConnectorError as error:
-            raise RemoteFailed("The external source could not be reached.") from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise RemoteFailed("The external source gave a broken answer.") from error
+        except (aiohttp.ClientError, OSError, RemoteRefused) as error:
+            # Not as its cause: aiohttp quotes in its errors all that the source sent.
+            raise _told(error, url) from None
         try:
             headers = upstream.passed_headers(response.status, asked, response.headers.items())
         except RemoteFailed:
@@ -195,8 +206,8 @@ class Remote:
             raise
         if method == "HEAD" or response.status not in (200, 206):
             _cut(response)
-            return RemoteAnswer(response.status, headers, None)
-        answer = RemoteAnswer(response.status, headers, response)
+            return RemoteAnswer(response.status, headers)
+        answer = RemoteAnswer(response.status, headers, response, self._timeout)
         self._answers.add(answer)
         return answer
 
@@ -247,7 +258,7 @@ class _Guard(AbstractResolver):
             raise OSError(f"no address for {host}")
         allowed = _allowed(found, self._opened)
         if not allowed:
-            raise RemoteFailed(_NOT_ALLOWED)
+            raise RemoteRefused("The name of the source leads to no address that is allowed.")
         return [
             ResolveResult(
                 hostname=host,
@@ -264,9 +275,21 @@ class _Guard(AbstractResolver):
         """Nothing is held."""
 
 
+async def _nothing() -> AsyncIterator[bytes]:
+    return
+    yield
+
+
 def _allowed(found: Iterable[str], opened: Sequence[addresses.Network]) -> list[addresses.Address]:
     known = (ip_address(text) for text in found)
     return [address for address in known if addresses.is_allowed(address, opened)]
+
+
+def _told(error: Exception, url: str) -> RemoteFailed | RemoteTimeout:
+    # Signed URLs have their secret in the query.
+    reason = f"{type(error).__name__}: {error}"[:_LOGGED]
+    _log.info("external source failed", url=url.partition("?")[0], reason=reason)
+    return next(kind(detail) for fitting, kind, detail in _TOLD if isinstance(error, fitting))
 
 
 def _cut(response: aiohttp.ClientResponse) -> None:

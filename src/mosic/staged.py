@@ -86,6 +86,7 @@ class StagedWriter:
         """The size of the file, once all of it is on disk for good. Raises `InsufficientStorage`."""
         self.hand_over()
         await self.run(self._file.sync)
+        self._ahead.clear()
         return self.size
 
     async def finish(self) -> StagedFile:

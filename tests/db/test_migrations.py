@@ -33,31 +33,19 @@ async def test_migrations_equal_tables(empty_database_url: URL) -> None:
 
 async def test_check_constraints_equal_tables(empty_database_url: URL) -> None:
     """Alembic does not compare them."""
+    constraints = sa.text(
+        "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint"
+        " WHERE contype = 'c' AND connamespace = 'public'::regnamespace ORDER BY conname"
+    )
     engine = create_engine(empty_database_url, pool_size=1)
     await migrate(engine)
     async with engine.begin() as connection:
-        found = set(
-            (
-                await connection.scalars(
-                    sa.text(
-                        "SELECT conname FROM pg_constraint WHERE contype = 'c' AND connamespace = 'public'::regnamespace"
-                    )
-                )
-            ).all()
-        )
+        migrated = (await connection.execute(constraints)).all()
         await connection.run_sync(metadata.drop_all)
         await connection.run_sync(metadata.create_all)
-        wanted = set(
-            (
-                await connection.scalars(
-                    sa.text(
-                        "SELECT conname FROM pg_constraint WHERE contype = 'c' AND connamespace = 'public'::regnamespace"
-                    )
-                )
-            ).all()
-        )
-    assert found == wanted
-    assert found
+        declared = (await connection.execute(constraints)).all()
+    assert migrated == declared
+    assert migrated
     await engine.dispose()
 
 

@@ -9,13 +9,13 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from mosic.postgres import open_embedded
+from mosic.postgres import EmbeddedPostgres, open_embedded
 
 # A process that opens the database, says so, and closes it when its input ends. A prelude may come before.
 PROGRAM = """
@@ -29,7 +29,7 @@ from mosic.postgres import open_embedded
 async def main():
     share = await open_embedded(Path(sys.argv[1]))
     try:
-        engine = create_async_engine(share.url)
+        engine = create_async_engine(share.url, poolclass=sa.NullPool)
         async with engine.connect() as connection:
             version = await connection.scalar(sa.text("SHOW server_version_num"))
         print("open", version, share.data_dir, flush=True)
@@ -57,9 +57,12 @@ class UserProcess:
         self.pid = process.pid
 
     async def says(self) -> str:
-        """Its next line: `open …`, `refused …` or `closed`."""
+        """Its next line that is not from its log: `open …`, `refused …`, `closed` or nothing."""
         assert self._process.stdout
-        return (await asyncio.wait_for(self._process.stdout.readline(), 60)).decode().strip()
+        while True:
+            line = (await asyncio.wait_for(self._process.stdout.readline(), 60)).decode().strip()
+            if not line or line.partition(" ")[0] in {"open", "refused", "closed"}:
+                return line
 
     async def opened(self) -> UserProcess:
         said = await self.says()
@@ -67,9 +70,8 @@ class UserProcess:
         return self
 
     async def refusal(self) -> str:
-        """Why it could not open the database, which may have several lines."""
-        assert self._process.stdout
-        said = (await asyncio.wait_for(self._process.stdout.read(), 60)).decode()
+        """Why it could not open the database, the first line of it."""
+        said = await self.says()
         assert said.startswith("refused "), said + (await self._complaint())
         return said.removeprefix("refused ")
 
@@ -89,6 +91,8 @@ class UserProcess:
 
     async def _complaint(self) -> str:
         assert self._process.stderr
+        with suppress(ProcessLookupError):
+            self._process.kill()
         return "\n" + (await self._process.stderr.read()).decode()
 
 
@@ -126,6 +130,23 @@ async def start_user() -> AsyncIterator[StartUser]:
     yield start
     for user in started:
         await user.kill()
+
+
+OpenShare = Callable[..., Coroutine[None, None, EmbeddedPostgres]]
+
+
+@pytest.fixture
+async def open_share() -> AsyncIterator[OpenShare]:
+    """`open_embedded` for this process; what a failed test leaves open is closed."""
+    opened: list[EmbeddedPostgres] = []
+
+    async def open_one(data_dir: Path, postgres_bin: Path | None = None) -> EmbeddedPostgres:
+        opened.append(await open_embedded(data_dir, postgres_bin))
+        return opened[-1]
+
+    yield open_one
+    for share in opened:
+        await share.close()
 
 
 def server_pid(data_dir: Path) -> int | None:

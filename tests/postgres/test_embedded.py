@@ -13,8 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from mosic.postgres import open_embedded
-from tests.postgres.conftest import StartUser, ends, is_running, server_pid
+from tests.postgres.conftest import OpenShare, StartUser, ends, is_running, server_pid
 
 
 async def ask(url: URL, *statements: str) -> object:
@@ -30,8 +29,10 @@ async def ask(url: URL, *statements: str) -> object:
         await engine.dispose()
 
 
-async def test_first_start_makes_a_database_and_a_second_one_finds_it(place: Path) -> None:
-    share = await open_embedded(place / "new" / "data")
+async def test_first_start_makes_a_database_and_a_second_one_finds_it(
+    place: Path, open_share: OpenShare
+) -> None:
+    share = await open_share(place / "new" / "data")
     pid = server_pid(place / "new" / "data")
     assert pid
     assert share.data_dir == place / "new" / "data" / "postgres" / "cluster"
@@ -41,44 +42,37 @@ async def test_first_start_makes_a_database_and_a_second_one_finds_it(place: Pat
     await share.close()
     assert ends(pid)
 
-    share = await open_embedded(place / "new" / "data")
-    try:
-        assert await ask(share.url, "SELECT lower(word) FROM kept") == "äø"
-    finally:
-        await share.close()
+    share = await open_share(place / "new" / "data")
+    assert await ask(share.url, "SELECT lower(word) FROM kept") == "äø"
 
 
-async def test_only_the_owner_gets_in_and_only_through_the_socket(data_dir: Path) -> None:
-    share = await open_embedded(data_dir)
-    try:
-        assert await ask(share.url, "SHOW listen_addresses") == ""
-        assert await ask(share.url, "SHOW fsync") == "on"
-        folder = share.url.host
-        assert folder
-        for private in (Path(folder), share.data_dir, share.data_dir.parent):
-            assert stat.S_IMODE(private.stat().st_mode) == 0o700
-            assert private.stat().st_uid != 0
-    finally:
-        await share.close()
+async def test_only_the_owner_gets_in_and_only_through_the_socket(
+    data_dir: Path, open_share: OpenShare
+) -> None:
+    share = await open_share(data_dir)
+    assert await ask(share.url, "SHOW listen_addresses") == ""
+    assert await ask(share.url, "SHOW fsync") == "on"
+    folder = share.url.host
+    assert folder
+    for private in (Path(folder), share.data_dir, share.data_dir.parent):
+        assert stat.S_IMODE(private.stat().st_mode) == 0o700
+        assert private.stat().st_uid != 0
 
 
-async def test_it_can_do_what_the_catalogue_needs(data_dir: Path) -> None:
-    share = await open_embedded(data_dir)
-    try:
-        assert await ask(share.url, "SHOW server_encoding") == "UTF8"
-        await ask(share.url, "CREATE EXTENSION IF NOT EXISTS pg_trgm")
-        assert await ask(share.url, "SELECT 'Motörhead' ILIKE '%TÖR%'") is True
-        await ask(share.url, "COMMIT", "DROP DATABASE IF EXISTS another")
-        await ask(share.url, "COMMIT", "CREATE DATABASE another")
-        assert await ask(share.url_for("another"), "SELECT current_database()") == "another"
-    finally:
-        await share.close()
+async def test_it_can_do_what_the_catalogue_needs(data_dir: Path, open_share: OpenShare) -> None:
+    share = await open_share(data_dir)
+    assert await ask(share.url, "SHOW server_encoding") == "UTF8"
+    await ask(share.url, "CREATE EXTENSION IF NOT EXISTS pg_trgm")
+    assert await ask(share.url, "SELECT 'Motörhead' ILIKE '%TÖR%'") is True
+    await ask(share.url, "COMMIT", "DROP DATABASE IF EXISTS another")
+    await ask(share.url, "COMMIT", "CREATE DATABASE another")
+    assert await ask(share.url_for("another"), "SELECT current_database()") == "another"
 
 
 async def test_processes_share_one_server_and_the_last_one_out_stops_it(
-    data_dir: Path, start_user: StartUser
+    data_dir: Path, start_user: StartUser, open_share: OpenShare
 ) -> None:
-    share = await open_embedded(data_dir)
+    share = await open_share(data_dir)
     pid = server_pid(data_dir)
     assert pid
     other = await (await start_user(data_dir)).opened()
@@ -93,8 +87,8 @@ async def test_processes_share_one_server_and_the_last_one_out_stops_it(
     assert ends(pid)
 
 
-async def test_one_process_may_hold_several_shares(data_dir: Path) -> None:
-    first, second = await asyncio.gather(open_embedded(data_dir), open_embedded(data_dir))
+async def test_one_process_may_hold_several_shares(data_dir: Path, open_share: OpenShare) -> None:
+    first, second = await asyncio.gather(open_share(data_dir), open_share(data_dir))
     await first.close()
     await first.close()
     assert await ask(second.url, "SELECT 1") == 1
@@ -118,11 +112,11 @@ async def test_of_four_that_come_at_once_one_starts_it(place: Path, start_user: 
 
 @pytest.mark.slow
 async def test_newcomers_never_meet_a_server_that_the_last_one_stops(
-    data_dir: Path, start_user: StartUser
+    data_dir: Path, start_user: StartUser, open_share: OpenShare
 ) -> None:
     async def come_and_go() -> None:
         for _ in range(30):
-            share = await open_embedded(data_dir)
+            share = await open_share(data_dir)
             assert await ask(share.url, "SELECT 1") == 1
             await share.close()
 
@@ -143,19 +137,21 @@ async def test_ctrl_c_in_the_terminal_does_not_reach_the_server_first(
     assert ends(pid)
 
 
-async def test_giving_up_in_the_middle_leaves_nothing_behind(place: Path) -> None:
-    opening = asyncio.create_task(open_embedded(place / "data"))
+async def test_giving_up_in_the_middle_leaves_nothing_behind(place: Path, open_share: OpenShare) -> None:
+    opening = asyncio.create_task(open_share(place / "data"))
     await asyncio.sleep(0.2)
     opening.cancel()
     with pytest.raises(asyncio.CancelledError):
         await opening
     assert server_pid(place / "data") is None
-    share = await open_embedded(place / "data")
+    share = await open_share(place / "data")
     await share.close()
 
 
-async def test_a_server_that_dies_is_started_again_when_asked_to(data_dir: Path) -> None:
-    share = await open_embedded(data_dir)
+async def test_a_server_that_dies_is_started_again_when_asked_to(
+    data_dir: Path, open_share: OpenShare
+) -> None:
+    share = await open_share(data_dir)
     keeping = asyncio.create_task(share.keep_running())
     try:
         pid = server_pid(data_dir)

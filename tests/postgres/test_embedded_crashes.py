@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from mosic.postgres import open_embedded
-from tests.postgres.conftest import StartUser, ends, is_running, server_pid
+from tests.postgres.conftest import OpenShare, StartUser, ends, is_running, server_pid
 from tests.postgres.test_embedded import ask
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
@@ -45,7 +45,9 @@ async def works_and_stops(data_dir: Path) -> None:
     assert ends(pid)
 
 
-async def test_a_server_whose_users_were_killed_is_adopted(data_dir: Path, start_user: StartUser) -> None:
+async def test_a_server_whose_users_were_killed_is_adopted(
+    data_dir: Path, start_user: StartUser, open_share: OpenShare
+) -> None:
     first, second = await start_user(data_dir), await start_user(data_dir)
     await first.opened()
     await second.opened()
@@ -55,15 +57,17 @@ async def test_a_server_whose_users_were_killed_is_adopted(data_dir: Path, start
     await second.kill()
     assert is_running(pid)
 
-    share = await open_embedded(data_dir)
+    share = await open_share(data_dir)
     assert server_pid(data_dir) == pid
     await share.close()
     assert ends(pid)
 
 
-async def test_a_killed_user_does_not_count(data_dir: Path, start_user: StartUser) -> None:
+async def test_a_killed_user_does_not_count(
+    data_dir: Path, start_user: StartUser, open_share: OpenShare
+) -> None:
     killed = await (await start_user(data_dir)).opened()
-    share = await open_embedded(data_dir)
+    share = await open_share(data_dir)
     pid = server_pid(data_dir)
     assert pid
     await killed.kill()
@@ -75,10 +79,10 @@ async def test_a_killed_user_does_not_count(data_dir: Path, start_user: StartUse
 @pytest.mark.parametrize("all_processes", [False, True], ids=["first process", "all processes"])
 @pytest.mark.parametrize("user_too", [False, True], ids=["server", "server and user"])
 async def test_a_killed_server_is_started_again_with_all_that_was_committed(
-    data_dir: Path, start_user: StartUser, *, all_processes: bool, user_too: bool
+    data_dir: Path, start_user: StartUser, open_share: OpenShare, *, all_processes: bool, user_too: bool
 ) -> None:
     user = await (await start_user(data_dir)).opened()
-    share = await open_embedded(data_dir)
+    share = await open_share(data_dir)
     await ask(share.url, "DROP TABLE IF EXISTS plays", "CREATE TABLE plays AS SELECT 41 AS count")
     await ask(share.url, "UPDATE plays SET count = count + 1")
     pid = server_pid(data_dir)
@@ -90,7 +94,7 @@ async def test_a_killed_server_is_started_again_with_all_that_was_committed(
         await share.close()
     assert ends(pid)
 
-    again = await open_embedded(data_dir)
+    again = await open_share(data_dir)
     assert server_pid(data_dir) not in {None, pid}
     assert await ask(again.url, "SELECT count FROM plays") == 42
     if not user_too:
@@ -159,7 +163,13 @@ async def test_killed_at_any_moment_of_the_first_start(place: Path, start_user: 
         user = await start_user(data_dir)
         await killed_after(user.pid, data_dir, step * 0.06)
         await works_and_stops(data_dir)
-        assert not list((data_dir / "postgres").glob("initdb-*")), "an unfinished initdb was left"
+        # The initdb that lost its parent may go on for a while; what it leaves goes with a later start.
+        for _ in range(10):
+            if not list((data_dir / "postgres").glob("initdb-*")):
+                break
+            await works_and_stops(data_dir)
+        else:
+            pytest.fail("an unfinished initdb was left")
 
 
 async def killed_after(pid: int, data_dir: Path, seconds: float) -> None:
@@ -187,15 +197,17 @@ async def test_killed_at_any_moment_of_a_start_or_a_stop(data_dir: Path, start_u
 
 
 @pytest.mark.slow
-async def test_the_server_is_killed_while_others_come_and_go(data_dir: Path, start_user: StartUser) -> None:
-    share = await open_embedded(data_dir)
-    await ask(share.url, "DROP TABLE IF EXISTS ticks", "CREATE TABLE ticks (n int)")
+async def test_the_server_is_killed_while_others_come_and_go(
+    data_dir: Path, start_user: StartUser, open_share: OpenShare
+) -> None:
+    share = await open_share(data_dir)
+    await ask(share.url, "DROP TABLE IF EXISTS ticks", "CREATE TABLE ticks (at timestamp DEFAULT now())")
     for n in range(15):
         pid = server_pid(data_dir)
         assert pid
         os.kill(pid, signal.SIGKILL)
-        others = await asyncio.gather(*(open_embedded(data_dir) for _ in range(4)))
-        await ask(others[0].url, f"INSERT INTO ticks VALUES ({n})")
+        others = await asyncio.gather(*(open_share(data_dir) for _ in range(4)))
+        await ask(others[0].url, "INSERT INTO ticks DEFAULT VALUES")
         await asyncio.gather(*(other.close() for other in others))
         assert await ask(share.url, "SELECT count(*) FROM ticks") == n + 1
     await share.close()

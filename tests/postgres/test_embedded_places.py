@@ -15,13 +15,14 @@ import pytest
 
 from mosic.errors import StartupError
 from mosic.postgres import account, open_embedded
-from tests.postgres.conftest import StartUser, ends, server_pid
+from tests.postgres.conftest import OpenShare, StartUser, ends, server_pid
 from tests.postgres.test_embedded import ask
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-# Code that a process runs first to become an ordinary user.
+# Code that a process runs first to become an ordinary user. That one may not be able to read Python's own
+# files, so whatever is imported late is imported before.
 AS_NOBODY = """
-import os, pwd
+import concurrent.futures.thread, os, pwd, sqlalchemy.dialects.postgresql.asyncpg
 nobody = pwd.getpwnam("nobody")
 os.setgroups([])
 os.setgid(nobody.pw_gid)
@@ -71,9 +72,9 @@ async def test_odd_letters_in_the_path(place: Path) -> None:
     assert (await works(folder)).parent.parent == folder
 
 
-async def test_a_path_too_long_for_a_socket(place: Path) -> None:
+async def test_a_path_too_long_for_a_socket(place: Path, open_share: OpenShare) -> None:
     folder = place / ("a, long" * 20) / ("and longer " * 10)
-    share = await open_embedded(folder)
+    share = await open_share(folder)
     pid = server_pid(folder)
     assert pid
     assert share.url.host
@@ -83,7 +84,7 @@ async def test_a_path_too_long_for_a_socket(place: Path) -> None:
         assert stat.S_ISDIR(found.st_mode)
         assert stat.S_IMODE(found.st_mode) == 0o700
         assert found.st_uid == share.data_dir.stat().st_uid
-        second = await open_embedded(folder)
+        second = await open_share(folder)
         assert second.url == share.url
         await second.close()
     finally:
@@ -92,9 +93,11 @@ async def test_a_path_too_long_for_a_socket(place: Path) -> None:
     assert not socket_folder.exists()
 
 
-async def test_a_symbolic_link_leads_to_the_same_server(data_dir: Path, place: Path) -> None:
+async def test_a_symbolic_link_leads_to_the_same_server(
+    data_dir: Path, place: Path, open_share: OpenShare
+) -> None:
     (place / "link").symlink_to(data_dir)
-    share, other = await open_embedded(data_dir), await open_embedded(place / "link")
+    share, other = await open_share(data_dir), await open_share(place / "link")
     assert other.url == share.url
     await share.close()
     await other.close()
@@ -111,7 +114,9 @@ async def test_folders_of_others_keep_their_modes(place: Path) -> None:
 
 
 @needs_root
-async def test_an_ordinary_user_runs_it_as_themself(place: Path, start_user: StartUser) -> None:
+async def test_an_ordinary_user_runs_it_as_themself(
+    place: Path, start_user: StartUser, open_share: OpenShare
+) -> None:
     nobody = pwd.getpwnam("nobody")
     os.chown(place, nobody.pw_uid, nobody.pw_gid)
     user = await (await start_user(place / "data", prelude=AS_NOBODY)).opened()
@@ -119,7 +124,7 @@ async def test_an_ordinary_user_runs_it_as_themself(place: Path, start_user: Sta
     assert pid
     assert Path(f"/proc/{pid}").stat().st_uid == nobody.pw_uid
     # Root joins in, and starts it on its own later, as its owner.
-    share = await open_embedded(place / "data")
+    share = await open_share(place / "data")
     assert server_pid(place / "data") == pid
     await user.leave()
     await share.close()
@@ -138,16 +143,16 @@ async def test_another_user_s_database_is_refused(data_dir: Path, start_user: St
 
 @needs_root
 async def test_as_root_a_folder_that_the_account_cannot_enter(
-    place: Path, monkeypatch: pytest.MonkeyPatch
+    place: Path, monkeypatch: pytest.MonkeyPatch, open_share: OpenShare
 ) -> None:
     monkeypatch.setattr(account, "SYSTEM_FOLDER", place / "lib" / "mosic")
     closed = place / "root"
     closed.mkdir(mode=0o700)
-    share = await open_embedded(closed / "project" / ".mosic")
+    share = await open_share(closed / "project" / ".mosic")
     try:
         assert share.data_dir.is_relative_to(place / "lib" / "mosic")
         assert await ask(share.url, "SHOW data_directory") == str(share.data_dir)
-        other = await open_embedded(closed / "other" / ".mosic")
+        other = await open_share(closed / "other" / ".mosic")
         assert other.data_dir != share.data_dir
         await other.close()
     finally:
@@ -182,41 +187,41 @@ async def test_no_room_for_a_new_database(place: Path, start_user: StartUser) ->
     await works(place / "data")
 
 
-async def test_refusals_name_the_setting(data_dir: Path, place: Path) -> None:
+async def test_refusals_name_the_setting(data_dir: Path, place: Path, open_share: OpenShare) -> None:
     (place / "file").write_text("")
-    with pytest.raises(StartupError, match=r"MOSIC_DATA_DIR.*Not a directory"):
-        await open_embedded(place / "file" / "data")
+    with pytest.raises(StartupError, match=r"MOSIC_DATA_DIR.*File exists.*/file"):
+        await open_share(place / "file" / "data")
     with pytest.raises(StartupError, match=r"MOSIC_DATA_DIR.*control"):
-        await open_embedded(place / "two\nlines")
+        await open_share(place / "two\nlines")
     with pytest.raises(StartupError, match=r"MOSIC_POSTGRES_BIN.*no programs"):
-        await open_embedded(data_dir, place / "nowhere")
-    with pytest.raises(StartupError, match="MOSIC_POSTGRES_BIN"):
-        (place / "bin").mkdir()
-        for name in ("postgres", "initdb"):
-            shutil.copy("/bin/sh", place / "bin" / name)
-        await open_embedded(data_dir, place / "bin")
+        await open_share(data_dir, place / "nowhere")
+    (place / "bin").mkdir()
+    for name in ("postgres", "initdb"):
+        shutil.copy("/bin/sh", place / "bin" / name)
+    with pytest.raises(StartupError, match=r"MOSIC_POSTGRES_BIN.*cannot run"):
+        await open_share(data_dir, place / "bin")
     assert server_pid(data_dir) is None
 
 
-async def test_a_database_of_another_major_version(data_dir: Path) -> None:
+async def test_a_database_of_another_major_version(data_dir: Path, open_share: OpenShare) -> None:
     version = data_dir / "postgres/cluster/PG_VERSION"
     ours = version.read_text()
     try:
         version.write_text("14\n")
         with pytest.raises(StartupError, match=r"MOSIC_POSTGRES_BIN.*PostgreSQL 14"):
-            await open_embedded(data_dir)
+            await open_share(data_dir)
     finally:
         version.write_text(ours)
     await works(data_dir)
 
 
-async def test_a_server_that_does_not_start_says_why(data_dir: Path) -> None:
+async def test_a_server_that_does_not_start_says_why(data_dir: Path, open_share: OpenShare) -> None:
     settings = data_dir / "postgres/cluster/postgresql.conf"
     before = settings.read_text()
     try:
         settings.write_text(before + "\nshared_buffers = much\n")
         with pytest.raises(StartupError, match=r"(?s)shared_buffers.*postgres\.log"):
-            await asyncio.wait_for(open_embedded(data_dir), 10)
+            await asyncio.wait_for(open_share(data_dir), 10)
     finally:
         settings.write_text(before)
     await works(data_dir)

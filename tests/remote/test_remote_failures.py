@@ -6,9 +6,11 @@ import asyncio
 import random
 import socket
 import struct
+import traceback
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog.testing
 
 from mosic.errors import RemoteFailed, RemoteTimeout
 from mosic.remote import Remote, RemoteAnswer
@@ -56,6 +58,19 @@ async def test_a_broken_answer_is_a_failure_that_says_nothing_of_the_inside(
     assert failed.value.status == 502
     assert "127.0.0.1" not in failed.value.detail
     assert "Error" not in failed.value.detail
+    # A log that shows the error must not be filled by the source.
+    assert len("".join(traceback.format_exception(failed.value))) < 3000
+
+
+async def test_the_log_says_why_and_keeps_the_secret_of_a_signed_url(
+    source: type[Source], remote: Remote
+) -> None:
+    async with source(BROKEN_HEADS["huge header"]).running() as url:
+        with structlog.testing.capture_logs() as lines, pytest.raises(RemoteFailed):
+            await remote.open(f"{url}?signature=secret")
+    assert [line["url"] for line in lines] == [url]
+    assert "ClientResponseError" in lines[0]["reason"]
+    assert len(str(lines)) < 1000
 
 
 async def test_a_status_of_the_source_is_named(source: type[Source], remote: Remote) -> None:
@@ -65,30 +80,60 @@ async def test_a_status_of_the_source_is_named(source: type[Source], remote: Rem
 
 
 BROKEN_BODIES = {
-    "too short": OK + b"Content-Length: 50\r\n\r\nhello",
-    "chunk too short": OK + b"Transfer-Encoding: chunked\r\n\r\n50\r\nhello",
-    "chunks without end": OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+    "too short": (b"Content-Length: 50\r\n\r\n", b"hello"),
+    "nothing at all": (b"Content-Length: 50\r\n\r\n", b""),
+    "chunk too short": (b"Transfer-Encoding: chunked\r\n\r\n", b"50\r\nhello"),
+    "chunks without end": (b"Transfer-Encoding: chunked\r\n\r\n", b"5\r\nhello\r\n"),
 }
 
 
-@pytest.mark.parametrize("whole", BROKEN_BODIES.values(), ids=BROKEN_BODIES)
+@pytest.mark.parametrize("parts", BROKEN_BODIES.values(), ids=BROKEN_BODIES)
 async def test_a_source_that_breaks_off_raises_from_the_body(
-    source: type[Source], remote: Remote, whole: bytes
+    source: type[Source], remote: Remote, parts: tuple[bytes, bytes]
 ) -> None:
     async def answer(head: bytes, writer: asyncio.StreamWriter) -> None:
-        writer.write(whole)
-        await writer.drain()
-        raise ConnectionError
+        writer.write(OK + parts[0])
+        await opened.wait()
+        writer.write(parts[1])
+        writer.close()
+        await writer.wait_closed()
 
+    opened = asyncio.Event()
     async with source(answer).running() as url:
         found = await remote.open(url)
+        opened.set()
         with pytest.raises(RemoteFailed, match="broke off"):
             await read(found)
 
 
+@pytest.mark.parametrize(
+    "chunks", [b"zz\r\nhello\r\n", b"3\r\nhello\r\n0\r\n\r\n"], ids=["no size", "wrong size"]
+)
+@pytest.mark.parametrize("reading", [False, True])
+async def test_malformed_chunks_do_not_keep_the_listener_waiting(
+    source: type[Source], impatient: Remote, chunks: bytes, reading: bool
+) -> None:
+    async def answer(head: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(OK + b"Transfer-Encoding: chunked\r\n\r\n")
+        await opened.wait()
+        writer.write(chunks)
+        writer.close()
+        await writer.wait_closed()
+
+    opened = asyncio.Event()
+    async with source(answer).running() as url, asyncio.timeout(5):
+        found = await impatient.open(url)
+        listening = asyncio.create_task(read(found)) if reading else None
+        await asyncio.sleep(0.05)
+        opened.set()
+        await asyncio.sleep(0.05)
+        with pytest.raises((RemoteFailed, RemoteTimeout)):
+            await (listening or read(found))
+
+
 async def test_a_reset_connection_raises_from_the_body(source: type[Source], remote: Remote) -> None:
     async def answer(head: bytes, writer: asyncio.StreamWriter) -> None:
-        writer.write(BROKEN_BODIES["too short"])
+        writer.write(OK + b"Content-Length: 50\r\n\r\nhello")
         await writer.drain()
         raw = writer.get_extra_info("socket")
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

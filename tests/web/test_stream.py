@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import email
 import email.policy
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -38,9 +37,9 @@ class Clip:
 
 
 @pytest.fixture
-async def clip(service: Service) -> AsyncIterator[Clip]:
+async def clip(service: Service) -> Clip:
     answer = await service.http.post("/play/upload?filename=t%C3%B6n.wav", content=CONTENT, headers=AUTH)
-    yield Clip(service, answer.json())
+    return Clip(service, answer.json())
 
 
 async def test_whole(clip: Clip) -> None:

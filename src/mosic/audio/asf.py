@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
-from mosic.audio.source import Pairs, Sound, Source
+from mosic.audio.source import Sound, Source
 from mosic.errors import UnreadableMedia, UnsupportedMedia
 
 

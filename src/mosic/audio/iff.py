@@ -23,7 +23,7 @@ _WAVE_CODECS = {
     0xF1AC: "flac",
 }  # fmt: skip
 _LINEAR = (1, 3, 6, 7)
-_BLOCKS = (0x02, 0x11, 0x31)
+_ADPCM_MS, _ADPCM_IMA, _GSM = 0x02, 0x11, 0x31
 _MPEG = 0x55
 _AIFF_CODECS = {
     b"NONE": "pcm", b"sowt": "pcm", b"twos": "pcm", b"raw ": "pcm", b"in24": "pcm", b"in32": "pcm",
@@ -97,9 +97,7 @@ def read_wave(source: Source, start: int, end: int) -> Sound:
                 tags += read_id3(source, chunk.start)
     if len(form) < 16:
         raise UnreadableMedia("The WAVE file does not say what its sound is like ('fmt ').")
-    kind, channels, sample_rate, byte_rate, block, bits, _, per_block = struct.unpack(
-        "<HHIIHHHH", form.ljust(20, b"\0")[:20]
-    )
+    kind, channels, sample_rate, byte_rate, block, bits = struct.unpack("<HHIIHH", form[:16])
     if kind == 0xFFFE:  # WAVE_FORMAT_EXTENSIBLE: the kind is in the first bytes of a GUID
         kind = int.from_bytes(form[24:26], "little")
     if sample_rate == 0 or channels == 0:
@@ -114,8 +112,8 @@ def read_wave(source: Source, start: int, end: int) -> Sound:
     ):
         frames = mpeg.read(source, data.start + first, data.end)
         seconds, bitrate = frames.duration or 0, frames.bitrate or 0
-    elif kind in _BLOCKS and block and per_block:
-        seconds = size / block * per_block / sample_rate
+    elif kind in (_ADPCM_MS, _ADPCM_IMA, _GSM) and block:
+        seconds = size / block * _samples_per_block(kind, block, channels) / sample_rate
         # The last block is filled up; how far it is meant to be heard is told apart, and not always right.
         if seconds and 0.9 < announced / sample_rate / seconds < 1:
             seconds = announced / sample_rate
@@ -132,6 +130,14 @@ def read_wave(source: Source, start: int, end: int) -> Sound:
         channels=channels,
         tags=[*tags, info],
     )
+
+
+def _samples_per_block(kind: int, block: int, channels: int) -> int:
+    """Some leave this number out of the header, so it is worked out: four bits a sample behind a preamble."""
+    if kind == _GSM:
+        return 320
+    preamble, samples = (7, 2) if kind == _ADPCM_MS else (4, 1)
+    return max(block - preamble * channels, 0) * 2 // channels + samples
 
 
 def _info(source: Source, chunk: Chunk) -> Pairs:

@@ -21,6 +21,7 @@ _LARGEST_BOX = 1 << 20
 _LARGEST_TABLE = 64 << 20
 _LARGEST_ITEM = 4 << 20
 _LARGEST_TAGS = 8 << 20
+_LONGEST_LEAD_IN = 60
 _UNKNOWN = (0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF)
 
 
@@ -215,9 +216,11 @@ def _seconds(track: _Track, movie_timescale: int, fragments: int) -> float:
         return 0
     if fragments:
         return max(track.length + fragments - begins, 0) / track.timescale
-    if edited and movie_timescale:
+    whole = track.length / track.timescale
+    # What is longer than the sound is no edit that a player plays.
+    if movie_timescale and 0 < edited / movie_timescale < whole + _LONGEST_LEAD_IN:
         return edited / movie_timescale
-    return track.length / track.timescale
+    return whole
 
 
 def _tags(source: Source, moov: Box) -> list[Pairs | bytes]:

@@ -12,6 +12,8 @@ from __future__ import annotations
 import math
 import re
 import struct
+import sys
+from array import array
 from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
@@ -42,7 +44,8 @@ _Reader = Callable[[BinaryIO, Source, int, int], Sound]
 
 # Fewer bits a second than these are no recording but a false length. Silence gets by with very few.
 _LEAST_BITRATE = 20
-_LEAST_BITRATES = {"flac": 1, "ape": 2, "optimfrog": 2, "tak": 2, "dsd": 1_000_000}
+_LEAST_BITRATES = {"flac": 1, "ape": 10, "dsd": 1_000_000}
+_LARGEST_TABLE = 16 << 20
 _MAX_INT32 = 2**31 - 1
 _CODEC = re.compile(r"[a-z0-9][a-z0-9_.+-]{0,31}")
 
@@ -160,7 +163,13 @@ def _read_true_audio(file: BinaryIO, source: Source, start: int, end: int) -> So
     channels, _, sample_rate, samples = struct.unpack("<HHII", header[6:18])
     seconds = samples / sample_rate if sample_rate else 0
     bitrate = round((end - start) * 8 / seconds) if seconds else None
-    return Sound("audio/x-tta", "tta", seconds, bitrate, sample_rate, channels)
+    # The sizes of the frames follow, one for each 256/245 of a second.
+    frames = -(-samples * 245 // (sample_rate * 256)) if sample_rate else 0
+    table = array("I", source.read(start + 22, min(4 * frames, _LARGEST_TABLE)))
+    if sys.byteorder == "big":
+        table.byteswap()
+    cut_off = start + 26 + 4 * frames + sum(table) > end
+    return Sound("audio/x-tta", "tta", None if cut_off else seconds, bitrate, sample_rate, channels)
 
 
 def _read_dsf(file: BinaryIO, source: Source, start: int, end: int) -> Sound:

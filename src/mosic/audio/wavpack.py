@@ -34,28 +34,26 @@ _MOST_BLOCKS = 400_000
 class _Block:
     start: int
     size: int
-    index: int
     samples: int
     flags: int
 
 
 def read(source: Source, start: int, end: int) -> Sound:
     """The file whose first block stands at `start`, as far as its blocks go."""
-    channels, complete = 0, False
+    channels, samples, complete = 0, 0, False
     first: _Block | None = None
-    last: _Block | None = None
     for block in _blocks(source, start, end):
         if block.samples == 0:
             continue
-        first, last = first or block, block
+        first = first or block
+        samples += block.samples if block.flags & _FIRST else 0
         # Every block has one or two of the channels; a flag tells the last that belong together.
         if not complete:
             channels += 1 if block.flags & _MONO else 2
             complete = bool(block.flags & _LAST)
-    if first is None or last is None:
+    if first is None:
         raise UnreadableMedia("The file ends before its sound begins.")
     sample_rate = _sample_rate(source, first)
-    samples = last.index + last.samples - first.index
     seconds = samples / sample_rate if sample_rate else 0
     return Sound(
         media_type="audio/x-wavpack",
@@ -74,9 +72,8 @@ def _blocks(source: Source, start: int, end: int) -> Iterator[_Block]:
         size = int.from_bytes(header[4:8], "little") + 8
         if not header.startswith(b"wvpk") or len(header) < 32 or size < 32 or at + size > end:
             return
-        index = int.from_bytes(header[16:20], "little") + (header[10] << 32)
         samples, flags = int.from_bytes(header[20:24], "little"), int.from_bytes(header[24:28], "little")
-        yield _Block(at, size, index, samples, flags)
+        yield _Block(at, size, samples, flags)
         at += size
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -30,7 +30,7 @@ class NewClip:
     track_number: int | None = None
     disc_number: int | None = None
     duration: float | None = None
-    tags: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    tags: dict[str, list[str]] = field(default_factory=dict)
     file_name: str | None = None
     blob_key: str | None = None
     external_url: str | None = None

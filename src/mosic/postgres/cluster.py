@@ -145,6 +145,7 @@ class Cluster:
                 _log.warning("PostgreSQL has not stopped", pid=pid, log_file=str(self.log))
                 return
         self.socket.tidy()
+        self._remove_leftovers()
 
     @property
     def _pid_file(self) -> Path:
@@ -172,6 +173,7 @@ class Cluster:
         return listed.stdout.strip().endswith("postgres")
 
     def _remove_leftovers(self) -> None:
+        """Of a killed first start. Its initdb may outlive it for a moment, hence again after a stop."""
         for unfinished in self.home.glob("initdb-*"):
             shutil.rmtree(unfinished, ignore_errors=True)
 

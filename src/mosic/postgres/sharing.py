@@ -35,6 +35,7 @@ from mosic.postgres.running import (
 )
 
 _RETRY_SECONDS = 5
+_ASK_SECONDS = 0.5
 
 _log = structlog.get_logger("mosic.postgres")
 _T = TypeVar("_T")
@@ -96,7 +97,7 @@ class EmbeddedPostgres:
             try:
                 connection = await connect(self._socket_folder)
             except asyncpg.PostgresError:
-                await asyncio.sleep(_RETRY_SECONDS)
+                await asyncio.sleep(_ASK_SECONDS)
                 continue
             except (OSError, asyncpg.InterfaceError):
                 return

@@ -60,7 +60,7 @@ class ClipOut(BaseModel):
     updated_at: datetime
 
     @classmethod
-    def of(cls, clip: Clip, urls: Urls) -> Self:
+    def of(cls, clip: Clip, urls: Urls) -> ClipOut:
         stream_url = urls.stream(clip.id)
         # Everything here was checked when it came in; checking again would double the cost of a page.
         return cls.model_construct(
@@ -108,7 +108,7 @@ class Stats(BaseModel):
     created_at: datetime
 
     @classmethod
-    def of(cls, clip: Clip, urls: Urls) -> Self:
+    def of(cls, clip: Clip, urls: Urls) -> Stats:
         return cls.model_construct(
             song_id=clip.id,
             id=clip.id,

@@ -1,0 +1,222 @@
+"""Probes in processes of their own, with limits of time and memory.
+
+A file may make a tag reader loop, allocate without end or crash. Here that costs this one file a 422 and one
+process, which is replaced; neither the service nor another upload notices.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+import time
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mosic.audio.info import AudioInfo
+from mosic.errors import MosicError, StartupError, Unavailable, UnreadableMedia, UnsupportedMedia
+
+_LONGEST_LINE = 8 << 20
+_START_SECONDS = 30
+_STARTS_PER_FILE = 3
+# Without `site` a process starts in a fraction of the time; where modules lie it is told.
+_BOOT = "import sys; sys.path[:] = sys.argv[3:]; from mosic.audio.worker import main; main(*sys.argv[1:3])"
+# All it gets of the environment: settings and secrets stay here.
+_ENVIRONMENT = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+
+_Result = asyncio.Future[AudioInfo]
+
+
+class ProbePool:
+    """A number of processes that probe; calls beyond it wait in order.
+
+    `on_outcome` is called for each probe with `ok`, `unsupported`, `unreadable`, `timeout` or `crash`, and
+    with the seconds it took, waiting not included; it must not raise.
+    """
+
+    def __init__(
+        self,
+        workers: int,
+        timeout_seconds: float,
+        memory_mb: int,
+        *,
+        on_outcome: Callable[[str, float], None] | None = None,
+    ) -> None:
+        self._size = workers
+        self._timeout = timeout_seconds
+        self._memory_mb = memory_mb
+        self._on_outcome = on_outcome
+        self._jobs: asyncio.Queue[tuple[Path, _Result]] = asyncio.Queue()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._workers: set[_Worker] = set()
+
+    async def start(self) -> None:
+        """Start the processes now, so that a fault shows now; raises StartupError."""
+        spawned = await asyncio.gather(*(self._spawn() for _ in range(self._size)), return_exceptions=True)
+        for failure in spawned:
+            if isinstance(failure, BaseException):
+                await self.close()
+                raise failure
+        self._tasks = [asyncio.create_task(self._serve(worker)) for worker in list(self._workers)]
+
+    async def probe(self, path: Path) -> AudioInfo:
+        """What `mosic.audio.probe.probe` finds in the file.
+
+        Raises UnsupportedMedia and UnreadableMedia as that does; a file that takes too long or that crashes
+        its process is unreadable. Raises Unavailable when the pool is closed or no process can be started.
+        The caller may be cancelled: what has begun then ends in the background.
+        """
+        if not self._tasks:
+            raise Unavailable("Audio cannot be read: the service is not running.")
+        result: _Result = asyncio.get_running_loop().create_future()
+        self._jobs.put_nowait((path, result))
+        return await result
+
+    async def close(self) -> None:
+        """End the processes. Calls that still wait get Unavailable."""
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*(self._discard(worker) for worker in list(self._workers)))
+        while not self._jobs.empty():
+            _settle(self._jobs.get_nowait()[1], Unavailable("The service is stopping."))
+
+    async def _serve(self, worker: _Worker | None) -> None:
+        """Do one job after the other until cancelled."""
+        while True:
+            path, result = await self._jobs.get()
+            if result.done():  # its caller was cancelled while it waited
+                continue
+            try:
+                worker = await self._do(worker, path, result)
+            finally:
+                _settle(result, Unavailable("Audio cannot be read at the moment."))
+
+    async def _do(self, worker: _Worker | None, path: Path, result: _Result) -> _Worker | None:
+        """Settle `result`, unless no process can be started; return the process that can be used next."""
+        for _ in range(_STARTS_PER_FILE):
+            try:
+                worker = worker or await self._spawn()
+            except StartupError:
+                return None
+            began = time.monotonic()
+            answer = await worker.ask(path, self._timeout)
+            if answer is not None:
+                _settle(result, answer.value)
+                if self._on_outcome:
+                    self._on_outcome(answer.outcome, time.monotonic() - began)
+            if answer is None or answer.last:
+                await self._discard(worker)
+                worker = None
+            if answer is not None:
+                break
+        return worker
+
+    async def _spawn(self) -> _Worker:
+        worker = await _Worker.spawn(self._memory_mb, self._timeout)
+        self._workers.add(worker)
+        return worker
+
+    async def _discard(self, worker: _Worker) -> None:
+        self._workers.discard(worker)
+        await worker.kill()
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What became of one probe; `last`: the process is not to be used again."""
+
+    outcome: str
+    value: AudioInfo | MosicError
+    last: bool
+
+
+class _Worker:
+    """A process that runs `mosic.audio.worker`, which describes what is said over the pipes."""
+
+    def __init__(self, process: Process) -> None:
+        if process.stdin is None or process.stdout is None or process.stderr is None:
+            raise ValueError("the process has no pipes")
+        self._process = process
+        self._stdin, self._stdout, self._stderr = process.stdin, process.stdout, process.stderr
+
+    @classmethod
+    async def spawn(cls, memory_mb: int, timeout_seconds: float) -> _Worker:
+        """A process that is ready, or StartupError."""
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-I", "-S", "-c", _BOOT, str(memory_mb), str(timeout_seconds)),
+                *(path for path in sys.path if path),
+                stdin=PIPE,
+                stdout=PIPE,
+                stderr=PIPE,
+                env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
+                # Ctrl-C in the terminal goes to the group of the service, not to this one.
+                start_new_session=True,
+                limit=_LONGEST_LINE,
+            )
+        except OSError as error:
+            raise StartupError(f"The process that reads audio files cannot be started: {error}") from error
+        worker = cls(process)
+        ready = b""
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_START_SECONDS):
+                    ready = await worker._stdout.readline()
+            if ready == b"ready\n":
+                return worker
+        except BaseException:
+            await worker.kill()
+            raise
+        await worker.kill()
+        said = (await worker._stderr.read()).decode(errors="replace").strip()
+        raise StartupError(f"The process that reads audio files does not start:\n{said}")
+
+    async def ask(self, path: Path, timeout_seconds: float) -> _Answer | None:
+        """Probe one file; None when the process had died before it began."""
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                self._stdin.write(json.dumps(os.fspath(path)).encode() + b"\n")
+                await self._stdin.drain()
+                if await self._stdout.readline() != b"started\n":
+                    return None
+                return _parse(await self._stdout.readline())
+        except ConnectionError:
+            return None
+        except TimeoutError:
+            return _Answer("timeout", UnreadableMedia("Reading this file takes too long."), last=True)
+        except ValueError:  # a line of no end
+            return _parse(b"")
+
+    async def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+        self._stdin.close()
+        await self._process.wait()
+
+
+def _parse(line: bytes) -> _Answer:
+    try:
+        answer = json.loads(line)
+        error = {"unsupported-media": UnsupportedMedia, "unreadable-media": UnreadableMedia}.get(
+            answer.get("error")
+        )
+        if error is not None:
+            return _Answer(error.code.removesuffix("-media"), error(answer["detail"]), answer["last"])
+        return _Answer("ok", AudioInfo(**answer["audio"]), answer["last"])
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return _Answer("crash", UnreadableMedia("Reading this file broke its reader."), last=True)
+
+
+def _settle(result: _Result, value: AudioInfo | MosicError) -> None:
+    if result.done():  # the caller was cancelled
+        return
+    if isinstance(value, AudioInfo):
+        result.set_result(value)
+    else:
+        result.set_exception(value)

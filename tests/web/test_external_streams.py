@@ -1,0 +1,91 @@
+"""External clips: fetched by the service and passed through. The source is a second Mosic."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import URL
+
+from tests.conftest import shown
+from tests.service import AUTH, Service, running_service
+from tests.sounds import wav
+
+CONTENT = wav(2.0)
+
+
+@pytest.fixture
+async def relay(tmp_path: Path, empty_database_url: URL) -> AsyncIterator[Service]:
+    """A service that may fetch from loopback, where the source of these tests is."""
+    async with running_service(
+        tmp_path / "relay", shown(empty_database_url), remote_allow_private=True
+    ) as running:
+        yield running
+
+
+async def add_external(relay: Service, source: Service) -> tuple[str, str]:
+    there = (await source.http.post("/play/upload", content=CONTENT, headers=AUTH)).json()
+    here = await relay.http.post(
+        "/play", json={"title": "Far", "audio_url": there["stream_url"]}, headers=AUTH
+    )
+    assert here.status_code == 201
+    return f"/play/{here.json()['id']}", f'"{there["sha256"]}"'
+
+
+async def test_whole_ranges_and_conditions_pass_through(service: Service, relay: Service) -> None:
+    path, etag = await add_external(relay, service)
+    whole = await relay.http.get(f"{path}/stream")
+    assert (whole.status_code, whole.content) == (200, CONTENT)
+    assert whole.headers["etag"] == etag
+    assert whole.headers["content-type"] == "audio/wav"
+    assert whole.headers["x-content-type-options"] == "nosniff"
+    part = await relay.http.get(f"{path}/stream", headers={"Range": "bytes=100-199"})
+    assert (part.status_code, part.content) == (206, CONTENT[100:200])
+    assert part.headers["content-range"] == f"bytes 100-199/{len(CONTENT)}"
+    same = await relay.http.get(f"{path}/stream", headers={"If-None-Match": etag})
+    assert (same.status_code, same.content) == (304, b"")
+    head = await relay.http.head(f"{path}/stream")
+    assert (head.status_code, head.headers["content-length"]) == (200, str(len(CONTENT)))
+    assert (await relay.http.get(f"{path}/stats")).json()["play_count"] == 1
+
+
+async def test_source_that_is_gone_is_502_and_no_play(service: Service, relay: Service) -> None:
+    path, _ = await add_external(relay, service)
+    (clip,) = (await service.http.get("/play")).json()
+    await service.http.delete(f"/play/{clip['id']}", headers=AUTH)
+    answer = await relay.http.get(f"{path}/stream")
+    assert (answer.status_code, answer.json()["code"]) == (502, "remote-failed")
+    assert (await relay.http.get(f"{path}/stats")).json()["play_count"] == 0
+
+
+async def test_external_clip_is_removed_like_any_other(service: Service, relay: Service) -> None:
+    path, _ = await add_external(relay, service)
+    assert (await relay.http.delete(path, headers=AUTH)).status_code == 204
+    assert (await relay.http.get(f"{path}/stream")).status_code == 404
+
+
+@pytest.mark.parametrize(("mode", "status"), [("redirect", 307), ("off", 403)])
+async def test_other_ways(
+    service: Service, tmp_path: Path, empty_database_url: URL, mode: str, status: int
+) -> None:
+    async with running_service(
+        tmp_path / "other", shown(empty_database_url), remote_allow_private=True, remote_stream=mode
+    ) as other:
+        path, _ = await add_external(other, service)
+        answer = await other.http.get(f"{path}/stream")
+        assert answer.status_code == status
+        if mode == "redirect":
+            assert answer.headers["location"].startswith(service.url)
+        else:
+            assert answer.json()["code"] == "remote-disabled"
+        plays = (await other.http.get(f"{path}/stats")).json()["play_count"]
+        assert plays == (1 if mode == "redirect" else 0)
+
+
+async def test_loopback_is_refused_by_default(service: Service) -> None:
+    clip = (await service.http.post("/play/upload", content=CONTENT, headers=AUTH)).json()
+    answer = await service.http.post(
+        "/play", json={"title": "x", "audio_url": clip["stream_url"]}, headers=AUTH
+    )
+    assert (answer.status_code, answer.json()["code"]) == (422, "remote-refused")
