@@ -76,6 +76,10 @@ def short_tmp() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 async def postgres(short_tmp: Path) -> AsyncIterator[EmbeddedPostgres]:
     server = await open_embedded(short_tmp / "pg")
+    # Durability is proved by the tests that kill their own servers; this one only has to be quick.
+    for setting in ("fsync = off", "synchronous_commit = off", "full_page_writes = off"):
+        await _execute(server, f"ALTER SYSTEM SET {setting}")
+    await _execute(server, "SELECT pg_reload_conf()")
     template = create_engine(server.url_for(_TEMPLATE), pool_size=1)
     await _execute(server, f"CREATE DATABASE {_TEMPLATE}")
     await migrate(template)
@@ -88,7 +92,7 @@ async def postgres(short_tmp: Path) -> AsyncIterator[EmbeddedPostgres]:
 async def database_url(postgres: EmbeddedPostgres) -> AsyncIterator[URL]:
     """A database of the test's own, at the current revision."""
     name = f"test_{os.urandom(6).hex()}"
-    await _execute(postgres, f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE} STRATEGY FILE_COPY")
+    await _execute(postgres, f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
     yield postgres.url_for(name)
     await _execute(postgres, f"DROP DATABASE {name} WITH (FORCE)")
 

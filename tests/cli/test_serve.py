@@ -45,16 +45,17 @@ class Installation:
         )
 
     def serve(self, *arguments: str, **settings: str) -> Served:
-        errors = (self.folder / f"stderr-{len(self.running)}.log").open("wb")
-        process = subprocess.Popen(
-            [*MOSIC, "serve", *arguments],
-            cwd=self.folder,
-            env=self.environment(**settings),
-            stderr=errors,
-            start_new_session=True,
-        )
+        log = self.folder / f"stderr-{len(self.running)}.log"
+        with log.open("wb") as errors:
+            process = subprocess.Popen(
+                [*MOSIC, "serve", *arguments],
+                cwd=self.folder,
+                env=self.environment(**settings),
+                stderr=errors,
+                start_new_session=True,
+            )
         self.running.append(process)
-        return Served(process, Path(errors.name))
+        return Served(process, log)
 
     def postgres_pid(self) -> int:
         """Of the server that holds this folder's cluster; raises when none does."""

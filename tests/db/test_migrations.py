@@ -8,12 +8,17 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection
 
 from mosic.db.engine import create_engine
-from mosic.db.migrate import is_current, migrate
+from mosic.db.migrate import head, is_current, migrate, migrations_folder
 from mosic.db.tables import metadata
 from mosic.errors import StartupError
+
+
+def test_head_is_the_newest_migration() -> None:
+    assert ScriptDirectory(str(migrations_folder())).get_current_head() == head()
 
 
 async def test_migrations_equal_tables(empty_database_url: URL) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 from contextlib import suppress
@@ -67,7 +68,8 @@ class _Server(uvicorn.Server):
 def _run(config: uvicorn.Config, settings: Settings) -> None:
     if not config.should_reload and config.workers == 1:
         server = _Server(config, settings)
-        # uvicorn raises the signal again once it has shut down in order.
+        # uvicorn raises the signal again once it has shut down in order, and an orderly end is a success.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         with suppress(KeyboardInterrupt):
             server.run()
         if not server.started:
