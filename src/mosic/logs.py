@@ -55,6 +55,8 @@ def set_up_logs(settings: Settings) -> None:
         logger.propagate = True
     # Its lines about each step are of use only to those who write migrations.
     logging.getLogger("alembic").setLevel("WARNING")
+    # It warns of every malformed form, which the client is told of already.
+    logging.getLogger("python_multipart").setLevel("ERROR")
     logging.getLogger("sqlalchemy.engine").setLevel("INFO" if settings.echo_sql else "WARNING")
 
     structlog.configure(

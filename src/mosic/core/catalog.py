@@ -46,6 +46,11 @@ async def get_clip(rt: Runtime, clip_id: UUID) -> Clip:
     return clip
 
 
+async def find_by_sha256(rt: Runtime, sha256: bytes) -> Clip | None:
+    async with rt.begin() as connection:
+        return await clips.get_by_sha256(connection, sha256)
+
+
 async def add_external(rt: Runtime, *, url: str, **facts: Any) -> Clip:
     """Add a clip whose audio stays where it is; raises `RemoteRefused` for an address not allowed."""
     await rt.remote.check(url)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,17 +14,18 @@ from starlette.requests import Request
 from mosic.core.ingest import Hints
 from mosic.core.runtime import Runtime
 from mosic.errors import (
-    ClientDisconnected,
+    DigestMismatch,
     InvalidRequest,
     MalformedRequest,
     MissingFile,
     TooLarge,
     UnsupportedContentType,
-    UploadStalled,
 )
 from mosic.staged import StagedFile, StagedWriter
+from mosic.web.arriving import declared_size
 from mosic.web.errors import invalid_request
 from mosic.web.schemas import UploadWords
+from mosic.wire.digest import declared_sha256
 from mosic.wire.disposition import safe_file_name
 from mosic.wire.multipart import MultipartReader, PartBegin, PartData, PartEnd
 
@@ -56,8 +57,8 @@ async def receive_upload(request: Request, rt: Runtime) -> AsyncIterator[Receive
     """Take the body of a POST or PUT into a staged file.
 
     Raises `TooLarge` (before a byte is read when the length is declared), `MalformedRequest`, `MissingFile`,
-    `InvalidRequest` for form fields, `UnsupportedContentType`, `UploadStalled`, `InsufficientStorage`,
-    `ClientDisconnected`; whatever is raised, nothing stays on disk.
+    `InvalidRequest` for form fields, `UnsupportedContentType`, `DigestMismatch`, `UploadStalled`,
+    `InsufficientStorage`, `ClientDisconnected`; whatever is raised, nothing stays on disk.
     """
     limit = rt.settings.max_upload_bytes
     content_type = request.headers.get("content-type", "application/octet-stream")
@@ -68,16 +69,19 @@ async def receive_upload(request: Request, rt: Runtime) -> AsyncIterator[Receive
             "Send multipart/form-data with a part 'file', or the audio itself as audio/* or "
             "application/octet-stream."
         )
-    declared = _declared_size(request)
+    declared = declared_size(request)
     if declared is not None and declared > limit + (_FORM_EXTRA if is_form else 0):
         raise TooLarge(f"The body has {declared} bytes; at most {limit} are allowed.")
+    reader = MultipartReader(content_type) if is_form else None
+    expected_file = declared_digest(request)
+    content = _Content(request)
 
-    chunks = _chunks(request, rt.settings.upload_idle_seconds)
     # What a form says of its length includes its framing: of the file it is only a bound.
-    expected = min(declared, limit) if declared is not None else None
-    async with rt.staging.receive(limit=limit, declared_size=expected) as writer:
-        if is_form:
-            form = await _read_form(MultipartReader(content_type), chunks, writer)
+    expected_size = min(declared, limit) if declared is not None else None
+    async with rt.staging.receive(limit=limit, declared_size=expected_size) as writer:
+        chunks = content.watched(arriving_chunks(request, rt.settings))
+        if reader is not None:
+            form = await _read_form(reader, chunks, writer)
             if not form.has_file:
                 raise MissingFile
             hints = _hints(form.fields, form.file_name)
@@ -86,33 +90,38 @@ async def receive_upload(request: Request, rt: Runtime) -> AsyncIterator[Receive
                 await writer.write(chunk)
             hints = _hints(dict(request.query_params), _raw_file_name(request))
         staged = await writer.finish()
+        if expected_file is not None and staged.sha256 != expected_file.hex():
+            raise DigestMismatch(f"The file received has the SHA-256 {staged.sha256}.")
+        content.verify()
         yield Received(staged, hints)
 
 
-def _declared_size(request: Request) -> int | None:
-    text = request.headers.get("content-length")
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdigit()):
-        raise MalformedRequest("Content-Length is not a number.")
-    # Longer than any size that could be allowed; also keeps int() from chewing on megabytes of digits.
-    return int(text) if len(text) <= 19 else 2**63
+def declared_digest(request: Request) -> bytes | None:
+    """The SHA-256 that the sender declares for the file, also for one that comes inside a form.
+
+    RFC 9530 ties Repr-Digest to the representation that is being transferred; what a client of this service
+    transfers is the file, whichever envelope it chose. Content-Digest is about the envelope (see `_Content`).
+    """
+    return declared_sha256(request.headers.get("repr-digest"))
 
 
-async def _chunks(request: Request, idle_seconds: float) -> AsyncIterator[bytes]:
-    """The body as it comes; raises when the client leaves or falls silent."""
-    while True:
-        try:
-            async with asyncio.timeout(idle_seconds):
-                message = await request.receive()
-        except TimeoutError:
-            raise UploadStalled(f"Nothing arrived for {idle_seconds:g} seconds.") from None
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnected
-        if chunk := message.get("body", b""):
+class _Content:
+    """The body as sent, framing included, weighed against Content-Digest when the request has one."""
+
+    def __init__(self, request: Request) -> None:
+        self._expected = declared_sha256(request.headers.get("content-digest"))
+        self._hash = hashlib.sha256()
+
+    async def watched(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for chunk in chunks:
+            if self._expected is not None:
+                self._hash.update(chunk)
             yield chunk
-        if not message.get("more_body", False):
-            return
+
+    def verify(self) -> None:
+        """Raises `DigestMismatch`."""
+        if self._expected is not None and self._hash.digest() != self._expected:
+            raise DigestMismatch(f"The body received has the SHA-256 {self._hash.hexdigest()}.")
 
 
 async def _read_form(reader: MultipartReader, chunks: AsyncIterator[bytes], writer: StagedWriter) -> _Form:

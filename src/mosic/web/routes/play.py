@@ -16,6 +16,7 @@ from mosic.core.runtime import Runtime
 from mosic.db.clips import Clip
 from mosic.errors import (
     ClipNotFound,
+    DigestMismatch,
     InsufficientStorage,
     InvalidRequest,
     MalformedRequest,
@@ -31,8 +32,9 @@ from mosic.errors import (
     UnsupportedMedia,
     UploadStalled,
 )
+from mosic.web.arriving import waits_for_continue
 from mosic.web.auth import api_key_header, require_key
-from mosic.web.body import receive_upload
+from mosic.web.body import declared_digest, receive_upload
 from mosic.web.deps import ClipId, Links, Rt, fields_of
 from mosic.web.errors import invalid_request, problems
 from mosic.web.routes.reads import readable
@@ -54,6 +56,7 @@ _DUPLICATE: dict[int | str, dict[str, Any]] = {
 _UPLOAD_ANSWERS = _DUPLICATE | problems(
     Unauthorized,
     MalformedRequest,
+    DigestMismatch,
     UploadStalled,
     TooLarge,
     UnsupportedMedia,
@@ -229,6 +232,12 @@ async def get_stats(clip_id: ClipId, rt: Rt, links: Links) -> Response:
 
 
 async def _upload(request: Request, rt: Runtime, links: Urls) -> Response:
+    if waits_for_continue(request) and (digest := declared_digest(request)) is not None:
+        # The sender has not begun and need not, if its bytes are here already.
+        existing = await catalog.find_by_sha256(rt, digest)
+        if existing is not None:
+            rt.metrics.upload_ended("duplicate", 0)
+            return _clip_answer(existing, links, HTTPStatus.OK, location=True)
     size = 0
     try:
         async with receive_upload(request, rt) as received:

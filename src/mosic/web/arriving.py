@@ -1,0 +1,59 @@
+"""The bytes of a request's body as they arrive, from a sender who must not dawdle."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+from starlette.requests import Request
+
+from mosic.errors import ClientDisconnected, MalformedRequest, UploadStalled
+from mosic.settings import Settings
+
+
+def declared_size(request: Request) -> int | None:
+    """The Content-Length, None for a body of unknown length. Raises `MalformedRequest`."""
+    text = request.headers.get("content-length")
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit()):
+        raise MalformedRequest("Content-Length is not a number.")
+    # Longer than any size that could be allowed; also keeps int() from chewing on megabytes of digits.
+    return int(text) if len(text) <= 18 else 2**63
+
+
+def waits_for_continue(request: Request) -> bool:
+    """Whether the sender holds the body back until it is told to go on (RFC 9110 §10.1.1)."""
+    return request.headers.get("expect", "").lower() == "100-continue"
+
+
+async def arriving_chunks(request: Request, settings: Settings) -> AsyncIterator[bytes]:
+    """The body's chunks, none of them empty.
+
+    Raises `ClientDisconnected` when the client leaves, and `UploadStalled` when it keeps the service waiting:
+    in `upload_idle_seconds` of waiting less came than `upload_min_rate` asks for. Only waiting counts; a
+    sender that is held up by this service's own disk is not slow.
+    """
+    window, least = settings.upload_idle_seconds, settings.upload_min_rate * settings.upload_idle_seconds
+    waited, arrived = 0.0, 0
+    while True:
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(window - waited):
+                message = await request.receive()
+        except TimeoutError:
+            message = None
+        waited += time.monotonic() - began
+        if message is not None:
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnected
+            if chunk := message.get("body", b""):
+                arrived += len(chunk)
+                yield chunk
+            if not message.get("more_body", False):
+                return
+        if waited >= window or message is None:
+            if arrived < max(least, 1):
+                raise UploadStalled(f"Only {arrived} bytes arrived in {window:g} seconds.")
+            waited, arrived = 0.0, 0
