@@ -29,6 +29,10 @@ def create_engine(url: URL, *, pool_size: int, echo: bool = False) -> AsyncEngin
     query = dict(url.query)
     if sslmode := query.pop("sslmode", None):
         connect_args["ssl"] = sslmode
+    if url.password is None and str(url.host or query.get("host", "")).startswith("/"):
+        # Through a unix socket the server knows who is there. Without this asyncpg would look for a password
+        # file at each connection, on the event loop.
+        connect_args["password"] = ""
     return create_async_engine(
         url.set(query=query),
         pool_size=pool_size,
