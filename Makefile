@@ -16,7 +16,7 @@ run: setup
 	@exec .venv/bin/mosic serve
 
 test: setup
-	@.venv/bin/pytest
+	@.venv/bin/pytest -n 2 --dist loadfile
 
 lint: setup
 	.venv/bin/ruff check

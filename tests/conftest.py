@@ -1,4 +1,4 @@
-"""Fixtures: one real PostgreSQL for the run, a migrated template, and a fresh clone of it per test."""
+"""Fixtures: one real PostgreSQL for each process of the run, and databases in it."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from mosic.db.engine import create_engine
 from mosic.db.migrate import migrate
+from mosic.db.tables import metadata
 from mosic.logs import set_up_logs
 from mosic.postgres import EmbeddedPostgres, open_embedded
 from mosic.settings import Settings
@@ -88,9 +89,26 @@ async def postgres(short_tmp: Path) -> AsyncIterator[EmbeddedPostgres]:
     await server.close()
 
 
+@pytest.fixture(scope="session")
+async def _shared_database(postgres: EmbeddedPostgres) -> URL:
+    await _execute(postgres, f"CREATE DATABASE mosic_shared TEMPLATE {_TEMPLATE}")
+    return postgres.url_for("mosic_shared")
+
+
 @pytest.fixture
-async def database_url(postgres: EmbeddedPostgres) -> AsyncIterator[URL]:
-    """A database of the test's own, at the current revision."""
+async def database_url(_shared_database: URL) -> URL:
+    """A database at the current revision, without a row: emptying one is quicker than making one."""
+    engine = create_async_engine(_shared_database)
+    async with engine.begin() as connection:
+        tables = ", ".join(table.name for table in metadata.sorted_tables)
+        await connection.execute(sa.text(f"TRUNCATE {tables}"))
+    await engine.dispose()
+    return _shared_database
+
+
+@pytest.fixture
+async def own_database_url(postgres: EmbeddedPostgres) -> AsyncIterator[URL]:
+    """A database of the test's own, at the current revision, to do with as it likes."""
     name = f"test_{os.urandom(6).hex()}"
     await _execute(postgres, f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
     yield postgres.url_for(name)

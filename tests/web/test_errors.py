@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from uuid import uuid4
-
 import httpx
 import pytest
 
@@ -11,7 +9,7 @@ from mosic.errors import all_errors
 from tests.service import AUTH, Service
 
 CODES = {error.code: error.status for error in all_errors()}
-ANY = str(uuid4())
+ANY = "01935b7e-0000-7000-8000-000000000000"
 
 
 def assert_problem(answer: httpx.Response, status: int, code: str) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -13,7 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from tests.service import AUTH, Service
+from tests.conftest import shown
+from tests.service import AUTH, Service, running_service
 from tests.sounds import wav
 
 
@@ -33,13 +35,14 @@ async def test_ready_names_the_store_when_it_is_gone(service: Service) -> None:
 
 
 async def test_ready_names_the_database_when_it_is_at_another_revision(
-    service: Service, database_url: URL
+    tmp_path: Path, own_database_url: URL
 ) -> None:
-    engine = create_async_engine(database_url)
-    async with engine.begin() as connection:
-        await connection.execute(sa.text("UPDATE alembic_version SET version_num = 'older'"))
-    await engine.dispose()
-    answer = await service.http.get("/ready")
+    async with running_service(tmp_path / "media", shown(own_database_url)) as service:
+        engine = create_async_engine(own_database_url)
+        async with engine.begin() as connection:
+            await connection.execute(sa.text("UPDATE alembic_version SET version_num = 'older'"))
+        await engine.dispose()
+        answer = await service.http.get("/ready")
     assert (answer.status_code, answer.json()["failed"]) == (503, ["database"])
 
 
