@@ -17,27 +17,30 @@ import pytest
 
 from mosic.postgres import EmbeddedPostgres, open_embedded
 
-# A process that opens the database, says so, and closes it when its input ends. A prelude may come before.
+# A process that opens the database, says so, and closes it when its input ends or a signal comes.
+# A prelude may come before it starts.
 PROGRAM = """
 import asyncio, sys
 from pathlib import Path
-import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import create_async_engine
 from mosic.errors import StartupError
 from mosic.postgres import open_embedded
+
+async def ask(share):
+    import sqlalchemy as sa
+    from sqlalchemy.ext.asyncio import create_async_engine
+    engine = create_async_engine(share.url)
+    async with engine.connect() as connection:
+        await connection.execute(sa.text("SELECT 1"))
+    await engine.dispose()
 
 async def main():
     share = await open_embedded(Path(sys.argv[1]))
     try:
-        engine = create_async_engine(share.url, poolclass=sa.NullPool)
-        async with engine.connect() as connection:
-            version = await connection.scalar(sa.text("SHOW server_version_num"))
-        print("open", version, share.data_dir, flush=True)
+        print("open", flush=True)
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
     finally:
-        async with engine.connect() as connection:
-            await connection.scalar(sa.text("SELECT 1"))
-        await engine.dispose()
+        if "ask" in sys.argv:
+            await ask(share)
         await share.close()
         print("closed", flush=True)
 """
@@ -66,7 +69,7 @@ class UserProcess:
 
     async def opened(self) -> UserProcess:
         said = await self.says()
-        assert said.startswith("open "), said + (await self._complaint())
+        assert said == "open", said + (await self._complaint())
         return self
 
     async def refusal(self) -> str:
@@ -101,13 +104,17 @@ StartUser = Callable[..., Awaitable[UserProcess]]
 
 @pytest.fixture
 async def start_user() -> AsyncIterator[StartUser]:
-    """Start a process that uses the database of a folder; `prelude` is code that it runs first."""
+    """Start a process that uses the database of a folder.
+
+    `prelude` is code that it runs first; `asks`: it makes a query through SQLAlchemy before it closes.
+    """
     started: list[UserProcess] = []
 
     async def start(
         data_dir: Path | str,
         *,
         prelude: str = "",
+        asks: bool = False,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         new_group: bool = False,
@@ -117,6 +124,7 @@ async def start_user() -> AsyncIterator[StartUser]:
             "-c",
             PROGRAM + prelude + RUN,
             os.fspath(data_dir),
+            *(["ask"] if asks else []),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -190,9 +198,20 @@ def end_server(data_dir: Path) -> None:
 
 def make_folder() -> Path:
     # Not tmp_path: as root, PostgreSQL runs as an account that cannot enter pytest's folders.
-    folder = Path(tempfile.mkdtemp(prefix="mosic-"))
+    folder = Path(tempfile.mkdtemp(prefix="mosic-", dir=memory_folder()))
     folder.chmod(0o755)
     return folder
+
+
+def memory_folder() -> Path | None:
+    """Where files live in memory, if there is room: many clusters are made here, and each waits for fsync."""
+    folder = Path("/dev/shm")
+    with suppress(OSError):
+        found = os.statvfs(folder)
+        roomy = found.f_bavail * found.f_frsize > 2 * 1024**3
+        if roomy and os.access(folder, os.W_OK) and not found.f_flag & os.ST_NOEXEC:
+            return folder
+    return None
 
 
 @pytest.fixture
@@ -205,7 +224,7 @@ def place() -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 async def made_dir() -> AsyncIterator[Path]:
     folder = make_folder()
     share = await open_embedded(folder / "data")

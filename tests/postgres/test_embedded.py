@@ -32,18 +32,25 @@ async def ask(url: URL, *statements: str) -> object:
 async def test_first_start_makes_a_database_and_a_second_one_finds_it(
     place: Path, open_share: OpenShare
 ) -> None:
-    share = await open_share(place / "new" / "data")
-    pid = server_pid(place / "new" / "data")
+    data_dir = place / "there" / "data"
+    for folder, mode in ((place / "there", 0o775), (data_dir, 0o751)):
+        folder.mkdir()
+        folder.chmod(mode)
+    share = await open_share(data_dir)
+    pid = server_pid(data_dir)
     assert pid
-    assert share.data_dir == place / "new" / "data" / "postgres" / "cluster"
+    assert share.data_dir == data_dir / "postgres" / "cluster"
     assert share.url.drivername == "postgresql+asyncpg"
     assert (share.url.database, share.url.password) == ("mosic", None)
     await ask(share.url, "CREATE TABLE kept (word text)", "INSERT INTO kept VALUES ('ÄØ')")
     await share.close()
     assert ends(pid)
 
-    share = await open_share(place / "new" / "data")
+    share = await open_share(data_dir)
     assert await ask(share.url, "SELECT lower(word) FROM kept") == "äø"
+    # Folders that were there keep their modes.
+    assert stat.S_IMODE(data_dir.stat().st_mode) == 0o751
+    assert stat.S_IMODE(data_dir.parent.stat().st_mode) == 0o775
 
 
 async def test_only_the_owner_gets_in_and_only_through_the_socket(
@@ -111,6 +118,7 @@ async def test_of_four_that_come_at_once_one_starts_it(place: Path, start_user: 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 async def test_newcomers_never_meet_a_server_that_the_last_one_stops(
     data_dir: Path, start_user: StartUser, open_share: OpenShare
 ) -> None:
@@ -127,7 +135,7 @@ async def test_newcomers_never_meet_a_server_that_the_last_one_stops(
 async def test_ctrl_c_in_the_terminal_does_not_reach_the_server_first(
     data_dir: Path, start_user: StartUser
 ) -> None:
-    user = await (await start_user(data_dir, new_group=True)).opened()
+    user = await (await start_user(data_dir, new_group=True, asks=True)).opened()
     pid = server_pid(data_dir)
     assert pid
     assert os.getpgid(pid) != user.pid

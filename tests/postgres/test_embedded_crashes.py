@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,6 +33,22 @@ def parent_of(folder: Path) -> int | None:
     with suppress(OSError):
         return int((folder / "stat").read_text().rpartition(")")[2].split()[1])
     return None
+
+
+def as_owner(data_dir: Path) -> dict[str, Any]:
+    owner = (data_dir / "postgres").stat()
+    return {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []} if os.geteuid() == 0 else {}
+
+
+def kill_all(pids: list[int]) -> None:
+    for pid in pids:
+        # A server's children end by themselves when it does.
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def descendants_of(pid: int) -> list[int]:
+    return [found for child in children_of(pid) for found in (child, *descendants_of(child))]
 
 
 async def works_and_stops(data_dir: Path) -> None:
@@ -76,8 +93,11 @@ async def test_a_killed_user_does_not_count(
 
 
 @needs_proc
-@pytest.mark.parametrize("all_processes", [False, True], ids=["first process", "all processes"])
-@pytest.mark.parametrize("user_too", [False, True], ids=["server", "server and user"])
+@pytest.mark.parametrize(
+    ("all_processes", "user_too"),
+    [(False, False), (True, False), (True, True)],
+    ids=["first process", "all processes", "all processes and the user"],
+)
 async def test_a_killed_server_is_started_again_with_all_that_was_committed(
     data_dir: Path, start_user: StartUser, open_share: OpenShare, *, all_processes: bool, user_too: bool
 ) -> None:
@@ -87,8 +107,7 @@ async def test_a_killed_server_is_started_again_with_all_that_was_committed(
     await ask(share.url, "UPDATE plays SET count = count + 1")
     pid = server_pid(data_dir)
     assert pid
-    for victim in [pid, *(children_of(pid) if all_processes else [])]:
-        os.kill(victim, signal.SIGKILL)
+    kill_all([pid, *(children_of(pid) if all_processes else [])])
     if user_too:
         await user.kill()
         await share.close()
@@ -105,17 +124,17 @@ async def test_a_killed_server_is_started_again_with_all_that_was_committed(
 
 
 @pytest.fixture
-def bystander() -> Iterator[subprocess.Popen[bytes]]:
-    """A process that has nothing to do with any of this."""
-    process = subprocess.Popen(["sleep", "1000"])
+def bystander(data_dir: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that has nothing to do with any of this, though it runs as the same account."""
+    process = subprocess.Popen(["sleep", "1000"], **as_owner(data_dir))
     yield process
     process.kill()
     process.wait()
 
 
 @pytest.fixture
-def zombie() -> Iterator[int]:
-    process = subprocess.Popen(["true"])
+def zombie(data_dir: Path) -> Iterator[int]:
+    process = subprocess.Popen(["true"], **as_owner(data_dir))
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     yield process.pid
     process.wait()
@@ -124,16 +143,16 @@ def zombie() -> Iterator[int]:
 @pytest.mark.parametrize("left", ["own pid", "bystander", "zombie", "pid 1", "empty", "rubbish"])
 async def test_a_stale_pid_file_is_nobody_s_pid(
     data_dir: Path,
-    start_user: StartUser,
+    open_share: OpenShare,
     bystander: subprocess.Popen[bytes],
     zombie: int,
     left: str,
 ) -> None:
-    user = await (await start_user(data_dir)).opened()
+    share = await open_share(data_dir)
     pid = server_pid(data_dir)
     assert pid
     os.kill(pid, signal.SIGKILL)
-    await user.kill()
+    await share.close()
     assert ends(pid)
     pids = {"own pid": os.getpid(), "bystander": bystander.pid, "zombie": zombie, "pid 1": 1}
     for file in (
@@ -148,20 +167,22 @@ async def test_a_stale_pid_file_is_nobody_s_pid(
     assert bystander.poll() is None
 
 
-@pytest.mark.parametrize("seconds", [0.1, 0.5])
-async def test_killed_during_the_first_start(place: Path, start_user: StartUser, seconds: float) -> None:
+@needs_proc
+@pytest.mark.parametrize("initdb_too", [False, True], ids=["user", "user and initdb"])
+async def test_killed_during_the_first_start(place: Path, start_user: StartUser, *, initdb_too: bool) -> None:
     user = await start_user(place / "data")
-    await killed_after(user.pid, place / "data", seconds)
+    await killed_after(user.pid, place / "data", 0.2, and_all_below=initdb_too)
     await works_and_stops(place / "data")
     assert (place / "data/postgres/cluster/PG_VERSION").exists()
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 async def test_killed_at_any_moment_of_the_first_start(place: Path, start_user: StartUser) -> None:
-    for step in range(25):
+    for step in range(16):
         data_dir = place / str(step)
         user = await start_user(data_dir)
-        await killed_after(user.pid, data_dir, step * 0.06)
+        await killed_after(user.pid, data_dir, step * 0.08, and_all_below=step % 2 == 1)
         await works_and_stops(data_dir)
         # The initdb that lost its parent may go on for a while; what it leaves goes with a later start.
         for _ in range(10):
@@ -172,17 +193,18 @@ async def test_killed_at_any_moment_of_the_first_start(place: Path, start_user: 
             pytest.fail("an unfinished initdb was left")
 
 
-async def killed_after(pid: int, data_dir: Path, seconds: float) -> None:
+async def killed_after(pid: int, data_dir: Path, seconds: float, *, and_all_below: bool) -> None:
     """Kill a process so long after it began to work on the folder (importing takes its time, too)."""
     deadline = time.monotonic() + 60
     while not (data_dir / "postgres").exists():
         assert time.monotonic() < deadline
         await asyncio.sleep(0.002)
     await asyncio.sleep(seconds)
-    os.kill(pid, signal.SIGKILL)
+    kill_all([pid, *(descendants_of(pid) if and_all_below else [])])
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 async def test_killed_at_any_moment_of_a_start_or_a_stop(data_dir: Path, start_user: StartUser) -> None:
     for step in range(40):
         user = await start_user(data_dir)
@@ -196,7 +218,25 @@ async def test_killed_at_any_moment_of_a_start_or_a_stop(data_dir: Path, start_u
         await works_and_stops(data_dir)
 
 
+@needs_proc
+async def test_a_folder_moved_under_a_server_that_lost_its_users(
+    data_dir: Path, start_user: StartUser
+) -> None:
+    user = await (await start_user(data_dir)).opened()
+    pid = server_pid(data_dir)
+    assert pid
+    await user.kill()
+    moved = data_dir.with_name("moved")
+    data_dir.rename(moved)
+    try:
+        await works_and_stops(moved)
+        assert ends(pid)
+    finally:
+        moved.rename(data_dir)
+
+
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 async def test_the_server_is_killed_while_others_come_and_go(
     data_dir: Path, start_user: StartUser, open_share: OpenShare
 ) -> None:

@@ -17,6 +17,8 @@ from mosic.errors import Unavailable
 # SQLSTATE classes that mean «not now»: connection trouble, out of resources, shutting down or not up yet.
 _AWAY_CLASSES = ("08", "53", "57P")
 _POOL_WAIT_SECONDS = 10
+# What a connection that cannot be made, or that dies under a query, comes out as.
+_BROKEN = (OSError, TimeoutError, PoolTimeout, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
 def create_engine(url: URL, *, pool_size: int, echo: bool = False) -> AsyncEngine:
@@ -54,7 +56,7 @@ def is_away(error: BaseException) -> bool:
         return str(sqlstate).startswith(_AWAY_CLASSES)
     if isinstance(error, asyncpg.PostgresError):
         return str(error.sqlstate or "").startswith(_AWAY_CLASSES)
-    return isinstance(error, (OSError, PoolTimeout, asyncpg.InterfaceError, TimeoutError))
+    return isinstance(error, _BROKEN)
 
 
 @asynccontextmanager
@@ -66,7 +68,7 @@ async def begin(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     try:
         async with engine.begin() as connection:
             yield connection
-    except (DBAPIError, OSError, PoolTimeout, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (DBAPIError, asyncpg.PostgresError, *_BROKEN) as error:
         if is_away(error):
             raise Unavailable("The database cannot be reached.") from error
         raise

@@ -7,6 +7,7 @@ As an ordinary user all three are plain. Everything here blocks: call it from a 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import pwd
@@ -14,6 +15,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Collection
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -45,10 +47,9 @@ class Account:
             return {}
         return {"user": self.uid, "group": self.gid, "extra_groups": []}
 
-    def can(self, test: str, path: Path) -> bool:
-        """Ask the kernel, as this account: `test` is an option of test(1), such as `-x`."""
-        command = ["/bin/sh", "-c", 'test "$1" "$2"', "sh", test, os.fspath(path)]
-        return run(command, self).returncode == 0
+    def can_enter(self, folder: Path) -> bool:
+        """Whether the kernel lets this account into a folder, all that lie above it included."""
+        return run(["/bin/sh", "-c", 'test -x "$1"', "sh", str(folder)], self).returncode == 0
 
     def own(self, path: Path | int) -> None:
         """Hand over a file that root made. Nothing to do for an ordinary user: it is theirs."""
@@ -70,7 +71,9 @@ def environment() -> dict[str, str]:
     return kept | {"LC_ALL": "C"}
 
 
-def run(command: list[str], account: Account) -> subprocess.CompletedProcess[str]:
+def run(
+    command: list[str], account: Account, *, pass_fds: Collection[int] = ()
+) -> subprocess.CompletedProcess[str]:
     """Run a program to its end as the account, out of reach of a Ctrl-C in the terminal."""
     try:
         return subprocess.run(  # noqa: S603
@@ -82,13 +85,15 @@ def run(command: list[str], account: Account) -> subprocess.CompletedProcess[str
             errors="replace",
             cwd="/",
             env=environment(),
+            pass_fds=pass_fds,
             start_new_session=True,
             check=False,
             **account.run_as,
         )
     except OSError as error:
-        # Popen names the program for a failed exec; a failed change of user names nothing.
-        if error.filename is None:
+        # From setgroups(2) and its kin, without the right to change the user or without that user in a
+        # namespace; a program that cannot be executed gives EACCES or ENOENT.
+        if error.errno in {errno.EPERM, errno.EINVAL}:
             raise StartupError(
                 f"This process may not start programs as the account {account.name!r} ({error.strerror}), "
                 f"and PostgreSQL does not run as root: run Mosic as an ordinary user, or {_INSTEAD}."
@@ -140,7 +145,7 @@ def _settle_as_user(home: Path) -> tuple[Path, Account]:
 def _settle_as_root(data_dir: Path, home: Path) -> tuple[Path, Account]:
     if home.is_dir() and (owner := home.stat()).st_uid != 0:
         account = _account_of(owner)
-        if not account.can("-x", home):
+        if not account.can_enter(home):
             raise StartupError(
                 f"MOSIC_DATA_DIR: the database in {home} belongs to {account.name!r}, who cannot enter that "
                 "folder any more: open the folders above it to that account, or move the data folder."
@@ -152,8 +157,18 @@ def _settle_as_root(data_dir: Path, home: Path) -> tuple[Path, Account]:
         data_dir.mkdir(exist_ok=True)
         # Ours, just made: whatever the umask says, the account must be able to walk through.
         data_dir.chmod(0o711)
-    if not (home / "cluster").exists() and not account.can("-x", data_dir):
-        home = _system_home(data_dir, account)
+    elsewhere = SYSTEM_FOLDER / hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]
+    if not (home / "cluster").exists() and (
+        (elsewhere / "cluster").exists() or not account.can_enter(data_dir)
+    ):
+        _check_system_folder(data_dir, account)
+        home = elsewhere
+        _log.info(
+            "the database account cannot enter the data folder: the embedded database is kept elsewhere",
+            data_dir=str(data_dir),
+            account=account.name,
+            database_folder=str(home),
+        )
     home.mkdir(mode=0o700, exist_ok=True)
     if home.stat().st_uid == 0 and not any(home.iterdir()):
         account.own(home)
@@ -165,23 +180,15 @@ def _settle_as_root(data_dir: Path, home: Path) -> tuple[Path, Account]:
     return home, _account_of(home.stat())
 
 
-def _system_home(data_dir: Path, account: Account) -> Path:
+def _check_system_folder(data_dir: Path, account: Account) -> None:
     if not SYSTEM_FOLDER.exists():
         SYSTEM_FOLDER.mkdir(parents=True, exist_ok=True)
         SYSTEM_FOLDER.chmod(0o711)
-    home = SYSTEM_FOLDER / hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]
-    if not account.can("-x", SYSTEM_FOLDER):
+    if not account.can_enter(SYSTEM_FOLDER):
         raise StartupError(
             f"MOSIC_DATA_DIR: PostgreSQL runs as {account.name!r}, who can enter neither {data_dir} nor "
             f"{SYSTEM_FOLDER}: name a folder that this account can reach, or {_INSTEAD}."
         )
-    _log.warning(
-        "the database account cannot enter the data folder: the embedded database is kept elsewhere",
-        data_dir=str(data_dir),
-        account=account.name,
-        database_folder=str(home),
-    )
-    return home
 
 
 def _unprivileged_account() -> Account:

@@ -11,6 +11,7 @@ lock for that). The folder `home` holds:
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -18,6 +19,7 @@ import subprocess
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import structlog
@@ -29,6 +31,8 @@ from mosic.postgres.listening import PORT, ServerSocket
 USER = "postgres"
 _LARGEST_LOG = 1024 * 1024
 _STOP_SECONDS = 60
+# In MiB. A new database takes about 40.
+_LITTLE_ROOM = 64
 
 # For a small application database on a shared machine. Written once, into the cluster's postgresql.conf:
 # the operator may change them there.
@@ -115,13 +119,26 @@ class Cluster:
             os.close(output)
         # Whenever it ends it is reaped, so that its pid never lingers on as a zombie.
         threading.Thread(target=process.wait, name="mosic-postgres", daemon=True).start()
+        _log.info("PostgreSQL starts", pid=process.pid, folder=str(self.folder), log_file=str(self.log))
         return process
 
     def last_words(self) -> str:
         """What the server wrote into the log since the last `start`, the end of it."""
-        with self.log.open("rb") as file:
-            file.seek(self._said_before)
-            return "\n".join(file.read().decode("utf-8", "replace").strip().splitlines()[-6:])
+        try:
+            with self.log.open("rb") as file:
+                file.seek(self._said_before)
+                lines = file.read().decode("utf-8", "replace").strip().splitlines()
+        except OSError as error:
+            lines = [str(error)]
+        return "\n".join(lines[-6:])
+
+    def shortage(self) -> str:
+        """For a message: that the disk is full, of which the log may have no room to tell."""
+        try:
+            free = shutil.disk_usage(self.home).free // 1024**2
+        except OSError:
+            return ""
+        return f"; its disk has only {free} MiB left" if free < _LITTLE_ROOM else ""
 
     def serving_pid(self) -> int | None:
         """The pid in the pid file, if that process does serve this cluster; pids are reused."""
@@ -173,9 +190,10 @@ class Cluster:
         return listed.stdout.strip().endswith("postgres")
 
     def _remove_leftovers(self) -> None:
-        """Of a killed first start. Its initdb may outlive it for a moment, hence again after a stop."""
+        """Remove what killed first starts left, but not under an initdb that outlived its parent."""
         for unfinished in self.home.glob("initdb-*"):
-            shutil.rmtree(unfinished, ignore_errors=True)
+            with contextlib.suppress(OSError), _locked(unfinished):
+                shutil.rmtree(unfinished)
 
     def _create(self, programs: Programs) -> None:
         """Run initdb in a folder beside and rename it: a killed initdb leaves half a cluster behind.
@@ -190,11 +208,15 @@ class Cluster:
             command += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         else:
             command += ["--lc-ctype=C.UTF-8"]
-        made = run(command, self.account)
+        with _locked(fresh) as lock:
+            made = run(command, self.account, pass_fds=[lock])
         if made.returncode != 0:
             shutil.rmtree(fresh, ignore_errors=True)
             said = "\n  ".join(made.stdout.strip().splitlines()[-6:])
-            raise StartupError(f"MOSIC_DATA_DIR: the database could not be created in {self.home}:\n  {said}")
+            raise StartupError(
+                f"MOSIC_DATA_DIR: the database could not be made in {self.home}{self.shortage()}. "
+                f"It says:\n  {said}"
+            )
         with (fresh / "postgresql.conf").open("a", encoding="utf-8") as file:
             file.write(_DEFAULTS)
             file.flush()
@@ -228,3 +250,14 @@ class Cluster:
                 file.seek(0)
                 file.write(b"%d\n%b" % (os.getpid(), rest))
                 file.truncate()
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[int]:
+    """Lock a folder; children that inherit the descriptor go on holding it. `BlockingIOError` when taken."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield fd
+    finally:
+        os.close(fd)

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import asyncpg
+import structlog
 from asyncpg.connect_utils import SessionAttribute
 
 from mosic.errors import StartupError
@@ -23,8 +24,19 @@ READY_SECONDS = 300
 UNREACHABLE_SECONDS = 15
 POLL_SECONDS = 0.01
 _NOBODY_LISTENS = (FileNotFoundError, ConnectionRefusedError)
-# What a start fails with while children of a killed server still end, or another start was faster.
+# InternalClientError is how asyncpg fails when a connection ends under a query.
+NO_ANSWER = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+# Starting up or shutting down, dying, full: all may pass.
+_TEMPORARY = (
+    asyncpg.OperatorInterventionError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.TooManyConnectionsError,
+)
+# What a start fails with while children of a killed server still end, or another start was faster. A server
+# that a signal ended is tried again as well.
 _PASSING = ("pre-existing shared memory block", 'lock file "postmaster.pid"')
+
+_log = structlog.get_logger("mosic.postgres")
 
 
 async def get_running(cluster: Cluster, postgres_bin: Path | None) -> Path:
@@ -37,20 +49,23 @@ async def get_running(cluster: Cluster, postgres_bin: Path | None) -> Path:
     while isinstance(answer := await _greet(cluster), Exception):
         waited = time.monotonic() - since
         over = process is None or process.poll() is not None
-        gone = over and isinstance(answer, _NOBODY_LISTENS)
-        patient = not over or isinstance(answer, asyncpg.CannotConnectNowError)
+        nobody = isinstance(answer, _NOBODY_LISTENS)
+        gone = over and nobody
+        patient = isinstance(answer, asyncpg.CannotConnectNowError) or (nobody and not over)
         expired = waited > (READY_SECONDS if patient else UNREACHABLE_SECONDS)
         if gone and process is not None:
             said = await asyncio.to_thread(cluster.last_words)
-            if expired or not any(words in said for words in _PASSING):
+            passing = process.returncode < 0 or any(words in said for words in _PASSING)
+            if expired or not passing:
                 raise StartupError(
                     f"MOSIC_DATA_DIR: PostgreSQL does not start in {cluster.folder}. It says:\n{said}\n"
-                    f"(log: {cluster.log})"
+                    f"{await _hints(cluster)}"
                 )
-        if expired:
+        refused = isinstance(answer, asyncpg.PostgresError) and not isinstance(answer, _TEMPORARY)
+        if expired or refused:
             raise StartupError(
-                f"MOSIC_DATA_DIR: the database in {cluster.folder} does not answer: {answer} "
-                f"(log: {cluster.log})"
+                f"MOSIC_DATA_DIR: the database in {cluster.folder} does not answer as it should: "
+                f"{str(answer) or 'no answer in time'} {await _hints(cluster)}"
             )
         if gone and await asyncio.to_thread(cluster.serving_pid) is None:
             started = await asyncio.to_thread(_start, cluster, postgres_bin)
@@ -60,6 +75,10 @@ async def get_running(cluster: Cluster, postgres_bin: Path | None) -> Path:
         # A server in recovery logs each refusal: ask more rarely the longer it takes.
         await asyncio.sleep(min(max(POLL_SECONDS, waited / 10), 1))
     return answer
+
+
+async def _hints(cluster: Cluster) -> str:
+    return f"(log: {cluster.log}{await asyncio.to_thread(cluster.shortage)})"
 
 
 def _start(cluster: Cluster, postgres_bin: Path | None) -> subprocess.Popen[bytes]:
@@ -79,21 +98,30 @@ async def _greet(cluster: Cluster) -> Path | Exception:
         try:
             served = await connection.fetchval("SHOW data_directory")
             if served.encode() != os.fsencode(cluster.folder):
-                raise StartupError(
-                    f"MOSIC_DATA_DIR: the server that listens in {folder} serves {served}, not "
-                    f"{cluster.folder} (was the folder moved?): stop that server first."
-                )
+                await _end_of_another_name(cluster, served)
+                return FileNotFoundError("the server was stopped")
             if not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", DATABASE):
                 await connection.execute(f"CREATE DATABASE {DATABASE}")
         finally:
-            await connection.close()
+            await connection.close(timeout=10)
     except PermissionError as error:
         raise StartupError(
             f"MOSIC_DATA_DIR: this user may not use the database in {cluster.home} ({error.strerror})."
         ) from error
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except NO_ANSWER as error:
         return error
     return folder
+
+
+async def _end_of_another_name(cluster: Cluster, served: str) -> None:
+    """Stop a server whose folder was moved: it cannot write a checkpoint there. A strange one is refused."""
+    if await asyncio.to_thread(cluster.serving_pid) is None:
+        raise StartupError(
+            f"MOSIC_DATA_DIR: the server that answers in {cluster.home} serves {served}, not "
+            f"{cluster.folder}: stop that server first."
+        )
+    _log.warning("the folder was moved while PostgreSQL ran there; it starts anew", before=served)
+    await asyncio.to_thread(cluster.stop)
 
 
 async def connect(socket_folder: Path) -> asyncpg.Connection[asyncpg.Record]:
@@ -105,6 +133,7 @@ async def connect(socket_folder: Path) -> asyncpg.Connection[asyncpg.Record]:
         password="",
         database="postgres",
         timeout=10,
+        command_timeout=READY_SECONDS,
         ssl=False,
         direct_tls=False,
         target_session_attrs=SessionAttribute.any,

@@ -27,6 +27,7 @@ from mosic.postgres.cluster import USER, Cluster
 from mosic.postgres.listening import PORT
 from mosic.postgres.running import (
     DATABASE,
+    NO_ANSWER,
     POLL_SECONDS,
     READY_SECONDS,
     UNREACHABLE_SECONDS,
@@ -99,7 +100,7 @@ class EmbeddedPostgres:
             except asyncpg.PostgresError:
                 await asyncio.sleep(_ASK_SECONDS)
                 continue
-            except (OSError, asyncpg.InterfaceError):
+            except NO_ANSWER:
                 return
             ended = asyncio.Event()
             connection.add_termination_listener(lambda _, ended=ended: ended.set())
@@ -112,6 +113,7 @@ class EmbeddedPostgres:
         async with _gate(self._cluster):
             if self._users is not None:
                 await get_running(self._cluster, self._postgres_bin)
+                _log.warning("PostgreSQL had gone away and runs again", folder=str(self.data_dir))
 
 
 async def open_embedded(data_dir: Path, postgres_bin: Path | None = None) -> EmbeddedPostgres:
@@ -149,6 +151,7 @@ async def _open(data_dir: Path, postgres_bin: Path | None) -> EmbeddedPostgres:
             fcntl.flock(users, fcntl.LOCK_SH | fcntl.LOCK_NB)
             folder = await get_running(cluster, postgres_bin)
         except BaseException:
+            await asyncio.to_thread(_stop_if_last, cluster, users)
             _unlock(users)
             raise
     return EmbeddedPostgres(cluster, postgres_bin, folder, users)
@@ -157,22 +160,22 @@ async def _open(data_dir: Path, postgres_bin: Path | None) -> EmbeddedPostgres:
 async def _leave(cluster: Cluster, users: int) -> None:
     try:
         async with _gate(cluster):
-            try:
-                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return
-            await asyncio.to_thread(_stop, cluster, users)
+            await asyncio.to_thread(_stop_if_last, cluster, users)
     except StartupError as error:
         _log.warning("PostgreSQL was left running", reason=str(error))
     finally:
         _unlock(users)
 
 
-def _stop(cluster: Cluster, users: int) -> None:
+def _stop_if_last(cluster: Cluster, users: int) -> None:
+    """The caller is at the gate, and about to give up its share."""
     try:
+        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # Otherwise the folder was replaced under us, and the server there is not ours.
         if os.path.samestat(os.fstat(users), (cluster.home / "users.lock").stat()):
             cluster.stop()
+    except BlockingIOError:
+        return
     except OSError as error:
         _log.warning("PostgreSQL was left running", reason=str(error))
 
