@@ -1,0 +1,21 @@
+"""`python -m benchmarks [name …]`: all of them, or those that are named."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+NAMES = ("uploads",)
+
+
+def main() -> None:
+    wanted = sys.argv[1:] or NAMES
+    unknown = set(wanted) - set(NAMES)
+    if unknown:
+        sys.exit(f"no benchmark named {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
+    for name in wanted:
+        importlib.import_module(f"benchmarks.{name}").run()
+
+
+if __name__ == "__main__":
+    main()
