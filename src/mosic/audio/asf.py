@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
-from mosic.audio.source import Sound, Source
+from mosic.audio.source import LARGEST_TEXT, Sound, Source
 from mosic.errors import UnreadableMedia, UnsupportedMedia
 
 
@@ -30,7 +30,6 @@ _TAGS = (
 )
 _CODECS = {0x0A: "wmavoice", 0x55: "mp3", 0x160: "wma", 0x161: "wma", 0x162: "wmapro", 0x163: "wmalossless"}
 _MOST_OBJECTS = 4096
-_LARGEST_TAG_OBJECT = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +67,10 @@ def read(source: Source, start: int, end: int) -> Sound:
     kind, channels, sample_rate, byte_rate = (
         int.from_bytes(form[at : at + size], "little") for at, size in ((0, 2), (2, 2), (4, 4), (8, 4))
     )
-    written, length, preroll = (int.from_bytes(properties[at : at + 8], "little") for at in (16, 40, 56))
+    length, preroll = (int.from_bytes(properties[at : at + 8], "little") for at in (40, 56))
     # A live broadcast (the lowest flag) says nothing of its length, a file that was cut off says too much.
     unknown = properties[64:65] and properties[64] & 1
-    cut_off = written > end - start
+    cut_off = header_end + int.from_bytes(source.read(header_end + 16, 8), "little") > end
     return Sound(
         media_type="audio/x-ms-wma",
         codec=_CODECS.get(kind, "wma"),
@@ -95,7 +94,7 @@ def _objects(source: Source, start: int, end: int) -> Iterator[_Object]:
 
 
 def _tag_objects(source: Source, item: _Object) -> list[bytes]:
-    if item.guid not in _TAGS or item.end - item.start > _LARGEST_TAG_OBJECT:
+    if item.guid not in _TAGS or item.end - item.start > LARGEST_TEXT:
         return []
     return [source.read(item.start - 24, item.end - item.start + 24)]
 

@@ -19,12 +19,15 @@ _BLOCK_SIZES = {
     **{code: 144 << code for code in range(2, 6)},
     **{code: 1 << code for code in range(8, 16)},
 }
-_CRC8 = [0] * 256
-for _byte in range(256):
-    _crc = _byte
+
+
+def _crc8(byte: int) -> int:
     for _ in range(8):
-        _crc = (_crc << 1 ^ 0x07 * (_crc >> 7)) & 0xFF
-    _CRC8[_byte] = _crc
+        byte = (byte << 1 ^ 0x07 * (byte >> 7)) & 0xFF
+    return byte
+
+
+_CRC8 = [_crc8(byte) for byte in range(256)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +112,9 @@ def _played(source: Source, start: int, end: int, info: StreamInfo) -> int | Non
 def _frames(data: bytes, info: StreamInfo) -> Iterator[tuple[int, int]]:
     """First sample, and the one after the last, of each frame header in `data` that passes its checksum."""
     for match in _SYNC.finditer(data):
-        header = data[match.start() : match.start() + 16]
-        if len(header) < 16 or header[3] & 1:
+        # The longest header has 16 bytes; the frame of silence is shorter.
+        header = data[match.start() : match.start() + 16].ljust(17, b"\0")
+        if header[3] & 1:
             continue
         number_length = max(8 - (header[4] ^ 0xFF).bit_length(), 1)
         if number_length == 8 or (header[4] & 0xC0) == 0x80:

@@ -57,7 +57,7 @@ class Syntax:
         The first stands at `start` and decides the kind. Damage is stepped over to where two frames follow
         each other again. Ends early in a very large file: see `scale`.
         """
-        kind: int | None = None
+        parse, kind = self.parse, None
         offset, stop = start, min(end, start + _WALK_LIMIT)
         while offset < stop:
             chunk = source.read(offset, min(_CHUNK, stop - offset))
@@ -65,7 +65,7 @@ class Syntax:
             if last < 0:
                 return
             while at <= last:
-                found = self.parse(chunk, at)
+                found = parse(chunk, at)
                 if found is None or (kind is not None and found[0] != kind):
                     at = self._resume(chunk, at + 1, kind)
                     continue

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mosic.audio import mpeg
-from mosic.audio.source import Pairs, Sound, Source
+from mosic.audio.source import LARGEST_TEXT, Pairs, Sound, Source
 from mosic.audio.tagblocks import read_id3
 from mosic.errors import UnreadableMedia
 
@@ -42,7 +42,7 @@ _AIFF_NAMES = {b"NAME": "title", b"AUTH": "artist", b"(c) ": "copyright", b"ANNO
 
 
 @dataclass(frozen=True, slots=True)
-class Chunk:
+class _Chunk:
     """A chunk and where its data lies; `end` is never beyond that of what it is in."""
 
     name: bytes
@@ -56,7 +56,7 @@ class Chunk:
 
 def _chunks(
     source: Source, start: int, end: int, order: Literal["little", "big"], data_size: int = 0
-) -> Iterator[Chunk]:
+) -> Iterator[_Chunk]:
     """The chunks that follow one another in `[start, end)`.
 
     A recorder that wrote to a pipe or was cut off leaves 0 or the largest number as the size of `data`: then
@@ -70,14 +70,14 @@ def _chunks(
         size = int.from_bytes(header[4:], order)
         if header[:4] == b"data" and size in (0, 0xFFFFFFFF):
             size = data_size or end - at - 8
-        yield Chunk(header[:4], at + 8, min(at + 8 + size, end))
+        yield _Chunk(header[:4], at + 8, min(at + 8 + size, end))
         at += 8 + size + size % 2
 
 
 def read_wave(source: Source, start: int, end: int) -> Sound:
     """The WAVE file whose RIFF, RF64 or BW64 header stands at `start`."""
     form = b""
-    data: Chunk | None = None
+    data: _Chunk | None = None
     announced = 0
     info: Pairs = []
     tags: list[Pairs | bytes] = []
@@ -102,7 +102,8 @@ def read_wave(source: Source, start: int, end: int) -> Sound:
         kind = int.from_bytes(form[24:26], "little")
     if sample_rate == 0 or channels == 0:
         raise UnreadableMedia("The WAVE file has no sample rate or no channels.")
-    size, bitrate = data.size if data else 0, byte_rate * 8
+    size = data.size if data else 0
+    bitrate: int | None = None
     if kind in _LINEAR:
         seconds = size / (block or channels * max(bits // 8, 1)) / sample_rate
     elif (
@@ -111,7 +112,7 @@ def read_wave(source: Source, start: int, end: int) -> Sound:
         and (first := mpeg.SYNTAX.find(source.read(data.start, 1 << 16), ends=False)) is not None
     ):
         frames = mpeg.read(source, data.start + first, data.end)
-        seconds, bitrate = frames.duration or 0, frames.bitrate or 0
+        seconds, bitrate = frames.duration or 0, frames.bitrate
     elif kind in (_ADPCM_MS, _ADPCM_IMA, _GSM) and block:
         seconds = size / block * _samples_per_block(kind, block, channels) / sample_rate
         # The last block is filled up; how far it is meant to be heard is told apart, and not always right.
@@ -125,7 +126,7 @@ def read_wave(source: Source, start: int, end: int) -> Sound:
         media_type="audio/wav",
         codec=_WAVE_CODECS.get(kind, f"wav-{kind:04x}"),
         duration=seconds,
-        bitrate=bitrate,
+        bitrate=bitrate or (round(size * 8 / seconds) if seconds else None),
         sample_rate=sample_rate,
         channels=channels,
         tags=[*tags, info],
@@ -140,11 +141,15 @@ def _samples_per_block(kind: int, block: int, channels: int) -> int:
     return max(block - preamble * channels, 0) * 2 // channels + samples
 
 
-def _info(source: Source, chunk: Chunk) -> Pairs:
+def _info(source: Source, chunk: _Chunk) -> Pairs:
     pairs: Pairs = []
+    room = LARGEST_TEXT
     for item in _chunks(source, chunk.start + 4, chunk.end, "little"):
         name = item.name.decode("latin-1")
         text = _text(source.read(item.start, min(item.size, _LONGEST_TEXT)))
+        room -= len(text)
+        if room < 0:
+            break
         pairs.append((_INFO_NAMES.get(name.upper(), name.strip()), text))
     return pairs
 
@@ -161,7 +166,7 @@ def _text(raw: bytes) -> str:
 def read_aiff(source: Source, start: int, end: int) -> Sound:
     """The AIFF or AIFF-C file whose FORM header stands at `start`."""
     common = b""
-    sound: Chunk | None = None
+    sound: _Chunk | None = None
     pairs: Pairs = []
     tags: list[Pairs | bytes] = []
     for chunk in _chunks(source, start + 12, end, "big"):

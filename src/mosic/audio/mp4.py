@@ -11,22 +11,22 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from mosic.audio.names import MP4
 from mosic.audio.sampleentry import describe
-from mosic.audio.source import Pairs, Sound, Source
+from mosic.audio.source import LARGEST_TEXT, Pairs, Sound, Source
 from mosic.errors import UnreadableMedia, UnsupportedMedia
 
 _MOST_TOP_BOXES = 200_000
 _MOST_CHILDREN = 4096
 _LARGEST_BOX = 1 << 20
 _LARGEST_TABLE = 64 << 20
-_LARGEST_ITEM = 4 << 20
-_LARGEST_TAGS = 8 << 20
+_LONGEST_TEXT = 64 << 10
 _LONGEST_LEAD_IN = 60
 _UNKNOWN = (0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF)
 
 
 @dataclass(frozen=True, slots=True)
-class Box:
+class _Box:
     """A box and where its payload lies; `end` is never beyond that of the box around it."""
 
     name: bytes
@@ -50,9 +50,10 @@ class _Track:
 
 def read(source: Source, start: int, end: int) -> Sound:
     """The file whose boxes begin at `start`."""
-    moov: Box | None = None
+    moov: _Box | None = None
     track: _Track | None = None
     movie_timescale = default = fragments = data_bytes = 0
+    holds_pictures = False
     for box in _boxes(source, start, end, _MOST_TOP_BOXES):
         if box.name == b"moov" and moov is None:
             if not box.whole:
@@ -63,9 +64,13 @@ def read(source: Source, start: int, end: int) -> Sound:
             default = _default_length(source, moov, track.number)
         elif box.name == b"mdat":
             data_bytes += box.end - box.start
+        elif box.name == b"meta":
+            holds_pictures = True  # HEIF and AVIF: items, but no tracks
         elif box.name == b"moof" and track is not None:
             fragments += _fragment_length(source, box, track.number, default)
     if moov is None or track is None:
+        if holds_pictures:
+            raise UnsupportedMedia("This file has no track of sound.")
         raise UnreadableMedia("The file has no index ('moov'): it is cut off.")
     seconds = _seconds(track, movie_timescale, fragments)
     if track.sample_bytes > data_bytes:
@@ -82,7 +87,7 @@ def read(source: Source, start: int, end: int) -> Sound:
     )
 
 
-def _boxes(source: Source, start: int, end: int, most: int = _MOST_CHILDREN) -> Iterator[Box]:
+def _boxes(source: Source, start: int, end: int, most: int = _MOST_CHILDREN) -> Iterator[_Box]:
     """The boxes that follow one another in `[start, end)`, as far as their sizes make sense."""
     at = start
     for _ in range(most):
@@ -96,11 +101,11 @@ def _boxes(source: Source, start: int, end: int, most: int = _MOST_CHILDREN) -> 
             length = end - at
         if length < begin - at:
             return
-        yield Box(header[4:8], begin, min(at + length, end), at + length <= end)
+        yield _Box(header[4:8], begin, min(at + length, end), at + length <= end)
         at += length
 
 
-def _child(source: Source, box: Box | None, *names: bytes) -> Box | None:
+def _child(source: Source, box: _Box | None, *names: bytes) -> _Box | None:
     """The first box below `box` on the path of `names`."""
     for name in names:
         if box is None:
@@ -109,7 +114,7 @@ def _child(source: Source, box: Box | None, *names: bytes) -> Box | None:
     return box
 
 
-def _payload(source: Source, box: Box | None, largest: int = _LARGEST_BOX) -> bytes:
+def _payload(source: Source, box: _Box | None, largest: int = _LARGEST_BOX) -> bytes:
     return source.read(box.start, min(box.end - box.start, largest)) if box else b""
 
 
@@ -118,7 +123,7 @@ def _numbers(data: bytes, at: int, size: int, count: int = 1) -> list[int]:
     return [int.from_bytes(data[at + size * i : at + size * (i + 1)], "big") for i in range(count)]
 
 
-def _times(source: Source, box: Box | None) -> tuple[int, int]:
+def _times(source: Source, box: _Box | None) -> tuple[int, int]:
     """Timescale and length from an `mvhd` or `mdhd` box; both 0 when unknown."""
     data = _payload(source, box, 64)
     if data[:1] == b"\x01":
@@ -128,15 +133,12 @@ def _times(source: Source, box: Box | None) -> tuple[int, int]:
     return timescale, 0 if length in _UNKNOWN else length
 
 
-def _sound_track(source: Source, moov: Box) -> _Track:
-    kinds = set()
+def _sound_track(source: Source, moov: _Box) -> _Track:
     for trak in _boxes(source, moov.start, moov.end):
         media = _child(source, trak, b"mdia") if trak.name == b"trak" else None
         if media is None:
             continue
-        kind = _payload(source, _child(source, media, b"hdlr"), 12)[8:12]
-        kinds.add(kind)
-        if kind != b"soun":
+        if _payload(source, _child(source, media, b"hdlr"), 12)[8:12] != b"soun":
             continue
         timescale, length = _times(source, _child(source, media, b"mdhd"))
         header = _payload(source, _child(source, trak, b"tkhd"), 32)
@@ -149,9 +151,7 @@ def _sound_track(source: Source, moov: Box) -> _Track:
             edits=_edits(_payload(source, _child(source, trak, b"edts", b"elst"))),
             sample_bytes=_sample_bytes(_payload(source, _child(source, table, b"stsz"), _LARGEST_TABLE)),
         )
-    if kinds:
-        raise UnsupportedMedia("This file has no track of sound.")
-    raise UnreadableMedia("The file names no tracks.")
+    raise UnsupportedMedia("This file has no track of sound.")
 
 
 def _edits(data: bytes) -> tuple[int, int]:
@@ -168,15 +168,14 @@ def _sample_bytes(data: bytes) -> int:
     size, count = _numbers(data, 4, 4, 2)
     if size:
         return size * count
-    sizes = (
-        array("I", data[12 : 12 + 4 * min(count, (len(data) - 12) // 4)]) if len(data) > 12 else array("I")
-    )
+    there = max(len(data) - 12, 0) // 4
+    sizes = array("I", data[12 : 12 + 4 * min(count, there)])
     if sys.byteorder == "little":
         sizes.byteswap()
     return sum(sizes)
 
 
-def _default_length(source: Source, moov: Box, number: int) -> int:
+def _default_length(source: Source, moov: _Box, number: int) -> int:
     """How long a sample lasts in the fragments that do not say so, from `mvex/trex`."""
     extends = _child(source, moov, b"mvex")
     for box in _boxes(source, extends.start, extends.end) if extends else ():
@@ -186,7 +185,7 @@ def _default_length(source: Source, moov: Box, number: int) -> int:
     return 0
 
 
-def _fragment_length(source: Source, moof: Box, number: int, default: int) -> int:
+def _fragment_length(source: Source, moof: _Box, number: int, default: int) -> int:
     """How long the samples of track `number` in a movie fragment last, in the track's timescale."""
     total = 0
     for traf in _boxes(source, moof.start, moof.end):
@@ -223,19 +222,28 @@ def _seconds(track: _Track, movie_timescale: int, fragments: int) -> float:
     return whole
 
 
-def _tags(source: Source, moov: Box) -> list[Pairs | bytes]:
-    """A file of the same kind that has nothing but the text tags."""
-    meta = _child(source, moov, b"udta", b"meta")
+def _tags(source: Source, moov: _Box) -> list[Pairs | bytes]:
+    """The text tags as a small file of the same kind, and those that QuickTime keeps beside them."""
+    user_data = _child(source, moov, b"udta")
+    texts: Pairs = []
+    for box in _boxes(source, user_data.start, user_data.end) if user_data else ():
+        if box.name[0] == 0xA9:
+            data = _payload(source, box, _LONGEST_TEXT)
+            name = box.name.decode("latin-1")
+            texts.append(
+                (MP4.get(name, name[1:]), data[4 : 4 + _numbers(data, 0, 2)[0]].decode(errors="replace"))
+            )
+    meta = _child(source, user_data, b"meta")
     # ISO's box has a version before its children, QuickTime's has not.
     skipped = 0 if meta is None or source.read(meta.start + 4, 4) == b"hdlr" else 4
-    listed = _child(source, Box(b"meta", meta.start + skipped, meta.end), b"ilst") if meta else None
-    items, room = [], _LARGEST_TAGS
+    listed = _child(source, _Box(b"meta", meta.start + skipped, meta.end), b"ilst") if meta else None
+    items, room = [], LARGEST_TEXT
     for item in _boxes(source, listed.start, listed.end) if listed else ():
-        if item.name != b"covr" and item.end - item.start <= min(_LARGEST_ITEM, room):
-            items.append(_box(item.name, _payload(source, item, _LARGEST_ITEM)))
+        if item.name != b"covr" and item.end - item.start <= room:
+            items.append(_box(item.name, _payload(source, item, LARGEST_TEXT)))
             room -= len(items[-1])
     inner = _box(b"udta", _box(b"meta", bytes(4) + _box(b"ilst", b"".join(items))))
-    return [_box(b"ftyp", b"M4A ") + _box(b"moov", inner)] if items else []
+    return [_box(b"ftyp", b"M4A ") + _box(b"moov", inner), texts]
 
 
 def _box(name: bytes, payload: bytes) -> bytes:

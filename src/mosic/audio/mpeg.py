@@ -53,9 +53,14 @@ def _decode(second: int, third: int) -> _Header | None:
     return _Header((second & 0xFE) << 8 | third & 0x0C, layer, sample_rate, bitrate, length, samples)
 
 
-def _parse(data: bytes, at: int) -> tuple[int, int] | None:
-    header = _decode(data[at + 1], data[at + 2]) if data[at] == 0xFF else None
+@cache
+def _kind_and_length(second: int, third: int) -> tuple[int, int] | None:
+    header = _decode(second, third)
     return (header.kind, header.length) if header is not None else None
+
+
+def _parse(data: bytes, at: int) -> tuple[int, int] | None:
+    return _kind_and_length(data[at + 1], data[at + 2]) if data[at] == 0xFF else None
 
 
 SYNTAX = Syntax(sync=b"\xff", header=4, parse=_parse)

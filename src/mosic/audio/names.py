@@ -19,8 +19,9 @@ ID3_PEOPLE = {"DJ-mix": "djmixer", "mix": "mixer"}
 MP4 = {
     "©nam": "title", "©ART": "artist", "©alb": "album", "aART": "albumartist", "©wrt": "composer",
     "©day": "date", "©gen": "genre", "©cmt": "comment", "desc": "description", "ldes": "longdescription",
-    "©lyr": "lyrics", "©grp": "grouping", "©too": "encodedby", "cprt": "copyright", "trkn": "tracknumber",
-    "disk": "discnumber", "tmpo": "bpm", "sonm": "titlesort", "soar": "artistsort", "soal": "albumsort",
+    "©lyr": "lyrics", "©grp": "grouping", "©too": "encodedby", "©swr": "encodedby",
+    "cprt": "copyright", "trkn": "tracknumber", "disk": "discnumber",
+    "tmpo": "bpm", "sonm": "titlesort", "soar": "artistsort", "soal": "albumsort",
     "soaa": "albumartistsort", "soco": "composersort", "sosn": "showsort", "tvsh": "show", "©wrk": "work",
     "©mvn": "movementname", "©nrt": "narrator", "purl": "podcasturl", "egid": "podcastid",
     "catg": "podcastcategory", "keyw": "podcastkeywords",

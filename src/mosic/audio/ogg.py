@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 from mosic.audio.flac import parse_stream_info
 from mosic.audio.source import Forward, Pairs, Sound, Source
@@ -15,13 +16,14 @@ from mosic.audio.vorbis import read_comments
 from mosic.errors import UnreadableMedia, UnsupportedMedia
 
 # Beyond this only the last pages are looked at: a file may be nothing but page headers.
-_MOST_PAGES = 400_000
+_MOST_PAGES = 200_000
+_MOST_PAGES_OF_A_PACKET = 4096
 _TAIL = 256 * 1024
 _LONGEST_GAP = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class _Page:
     """A page header (RFC 3533 §6) and where its data lies."""
 
     first: bool
@@ -75,12 +77,14 @@ def read(source: Source, start: int, end: int) -> Sound:
         elif links and page.serial == links[-1].serial:
             if comments is None:
                 packet = Forward(source, _packet(source, page, end))
-                matches = packet.read(len(links[0].prefix)) == links[0].prefix
+                # In FLAC the highest bit says that no other header follows.
+                matches = packet.read(len(links[0].prefix)) in (links[0].prefix, b"\x84")
                 packet.skip(3 if links[0].codec == "flac" else 0)
                 comments = read_comments(packet) if matches else []
-            audio_bytes += page.end - page.offset
             if 0 < page.granule < 1 << 63:
                 links[-1].note(page.granule)
+            if links[-1].granules:
+                audio_bytes += page.end - page.offset
     if not links:
         raise UnsupportedMedia("This Ogg file holds no sound of a known kind.")
     if comments is None:
@@ -114,9 +118,10 @@ def _identify(packet: bytes, serial: int) -> _Stream | None:
     return stream if stream and stream.sample_rate and stream.channels else None
 
 
-def _packet(source: Source, page: Page, end: int) -> Iterator[tuple[int, int]]:
+def _packet(source: Source, page: _Page, end: int) -> Iterator[tuple[int, int]]:
     """Where the packet lies that begins with `page`, which may go on over many pages of its stream."""
-    for following in _pages(source, page.offset - 27 - len(page.lacing), end):
+    pages = _pages(source, page.offset - 27 - len(page.lacing), end)
+    for following in islice(pages, _MOST_PAGES_OF_A_PACKET):
         if following.serial == page.serial:
             length = 0
             for value in following.lacing:
@@ -128,7 +133,7 @@ def _packet(source: Source, page: Page, end: int) -> Iterator[tuple[int, int]]:
                 return
 
 
-def _pages(source: Source, start: int, end: int) -> Iterator[Page]:
+def _pages(source: Source, start: int, end: int) -> Iterator[_Page]:
     at, seen = start, 0
     while (found := _find_page(source, at, end)) is not None:
         header = source.read(found, 27 + 255)
@@ -140,7 +145,7 @@ def _pages(source: Source, start: int, end: int) -> Iterator[Page]:
         if at > end:
             return
         serial = int.from_bytes(header[14:18], "little")
-        yield Page(bool(header[5] & 2), int.from_bytes(header[6:14], "little"), serial, lacing, offset, at)
+        yield _Page(bool(header[5] & 2), int.from_bytes(header[6:14], "little"), serial, lacing, offset, at)
         seen += 1
         if seen == _MOST_PAGES:
             at = max(at, end - _TAIL)

@@ -1,7 +1,7 @@
 """What is in an audio file: path → AudioInfo. The only importer of mutagen.
 
-mutagen reads ID3 frames, MP4 tags and sample descriptions, ASF, and the headers of the rarer formats. Of the
-frequent ones the sound is measured by the modules beside this one: mutagen estimates, or believes headers.
+mutagen reads the tags of ID3, MP4 and ASF, and the headers of the rarer formats. In the others the modules
+beside this one measure the sound, where mutagen estimates or believes a header.
 """
 
 # Parts of mutagen have no type annotations.
@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import math
 import re
-import struct
-import sys
-from array import array
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -28,11 +26,24 @@ from mutagen.id3 import ID3, ParseID3v1
 from mutagen.monkeysaudio import MonkeysAudioInfo
 from mutagen.mp4 import MP4Tags
 from mutagen.mp4._atom import Atoms
-from mutagen.musepack import MusepackInfo
 from mutagen.optimfrog import OptimFROGInfo
 from mutagen.tak import TAKInfo
 
-from mosic.audio import ac3, adts, asf, flac, iff, mp4, mpeg, names, ogg, wavpack
+from mosic.audio import (
+    ac3,
+    adts,
+    asf,
+    flac,
+    iff,
+    matroska,
+    mp4,
+    mpeg,
+    musepack,
+    names,
+    ogg,
+    trueaudio,
+    wavpack,
+)
 from mosic.audio.info import AudioInfo
 from mosic.audio.sniff import Format, sniff
 from mosic.audio.source import Pairs, Sound, Source
@@ -45,7 +56,6 @@ _Reader = Callable[[BinaryIO, Source, int, int], Sound]
 # Fewer bits a second than these are no recording but a false length. Silence gets by with very few.
 _LEAST_BITRATE = 20
 _LEAST_BITRATES = {"flac": 1, "ape": 10, "dsd": 1_000_000}
-_LARGEST_TABLE = 16 << 20
 _MAX_INT32 = 2**31 - 1
 _CODEC = re.compile(r"[a-z0-9][a-z0-9_.+-]{0,31}")
 
@@ -105,7 +115,11 @@ def _read_block(block: bytes) -> Pairs:
 
 def _read_id3(block: bytes) -> Pairs:
     frames = ID3(BytesIO(block), load_v1=False) if block.startswith(b"ID3") else ParseID3v1(block)
-    return [pair for frame in (frames or {}).values() for pair in _id3_pairs(frame)]
+    found: Pairs = []
+    for frame in (frames or {}).values():
+        with suppress(AttributeError, ValueError):
+            found += _id3_pairs(frame)
+    return found
 
 
 def _id3_pairs(frame: Any) -> Pairs:
@@ -130,7 +144,8 @@ def _read_mp4(block: bytes) -> Pairs:
     file = BytesIO(block)
     found: Pairs = []
     for atom, values in MP4Tags(Atoms(file), file).items():
-        found += _mp4_pairs(atom, values if isinstance(values, list) else [values])
+        with suppress(AttributeError, ValueError):
+            found += _mp4_pairs(atom, values if isinstance(values, list) else [values])
     return found
 
 
@@ -153,23 +168,6 @@ def _read_asf(block: bytes) -> Pairs:
         for field, value in tags
         if isinstance(value.value, str) or field in ("WM/TrackNumber", "WM/PartOfSet")
     ]
-
-
-def _read_true_audio(file: BinaryIO, source: Source, start: int, end: int) -> Sound:
-    # mutagen leaves the channels out.
-    header = source.read(start, 22)
-    if len(header) < 22:
-        raise UnreadableMedia("The file ends within its header.")
-    channels, _, sample_rate, samples = struct.unpack("<HHII", header[6:18])
-    seconds = samples / sample_rate if sample_rate else 0
-    bitrate = round((end - start) * 8 / seconds) if seconds else None
-    # The sizes of the frames follow, one for each 256/245 of a second.
-    frames = -(-samples * 245 // (sample_rate * 256)) if sample_rate else 0
-    table = array("I", source.read(start + 22, min(4 * frames, _LARGEST_TABLE)))
-    if sys.byteorder == "big":
-        table.byteswap()
-    cut_off = start + 26 + 4 * frames + sum(table) > end
-    return Sound("audio/x-tta", "tta", None if cut_off else seconds, bitrate, sample_rate, channels)
 
 
 def _read_dsf(file: BinaryIO, source: Source, start: int, end: int) -> Sound:
@@ -219,6 +217,7 @@ _READERS: dict[Format, _Reader] = {
     Format.AC3: _native(ac3.read),
     Format.AIFF: _native(iff.read_aiff),
     Format.FLAC: _native(flac.read),
+    Format.MATROSKA: _native(matroska.read),
     Format.MP4: _native(mp4.read),
     Format.MPEG: _native(mpeg.read),
     Format.OGG: _native(ogg.read),
@@ -228,9 +227,9 @@ _READERS: dict[Format, _Reader] = {
     Format.DSDIFF: _read_dsdiff,
     Format.ADIF: _by_mutagen("audio/aac", "aac", AACInfo),
     Format.APE: _by_mutagen("audio/x-ape", "ape", MonkeysAudioInfo),
-    Format.MUSEPACK: _by_mutagen("audio/x-musepack", "musepack", MusepackInfo),
+    Format.MUSEPACK: _native(musepack.read),
     Format.OPTIMFROG: _by_mutagen("audio/x-ofr", "optimfrog", OptimFROGInfo),
     Format.TAK: _by_mutagen("audio/x-tak", "tak", TAKInfo),
-    Format.TRUE_AUDIO: _read_true_audio,
+    Format.TRUE_AUDIO: _native(trueaudio.read),
     Format.WAVPACK: _native(wavpack.read),
 }

@@ -23,6 +23,7 @@ class Format(Enum):
     DSDIFF = auto()
     DSF = auto()
     FLAC = auto()
+    MATROSKA = auto()
     MP4 = auto()
     MPEG = auto()
     MUSEPACK = auto()
@@ -46,6 +47,7 @@ _MAGIC = (
     (b"tBaK", Format.TAK),
     (b"DSD ", Format.DSF),
     (b"ADIF", Format.ADIF),
+    (b"\x1aE\xdf\xa3", Format.MATROSKA),
     (asf.HEADER, Format.ASF),
 )
 _BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"styp", b"moof", b"uuid")
@@ -63,7 +65,6 @@ _FOREIGN = (
     (0, b"\xff\xd8\xff", "a picture"),
     (0, b"%PDF", "a document"),
     (0, b"MThd", "MIDI: notes, but no sound"),
-    (0, b"\x1aE\xdf\xa3", "Matroska or WebM"),
     (0, b"\x00\x00\x01\xba", "an MPEG video stream"),
     (0, b"\x00\x00\x01\xb3", "an MPEG video stream"),
     (0, b"FLV", "Flash video"),
@@ -108,7 +109,8 @@ def _by_magic(head: bytes) -> Format | None:
         return Format.AIFF
     if head[:4] == b"FRM8" and head[12:16] == b"DSD ":
         return Format.DSDIFF
-    if head[4:8] in _BOXES and (head[:4] < b"\x10" or head[4:8] == b"mdat"):
+    # The first box is small, unless it is the sound itself.
+    if head[4:8] in _BOXES and (head[0] == 0 or head[4:8] == b"mdat"):
         return Format.MP4
     return None
 

@@ -55,6 +55,9 @@ class Forward:
         return True
 
 
+LARGEST_TEXT = 4 << 20
+"""Bytes of text tags that are read from one file, about; a cover is no text."""
+
 Pairs: TypeAlias = list[tuple[str, str]]
 """Tags that a reader understood itself: name and value, in the order of the file."""
 

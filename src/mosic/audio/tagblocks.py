@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from mosic.audio.source import Pairs, Source
+from mosic.audio.source import LARGEST_TEXT, Pairs, Source
 
-_MOST_TAGS = 16
-_MOST_FRAMES = 4096
-_LARGEST_FRAME = 4 << 20
-_LARGEST_TAG = 8 << 20
+_MOST_TAGS = 1000
+_MOST_TAGS_READ = 3
+_MOST_FRAMES = 1024
 _LARGEST_UNSYNCHRONISED = 16 << 20
-# zlib makes up to 1,032 bytes of one.
+# In all the frames of a tag. zlib makes up to 1,032 bytes of one.
 _LARGEST_COMPRESSED = 32 << 10
 _LONGEST_APE_VALUE = 64 << 10
 _TEXT_FRAMES = (b"T", b"W", b"COM", b"USLT", b"ULT", b"UFI", b"IPL")
@@ -43,7 +42,8 @@ def look_around(source: Source) -> Surroundings:
         size = _id3_size(source.read(start, 10))
         if size is None:
             break
-        tags += read_id3(source, start)
+        if len(tags) < _MOST_TAGS_READ:
+            tags += read_id3(source, start)
         start = min(start + size, source.size)
     end = source.size
     last: list[Pairs | bytes] = []
@@ -93,7 +93,7 @@ def read_id3(source: Source, start: int) -> list[Pairs | bytes]:
 
 def _text_frames(version: int, read: _Read, at: int, end: int) -> list[bytes]:
     frames: list[bytes] = []
-    room = _LARGEST_TAG
+    room, compressed_room = LARGEST_TEXT, _LARGEST_COMPRESSED
     width = 6 if version == 2 else 10
     for _ in range(_MOST_FRAMES):
         header = read(at, width)
@@ -107,10 +107,10 @@ def _text_frames(version: int, read: _Read, at: int, end: int) -> list[bytes]:
             length = _length_24(header, read, at, end)
             header = header[:4] + _to_synchsafe(length) + header[8:]
         compressed = version > 2 and header[9] & (0x80 if version == 3 else 0x08)
-        largest = min(_LARGEST_COMPRESSED if compressed else _LARGEST_FRAME, room)
-        if header.startswith(_TEXT_FRAMES) and length <= largest:
+        if header.startswith(_TEXT_FRAMES) and length <= (compressed_room if compressed else room):
             frames.append(header + read(at + width, length))
             room -= length
+            compressed_room -= length if compressed else 0
         at += width + length
     return frames
 
@@ -154,6 +154,7 @@ def _to_synchsafe(number: int) -> bytes:
 def _read_ape(source: Source, at: int, end: int) -> Pairs:
     """The text items that lie in `[at, end)`."""
     pairs: Pairs = []
+    room = LARGEST_TEXT
     for _ in range(_MOST_FRAMES):
         head = source.read(at, min(8 + 256, end - at))
         name, separator, _ = head[8:].partition(b"\0")
@@ -161,8 +162,9 @@ def _read_ape(source: Source, at: int, end: int) -> Pairs:
             break
         length, kind = int.from_bytes(head[:4], "little"), head[4] >> 1 & 3
         at += 9 + len(name)
-        if kind != 1 and at + length <= end:
+        if kind != 1 and at + length <= end and room > 0:
             value = source.read(at, min(length, _LONGEST_APE_VALUE)).decode(errors="replace")
+            room -= len(value)
             pairs += [(name.decode("ascii", "replace"), part) for part in value.split("\0")]
         at += length
     return pairs

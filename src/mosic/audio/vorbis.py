@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mosic.audio.source import Forward, Pairs
+from mosic.audio.source import LARGEST_TEXT, Forward, Pairs
 
 _LONGEST = 64 * 1024 + 128
 _LONGEST_NAME = 128
@@ -15,6 +15,7 @@ def read_comments(data: Forward) -> Pairs:
     Pictures are kept as comments by some programs (METADATA_BLOCK_PICTURE); they are passed over unread.
     """
     pairs: Pairs = []
+    room = LARGEST_TEXT
     data.skip(_number(data) or 0)
     for _ in range(min(_number(data) or 0, _MOST)):
         length = _number(data)
@@ -22,8 +23,9 @@ def read_comments(data: Forward) -> Pairs:
             break
         comment = data.read(min(length, _LONGEST_NAME))
         name, separator, _ = comment.partition(b"=")
-        if separator and b"PICTURE" not in name.upper():
+        if separator and b"PICTURE" not in name.upper() and room > 0:
             comment += data.read(min(length, _LONGEST) - len(comment))
+            room -= len(comment)
             pairs.append((name.decode(errors="replace"), comment[len(name) + 1 :].decode(errors="replace")))
         data.skip(length - len(comment))
     return pairs
