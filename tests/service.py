@@ -65,6 +65,7 @@ async def running_service(media_root: Path, database_url: str, **settings: Any) 
         ws="none",
         log_config=None,
         access_log=False,
+        proxy_headers=False,
         timeout_graceful_shutdown=2,
     )
     server = uvicorn.Server(config)

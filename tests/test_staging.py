@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager, suppress
 from fcntl import flock
 from pathlib import Path
 from types import SimpleNamespace
@@ -717,6 +718,20 @@ async def test_only_one_writes(staging: Staging, area: Path) -> None:
     await other.close()
 
 
+async def test_a_forked_process_does_not_keep_the_lock(staging: Staging, area: Path) -> None:
+    """It has copies of all descriptors, until it closes them or starts another program."""
+    copies = []
+    async with staging.append("u", 0, limit=NO_LIMIT):
+        for descriptor in range(3, 256):
+            with suppress(OSError):
+                if os.path.samestat(os.fstat(descriptor), (area / "u.upload").stat()):
+                    copies.append(os.dup(descriptor))
+    assert copies
+    await append(staging, 0, b"x")
+    for copy in copies:
+        os.close(copy)
+
+
 async def test_an_upload_that_is_published_at_this_moment(
     staging: Staging, area: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -802,29 +817,26 @@ asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))
 """
 
 
-def start(area: Path, how: str) -> subprocess.Popen[str]:
+@contextmanager
+def another_process(area: Path, how: str) -> Iterator[None]:
+    """Writes into the area until the block is left: then it is killed."""
     command = [sys.executable, "-c", KILLED, str(area), how]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout
-    assert process.stdout.readline() == "there\n"
-    return process
-
-
-def kill(process: subprocess.Popen[str]) -> None:
-    with process:
-        process.kill()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            assert process.stdout.readline() == "there\n"
+            yield
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize(("how", "left"), [("append", b"old,new!"), ("atomic", b"old,")])
 async def test_an_upload_survives_its_process(staging: Staging, area: Path, how: str, left: bytes) -> None:
     await append(staging, 0, b"old,")
-    process = await asyncio.to_thread(start, area, how)
-    try:
+    with another_process(area, how):
         with pytest.raises(UploadLocked):
             await append(staging, 4)
         assert await staging.upload_size("u") == len(left)
-    finally:
-        kill(process)
     assert await staging.upload_size("u") == len(left)
     assert await finish(staging, len(left), b"end") == left + b"end"
     assert names_in(area) == ["u.upload"]
@@ -832,14 +844,11 @@ async def test_an_upload_survives_its_process(staging: Staging, area: Path, how:
 
 async def test_the_sweep_takes_only_what_nobody_writes(staging: Staging, area: Path) -> None:
     await append(staging, 0, b"x")
-    process = await asyncio.to_thread(start, area, "receive")
-    (received,) = area.glob("*.part")
     long_ago = time.time() - 3600
-    try:
+    with another_process(area, "receive"):
+        (received,) = area.glob("*.part")
         os.utime(received, (long_ago, long_ago))
         assert await staging.sweep() == 0
-    finally:
-        kill(process)
     os.utime(received)
     assert await staging.sweep() == 0  # so new that it might not be locked yet
     os.utime(received, (long_ago, long_ago))

@@ -6,20 +6,23 @@ import asyncio
 import hashlib
 import os
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import structlog
-from sqlalchemy import URL, make_url
+from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from mosic.audio.isolation import ProbePool
 from mosic.blobs.open import open_blobs
+from mosic.core.fence import Fence
 from mosic.core.plays import PlayCounter
 from mosic.core.runtime import Runtime
+from mosic.core.sweep import sweeping
 from mosic.db.engine import begin, create_engine, is_away
 from mosic.db.migrate import migrate
 from mosic.errors import StartupError
@@ -52,6 +55,7 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
             await asyncio.to_thread(make_folder, settings.data_dir, "MOSIC_DATA_DIR")
             embedded = await open_embedded(settings.data_dir, settings.postgres_bin)
             stack.push_async_callback(embedded.close)
+            await stack.enter_async_context(_cancelled_at_the_end(embedded.keep_running()))
             url = embedded.url
         engine = create_engine(url, pool_size=settings.db_pool_size, echo=settings.echo_sql)
         stack.push_async_callback(engine.dispose)
@@ -62,7 +66,7 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
             if is_away(error) or getattr(getattr(error, "orig", None), "sqlstate", "").startswith(
                 ("28", "3D")
             ):
-                shown = make_url(str(url)).render_as_string(hide_password=True)
+                shown = url.render_as_string(hide_password=True)
                 raise StartupError(
                     f"The database {shown} cannot be used: {error.__cause__ or error}"
                 ) from error
@@ -71,8 +75,22 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
 
 
 @asynccontextmanager
-async def open_runtime(settings: Settings, metrics: Metrics) -> AsyncIterator[Runtime]:
-    """Everything, ready for use: the database is migrated, folders exist and can be written.
+async def _cancelled_at_the_end(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+@asynccontextmanager
+async def open_runtime(
+    settings: Settings, metrics: Metrics, *, sweeps: bool = False
+) -> AsyncIterator[Runtime]:
+    """Everything, ready for use: the database is migrated, folders exist and can be written. With `sweeps`,
+    as for a service, leftovers are swept now and then.
 
     Raises `StartupError` with a sentence for the operator. What was opened is closed in reverse order: plays
     are written before the database goes.
@@ -105,17 +123,25 @@ async def open_runtime(settings: Settings, metrics: Metrics) -> AsyncIterator[Ru
         plays.start()
         stack.push_async_callback(plays.close)
 
-        yield Runtime(
+        fence = Fence(partial(begin, database.engine), staging, expiry_seconds=settings.upload_expiry_seconds)
+        fence.start()
+        stack.push_async_callback(fence.close)
+
+        runtime = Runtime(
             settings=settings,
             engine=database.engine,
             blobs=blobs,
             staging=staging,
             probes=probes,
             plays=plays,
+            fence=fence,
             remote=remote,
             metrics=metrics,
             api_key_digests=tuple(hashlib.sha256(key.encode()).digest() for key in keys),
         )
+        if sweeps:
+            await stack.enter_async_context(sweeping(runtime))
+        yield runtime
 
 
 def make_folder(path: Path, setting: str) -> None:

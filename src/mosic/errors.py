@@ -129,6 +129,17 @@ class UploadLocked(MosicError):
     code, status, title = "upload-locked", 423, "Another request is writing to this upload"
 
 
+class UploadInterrupted(MosicError):
+    """A resumable upload sent too little for too long. What came is kept. Not 408: clients of tus go on after a
+    5xx, a 409 or a 423, and give up after any other 4xx.
+    """
+
+    code, status, title = "upload-interrupted", 503, "The upload was interrupted and can go on"
+
+    def __init__(self, detail: str | None = None) -> None:
+        super().__init__(detail, headers={"Retry-After": "1"})
+
+
 class ChecksumMismatch(MosicError):
     """460 is tus's own status (checksum extension)."""
 

@@ -6,6 +6,8 @@ never a raw path or an id, so that the number of series stays bounded.
 
 from __future__ import annotations
 
+from typing import Literal
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.exposition import choose_encoder
 
@@ -63,6 +65,13 @@ class Metrics:
         self._plays_waiting = Gauge(
             "mosic_plays_waiting", "Plays not yet written to the database.", registry=self.registry
         )
+        self._sweeps = Counter("mosic_sweeps", "Sweeps that came to their end.", registry=self.registry)
+        self._swept = Counter(
+            "mosic_swept",
+            "Leftovers removed, by kind: expired upload, staged file, orphaned blob.",
+            ["kind"],
+            registry=self.registry,
+        )
         build = Gauge("mosic_build_info", "Always 1; names the version.", ["version"], registry=self.registry)
         build.labels(__version__).set(1)
 
@@ -91,6 +100,12 @@ class Metrics:
 
     def plays_waiting(self, count: int) -> None:
         self._plays_waiting.set(count)
+
+    def swept(self, kind: Literal["upload", "staged", "blob"], count: int) -> None:
+        self._swept.labels(kind).inc(count)
+
+    def sweep_ended(self) -> None:
+        self._sweeps.inc()
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """The current values and their content type, as OpenMetrics when `accept` asks for it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -35,11 +36,22 @@ class Settings(BaseSettings):
     )
     forwarded_allow_ips: str = Field(
         "127.0.0.1",
-        description="Comma-separated proxies whose `X-Forwarded-*` headers are believed.",
+        description="Comma-separated proxies (addresses, networks or `*`) whose `X-Forwarded-*` and "
+        "`Forwarded` headers are believed.",
     )
     alias_prefixes: Annotated[tuple[str, ...], NoDecode] = Field(
         ("/clips", "/api/v1/clips"),
         description="Comma-separated further prefixes under which `/play` answers.",
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Comma-separated origins (`https://app.example`) whose web pages may use the service "
+        "from a browser; `*`: every one.",
+    )
+    accel_redirect: str | None = Field(
+        None,
+        description="Let nginx send the files of the media root: the location where it has them "
+        "(`/_media/`, see docs/nginx.md). Only when every request comes through nginx.",
     )
     shutdown_seconds: float = Field(
         10, gt=0, le=3600, description="How long open requests may go on after the first Ctrl-C or SIGTERM."
@@ -78,7 +90,19 @@ class Settings(BaseSettings):
     # Limits
     max_upload_mb: int = Field(2048, ge=1, le=1024 * 1024, description="Largest upload, in MiB (2^20 bytes).")
     upload_idle_seconds: float = Field(
-        30, gt=0, le=3600, description="An upload that sends nothing for this long is ended with 408."
+        30,
+        gt=0,
+        le=3600,
+        description="How long a sender may keep an upload waiting; then 408.",
+    )
+    upload_min_rate: int = Field(
+        1024, ge=0, description="Bytes a second that a sender must bring on average over that time."
+    )
+    upload_expiry_seconds: float = Field(
+        24 * 3600,
+        gt=0,
+        le=365 * 86400,
+        description="A resumable upload that nothing was added to for this long is removed.",
     )
 
     # Understanding audio
@@ -109,6 +133,17 @@ class Settings(BaseSettings):
         False, description="Allow external clips on private and loopback addresses. Dangerous; for tests."
     )
 
+    # Sweeping
+    sweep_seconds: float = Field(
+        3600,
+        ge=0,
+        le=30 * 86400,
+        description="Seconds between two sweeps of what crashes and abandoned uploads left; 0: never.",
+    )
+    sweep_grace_seconds: float = Field(
+        3600, ge=60, le=30 * 86400, description="How long a leftover must be left alone before it is swept."
+    )
+
     # Watching it
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")
     log_format: Literal["auto", "console", "json"] = Field(
@@ -132,6 +167,31 @@ class Settings(BaseSettings):
                 raise ValueError("'/play' is the router itself and cannot be an alias")
         return value
 
+    @field_validator("forwarded_allow_ips")
+    @classmethod
+    def _check_proxies(cls, value: str) -> str:
+        for part in filter(None, map(str.strip, value.split(","))):
+            try:
+                ip_network("0.0.0.0/0" if part == "*" else part, strict=False)
+            except ValueError:
+                raise ValueError(f"{part!r} is neither an address nor a network such as 10.0.0.0/8") from None
+        return value
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _split_origins(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            value = tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _check_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if origin != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/?#\s@]+", origin):
+                raise ValueError(f"{origin!r} is not an origin such as 'https://app.example' (no path)")
+        return value
+
     @field_validator("log_level", mode="before")
     @classmethod
     def _lower(cls, value: Any) -> Any:
@@ -147,6 +207,13 @@ class Settings(BaseSettings):
                 "must be an http:// or https:// address without query, such as 'https://music.example'"
             )
         return value.rstrip("/")
+
+    @field_validator("accel_redirect")
+    @classmethod
+    def _check_accel_redirect(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+/?", value):
+            raise ValueError(f"{value!r} is not a location such as '/_media/'")
+        return value and value.rstrip("/") + "/"
 
     @field_validator("api_key")
     @classmethod

@@ -52,7 +52,8 @@ class StagedWriter:
         self._file, self._thread = file, thread
         self._limit, self._declared_size = limit, declared_size
         self._filling = bytearray()
-        self._ahead: deque[Future[None]] = deque()
+        # The thread is done with those before the ones in here once it is done with the first of them.
+        self._ahead: deque[Future[None]] = deque(maxlen=BUFFERS_AHEAD + 1)
         self._taken = 0
 
     @property
@@ -90,9 +91,7 @@ class StagedWriter:
         return self.size
 
     async def finish(self) -> StagedFile:
-        """`sync`, and what the file is. Does not read the file again unless its first bytes came to another
-        process. Nothing may be written afterwards.
-        """
+        """The end: `sync`, and what the file is. Reads again only bytes that came to other processes."""
         self.hand_over()
         return await self.run(self._file.finish)
 
@@ -121,13 +120,13 @@ class DiskFile:
     """The file. Everything here blocks and belongs to the thread, but for reading the counts.
 
     It is locked (flock) while open, so that other processes see that its writer lives. `start` is its size
-    when it was opened, `size` what is in it now, `sha256` of these bytes, None when it is not known.
+    when it was opened, `size` what is in it now, `sha256` that of its first `hashed` bytes.
     """
 
     def __init__(self, path: Path, *, also: _Hash | None = None) -> None:
         self.path = path
-        self.start = self.size = 0
-        self.sha256: _Hash | None = None
+        self.start = self.size = self.hashed = 0
+        self.sha256 = hashlib.sha256()
         self._also = also
         self._descriptor = -1
         self._failure: OSError | None = None
@@ -135,9 +134,10 @@ class DiskFile:
         self._finished = False
 
     def create(self) -> None:
-        self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
-        flock(self._descriptor, LOCK_EX | LOCK_NB)
-        self.sha256 = hashlib.sha256()
+        while self._descriptor < 0:
+            # In the instant before it is locked, a sweep may take it for a leftover: then it is made again.
+            with suppress(UploadLocked):
+                self._descriptor = _open_locked(self.path, create=True)
 
     def resume(self, offset: int, known: tuple[int, _Hash] | None, *, atomic: bool) -> None:
         """Opens the file of an upload that stands at `offset`, a new one at 0. `known`: a size and the hash
@@ -157,9 +157,8 @@ class DiskFile:
                 self._mark = mark
             if offset == 0:
                 _sync_folder(self.path.parent)
-                self.sha256 = hashlib.sha256()
-            elif known is not None and known[0] == offset:
-                self.sha256 = known[1].copy()
+            if known is not None and known[0] <= offset:
+                self.hashed, self.sha256 = known[0], known[1].copy()
         except BaseException:
             _close(descriptor)
             raise
@@ -173,9 +172,11 @@ class DiskFile:
         try:
             while view:
                 written = os.pwrite(self._descriptor, view, self.size)
-                for hasher in (self.sha256, self._also):
-                    if hasher is not None:
-                        hasher.update(view[:written])
+                if self.hashed == self.size:
+                    self.sha256.update(view[:written])
+                    self.hashed += written
+                if self._also is not None:
+                    self._also.update(view[:written])
                 self.size += written
                 view = view[written:]
         except OSError as error:
@@ -193,11 +194,16 @@ class DiskFile:
 
     def finish(self) -> StagedFile:
         self.sync()
-        if self.sha256 is None:
-            os.lseek(self._descriptor, 0, os.SEEK_SET)
+        if self.hashed < self.size:
+            os.lseek(self._descriptor, self.hashed, os.SEEK_SET)
             with open(self._descriptor, "rb", buffering=0, closefd=False) as stream:
-                self.sha256 = hashlib.file_digest(stream, "sha256")
+                hashlib.file_digest(stream, lambda: self.sha256)
+            self.hashed = self.size
         self._finished = True
+        if self._mark is not None:
+            # It may be published by a link now: a crash must no longer cut back the file that is then shared.
+            self._mark.unlink(missing_ok=True)
+            _sync_folder(self.path.parent)
         return StagedFile(self.path, self.size, self.sha256.hexdigest())
 
     def release(self, *, keep: bool) -> None:
@@ -250,6 +256,14 @@ def mark_of(path: Path) -> Path:
     return path.with_suffix(".atomic")
 
 
+def is_at(path: Path, descriptor: int) -> bool:
+    """Whether the open file is still the one that the path leads to."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
 def _open_locked(path: Path, *, create: bool) -> int:
     try:
         descriptor = os.open(path, os.O_RDWR | (os.O_CREAT if create else 0), 0o644)
@@ -258,11 +272,11 @@ def _open_locked(path: Path, *, create: bool) -> int:
     try:
         flock(descriptor, LOCK_EX | LOCK_NB)
         # Between the two calls it may have been published or removed: then this is no longer the upload.
-        if not os.path.samestat(os.fstat(descriptor), path.stat()):
-            raise FileNotFoundError
+        if not is_at(path, descriptor):
+            raise BlockingIOError
     except OSError as error:
         os.close(descriptor)
-        if isinstance(error, (BlockingIOError, FileNotFoundError)):
+        if isinstance(error, BlockingIOError):
             raise UploadLocked from None
         raise
     return descriptor

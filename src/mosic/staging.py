@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import re
+import shutil
 import tempfile
 import time
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
-from fcntl import LOCK_EX, LOCK_NB, flock
+from dataclasses import replace
+from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, flock
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from mosic.errors import InsufficientStorage, StartupError, TooLarge, UploadLocked, UploadNotFound
-from mosic.staged import DiskFile, StagedWriter, mark_of, standing
+from mosic.staged import DiskFile, StagedFile, StagedWriter, is_at, mark_of, standing
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -148,6 +151,27 @@ class Staging:
         """The offset at which `append` can go on; 0 when nothing is there."""
         return await asyncio.to_thread(standing, self._root / _file_name(upload_id))
 
+    async def is_held(self, upload_id: str) -> bool:
+        """Whether a request, of whatever process, is appending to it at this moment."""
+        return await asyncio.to_thread(_is_locked, self._root / _file_name(upload_id))
+
+    async def idle_uploads(self, grace_seconds: float = LEFTOVER_SECONDS) -> list[str]:
+        """The uploads of which something is there that nobody holds or has written to for so long."""
+        return await asyncio.to_thread(_idle_uploads, self._root, grace_seconds)
+
+    @asynccontextmanager
+    async def lend(self, staged: StagedFile) -> AsyncIterator[StagedFile]:
+        """The same bytes under a second name, for somebody to take; gone when the block is left.
+
+        Costs nothing where the file system has hard links, else a copy.
+        """
+        lent = self._root / f"{uuid4().hex}.part"
+        try:
+            await asyncio.to_thread(_link_or_copy, staged.path, lent)
+            yield replace(staged, path=lent)
+        finally:
+            await asyncio.to_thread(lent.unlink, missing_ok=True)
+
     async def remove_upload(self, upload_id: str) -> None:
         """Interrupts whoever appends to it and removes what is there, if anything."""
         await self.interrupt(upload_id)
@@ -156,9 +180,11 @@ class Staging:
         await asyncio.to_thread(path.unlink, missing_ok=True)
         await asyncio.to_thread(mark_of(path).unlink, missing_ok=True)
 
-    async def sweep(self) -> int:
-        """Removes what `receive` left behind in processes that were killed; says how many files."""
-        return await asyncio.to_thread(_sweep, self._root)
+    async def sweep(self, grace_seconds: float = LEFTOVER_SECONDS) -> int:
+        """Removes what `receive` left behind in processes that were killed, once nothing was written to it
+        for so long; says how many files. What a living process holds is left alone, whatever its age.
+        """
+        return await asyncio.to_thread(_sweep, self._root, grace_seconds)
 
     @asynccontextmanager
     async def _writer(
@@ -179,11 +205,10 @@ class Staging:
 
     def _remember(self, upload_id: str, file: DiskFile) -> None:
         """A hash cannot be stored, so the next request goes on with this one if it comes to this process."""
-        if file.sha256 is not None:
-            self._hashes[upload_id] = file.size, file.sha256
-            self._hashes.move_to_end(upload_id)
-            if len(self._hashes) > HASHES_KEPT:
-                self._hashes.popitem(last=False)
+        self._hashes[upload_id] = file.hashed, file.sha256
+        self._hashes.move_to_end(upload_id)
+        if len(self._hashes) > HASHES_KEPT:
+            self._hashes.popitem(last=False)
 
 
 def _file_name(upload_id: str) -> str:
@@ -192,13 +217,49 @@ def _file_name(upload_id: str) -> str:
     return f"{upload_id}.upload"
 
 
-def _sweep(root: Path) -> int:
-    removed = 0
-    for path in root.glob("*.part"):
-        with suppress(FileNotFoundError, BlockingIOError), path.open("rb") as file:
-            # One that was made just now may not be locked yet.
-            if time.time() - os.fstat(file.fileno()).st_mtime > LEFTOVER_SECONDS:
-                flock(file, LOCK_EX | LOCK_NB)
+def _is_locked(path: Path) -> bool:
+    with suppress(FileNotFoundError), path.open("rb") as file:
+        try:
+            flock(file, LOCK_SH | LOCK_NB)
+        except BlockingIOError:
+            return True
+        flock(file, LOCK_UN)
+    return False
+
+
+def _idle_uploads(root: Path, grace_seconds: float) -> list[str]:
+    found = []
+    for path in root.glob("*.upload"):
+        with suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime >= grace_seconds and not _is_locked(path):
+                found.append(path.stem)
+    return found
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
+            raise
+        shutil.copyfile(source, target)
+        with target.open("rb") as file:
+            os.fsync(file.fileno())
+
+
+def _sweep(root: Path, grace_seconds: float) -> int:
+    for mark in root.glob("*.atomic"):
+        # Made after its file and removed after it, so without one it belongs to nobody.
+        if not mark.with_suffix(".upload").exists():
+            mark.unlink(missing_ok=True)
+    return sum(_remove_leftover(path, grace_seconds) for path in root.glob("*.part"))
+
+
+def _remove_leftover(path: Path, grace_seconds: float) -> bool:
+    with suppress(FileNotFoundError, BlockingIOError), path.open("rb") as file:
+        if time.time() - os.fstat(file.fileno()).st_mtime >= grace_seconds:
+            flock(file, LOCK_EX | LOCK_NB)
+            if is_at(path, file.fileno()):
                 path.unlink()
-                removed += 1
-    return removed
+                return True
+    return False

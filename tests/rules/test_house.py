@@ -41,20 +41,23 @@ SIBLINGS = {
 }
 # Inside core, use cases know the runtime; whatever else knows a sibling is named here.
 CORE_SIBLINGS = {
-    "mosic.core.runtime": {"mosic.core.plays"},
-    "mosic.core.uploads": {"mosic.core.runtime", "mosic.core.ingest"},
+    "mosic.core.runtime": {"mosic.core.fence", "mosic.core.plays"},
+    "mosic.core.append": {"mosic.core.runtime", "mosic.core.ingest"},
+    "mosic.core.uploads": {"mosic.core.runtime", "mosic.core.ingest", "mosic.core.append"},
+    "mosic.core.sweep": {"mosic.core.runtime", "mosic.core.uploads"},
 }
 ONLY = {
     "mutagen": ("mosic.audio.",),
     "fastapi": ("mosic.web.",),
     "starlette": ("mosic.web.",),
     "python_multipart": ("mosic.wire.multipart",),
-    "aiohttp": ("mosic.remote", "mosic.cli.upload"),
+    "aiohttp": ("mosic.remote", "mosic.cli.transfer"),
     "sqlalchemy": (
         "mosic.db.",
         "mosic.boot",
         "mosic.core.runtime",
         "mosic.core.plays",
+        "mosic.core.fence",
         "mosic.settings",
         "mosic.postgres",
     ),

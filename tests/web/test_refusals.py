@@ -191,7 +191,7 @@ async def test_odd_boundary_is_400(service: Service, boundary: str) -> None:
     answer = await service.http.post(
         "/play/upload",
         content=b"--x\r\n\r\n",
-        headers={**AUTH, "Content-Type": b"multipart/form-data" + boundary.encode("latin-1")},  # type: ignore[dict-item]
+        headers={**AUTH, "Content-Type": b"multipart/form-data" + boundary.encode("latin-1")},  # type: ignore[arg-type]
     )
     assert (answer.status_code, answer.json()["code"]) == (400, "malformed-request")
 

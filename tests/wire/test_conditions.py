@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mosic.wire.conditions import Validators, Verdict, evaluate, if_range_holds
+from mosic.wire.conditions import Validators, Verdict, evaluate, if_range_holds, modified_by
 from mosic.wire.dates import format_http_date
 
 MODIFIED = datetime(2026, 3, 1, 12, 30, 45, 678_901, tzinfo=UTC)
@@ -286,3 +286,15 @@ def test_fractions_of_a_second_do_not_count(seconds: int, microsecond: int) -> N
     assert (evaluate("GET", {"if-modified-since": value}, validators) is NOT_MODIFIED) == (seconds >= 0)
     assert (evaluate("GET", {"if-unmodified-since": value}, validators) is PROCEED) == (seconds >= 0)
     assert if_range_holds(value, validators) == (seconds == 0)
+
+
+@pytest.mark.parametrize("after", [0, 1, 1.9, 2, 60, 10**9])
+def test_last_modified_stays_the_same_while_time_passes(after: float) -> None:
+    first = modified_by(MODIFIED, now=MODIFIED)
+    assert modified_by(MODIFIED, now=MODIFIED + timedelta(seconds=after)) == first
+
+
+@pytest.mark.parametrize("ahead", [-(10**9), -2, -1, 0, 0.5, 1, 10**9])
+def test_last_modified_is_not_later_than_a_date_of_a_second_ago(ahead: float) -> None:  # §8.8.2.1
+    now = MODIFIED + timedelta(seconds=7)
+    assert modified_by(now + timedelta(seconds=ahead), now=now) <= now - timedelta(seconds=1)

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 # Only what Mosic itself makes (the hex form of a UUID), so that no key can ever be a path.
 _BLOB_KEY = re.compile(r"[0-9a-f]{32}")
@@ -95,4 +95,22 @@ class BlobStore(Protocol):
 
     def keys(self) -> AsyncIterator[str]:
         """Every key in no order. Blobs that come or go meanwhile may or may not be seen."""
+        ...
+
+
+@runtime_checkable
+class FilesBelow(Protocol):
+    """Besides: a store of plain files below one folder, which another program may read."""
+
+    def path_below_root(self, blob_key: str) -> str:
+        """Where the blob is, from that folder on, in characters that mean nothing in a URL: `blobs/5b/…`."""
+        ...
+
+
+@runtime_checkable
+class LeavesUnfinished(Protocol):
+    """Besides: a store in which a `put` that is killed may leave something that `keys` does not show."""
+
+    async def remove_unfinished(self, grace_seconds: float) -> int:
+        """Remove what nobody has worked on for so long, and nobody works on; says how many."""
         ...

@@ -5,15 +5,21 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import re
 import shutil
 import tempfile
+import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import UTC, datetime
+from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 
 from mosic.blobs.base import BlobStat, check_blob_key, is_blob_key
 from mosic.errors import BlobMissing, InsufficientStorage, StartupError, Unavailable
 
+_COPY_BYTES = 1024 * 1024
+_UNFINISHED = re.compile(r"\.[0-9a-f]{32}\.[0-9]+")
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Linux can say «not in the page cache» instead of waiting for the disk; elsewhere every read takes a thread.
 _RWF_NOWAIT: int | None = getattr(os, "RWF_NOWAIT", None)
@@ -24,6 +30,7 @@ class LocalBlobs:
 
     def __init__(self, root: Path) -> None:
         self._root = root / "blobs"
+        self._lasting: set[Path] = set()
 
     async def start(self) -> None:
         try:
@@ -49,16 +56,19 @@ class LocalBlobs:
         # The last digits of a UUIDv7 are random, its first are time: these spread evenly over 256 folders.
         return self._root / check_blob_key(blob_key)[-2:] / blob_key
 
+    def path_below_root(self, blob_key: str) -> str:
+        return self._path(blob_key).relative_to(self._root.parent).as_posix()
+
     async def put(self, blob_key: str, path: Path) -> None:
         await asyncio.to_thread(self._put, self._path(blob_key), path)
 
     def _put(self, target: Path, path: Path) -> None:
         try:
-            try:
-                target.parent.mkdir()
+            if target.parent not in self._lasting:
+                target.parent.mkdir(exist_ok=True)
+                # Also where it was there: whoever made it may have died before this.
                 _sync_folder(self._root)
-            except FileExistsError:
-                pass
+                self._lasting.add(target.parent)
             _move_without_replacing(path, target)
             _sync_folder(target.parent)
         except FileExistsError:
@@ -96,6 +106,9 @@ class LocalBlobs:
             return False
         _sync_folder(path.parent)
         return True
+
+    async def remove_unfinished(self, grace_seconds: float) -> int:
+        return await asyncio.to_thread(_remove_unfinished, self._root, grace_seconds)
 
     async def keys(self) -> AsyncIterator[str]:
         folders = await asyncio.to_thread(lambda: sorted(self._root.iterdir()))
@@ -158,9 +171,12 @@ def _move_without_replacing(path: Path, target: Path) -> None:
             # The store lies on another file system than the staged file (MOSIC_STORE_URL).
             beside = target.with_name(f".{target.name}.{os.getpid()}")
             try:
-                shutil.copyfile(path, beside)
-                _sync_file(beside)
-                _move_without_replacing(beside, target)
+                with path.open("rb") as source, beside.open("xb") as copy:
+                    flock(copy, LOCK_EX)  # tells a sweep that its writer lives
+                    shutil.copyfileobj(source, copy, _COPY_BYTES)
+                    copy.flush()
+                    os.fsync(copy.fileno())
+                    _move_without_replacing(beside, target)
             finally:
                 beside.unlink(missing_ok=True)
         elif error.errno in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
@@ -175,9 +191,17 @@ def _move_without_replacing(path: Path, target: Path) -> None:
     path.unlink(missing_ok=True)
 
 
-def _sync_file(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
+def _remove_unfinished(root: Path, grace_seconds: float) -> int:
+    removed = 0
+    for path in root.glob("*/.*"):
+        if not _UNFINISHED.fullmatch(path.name):
+            continue
+        with suppress(FileNotFoundError, BlockingIOError), path.open("rb") as copy:
+            if time.time() - os.fstat(copy.fileno()).st_mtime >= grace_seconds:
+                flock(copy, LOCK_EX | LOCK_NB)
+                path.unlink()
+                removed += 1
+    return removed
 
 
 def _sync_folder(folder: Path) -> None:

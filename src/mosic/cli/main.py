@@ -67,6 +67,63 @@ def demo() -> None:
     _or_exit(lambda: _run(admin.demo()))
 
 
+@app.command()
+def sweep(
+    grace: Annotated[
+        float | None,
+        typer.Option(min=0, help="Seconds that a leftover must be old (MOSIC_SWEEP_GRACE_SECONDS)."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Even where more blobs have no clip than have one.")
+    ] = False,
+) -> None:
+    """Remove what is expired or orphaned, as the service does now and then."""
+    from mosic.cli import maintain
+
+    _or_exit(lambda: _run(maintain.sweep(grace_seconds=grace, force=force)))
+
+
+@app.command()
+def audit(
+    as_json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
+    grace: Annotated[
+        float | None,
+        typer.Option(min=0, help="Seconds that an orphan must be old (MOSIC_SWEEP_GRACE_SECONDS)."),
+    ] = None,
+) -> None:
+    """Read every blob and report the missing, corrupt and orphaned ones; exits with 1 if there are any."""
+    from mosic.cli import maintain
+
+    _or_exit(lambda: _run(maintain.audit(grace_seconds=grace, as_json=as_json)))
+
+
+@app.command()
+def upload(
+    paths: Annotated[list[str], typer.Argument(help="Files, and folders to search for audio.")],
+    url: Annotated[
+        str | None,
+        typer.Option(help="Address of the service (MOSIC_PUBLIC_URL, else this machine and MOSIC_APP_PORT)."),
+    ] = None,
+    api_key: Annotated[
+        str | None,
+        typer.Option(help="API key (MOSIC_API_KEY, else the one kept in MOSIC_DATA_DIR, for this machine)."),
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="Files at once.")] = 3,
+    retries: Annotated[
+        int, typer.Option(min=0, max=1000, help="Attempts in a row that may bring nothing, per file.")
+    ] = 8,
+    chunk_mb: Annotated[
+        float | None,
+        typer.Option(min=0.01, help="MiB in one request, at most, for proxies with a limit; default: all."),
+    ] = None,
+) -> None:
+    """Send audio files, and go on where an earlier call was ended; what is there already is skipped."""
+    from mosic.cli import upload as uploading
+
+    options = uploading.Options(url=url, api_key=api_key, jobs=jobs, retries=retries, chunk_mb=chunk_mb)
+    raise typer.Exit(uploading.upload(paths, options))
+
+
 def _run(work: Coroutine[Any, Any, _T]) -> _T:
     try:
         return asyncio.run(work)

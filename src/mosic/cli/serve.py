@@ -44,8 +44,8 @@ def serve(*, host: str | None, port: int | None, workers: int | None, reload: bo
         # Instrument writes the one line per request.
         access_log=False,
         server_header=False,
-        proxy_headers=True,
-        forwarded_allow_ips=settings.forwarded_allow_ips,
+        # mosic.web.urls reads what proxies say.
+        proxy_headers=False,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=max(1, round(settings.shutdown_seconds)),
     )

@@ -12,7 +12,7 @@ import uuid_utils.compat
 
 from mosic.audio.info import AudioInfo
 from mosic.core.runtime import Runtime
-from mosic.db import clips
+from mosic.db import blob_keys, clips
 from mosic.db.clips import Clip, NewClip
 from mosic.errors import Unavailable
 from mosic.staged import StagedFile
@@ -51,31 +51,45 @@ async def ingest(rt: Runtime, staged: StagedFile, hints: Hints) -> tuple[Clip, b
         return existing, False
     info = await rt.probes.probe(staged.path)
     new = _new_clip(uuid_utils.compat.uuid7(), staged, info, hints)
-    # Once publishing has begun it goes on to its end, also when the client leaves.
-    return await asyncio.shield(asyncio.ensure_future(_publish(rt, staged, new)))
+    # Once publishing has begun it goes on to its end, and the staged file must not be taken away meanwhile.
+    publishing = asyncio.ensure_future(_publish(rt, staged, new))
+    try:
+        return await asyncio.shield(publishing)
+    except asyncio.CancelledError:
+        await asyncio.wait((publishing,))
+        raise
 
 
 async def _publish(rt: Runtime, staged: StagedFile, new: NewClip) -> tuple[Clip, bool]:
     blob_key = new.id.hex
-    await rt.blobs.put(blob_key, staged.path)
     try:
+        await rt.blobs.put(blob_key, staged.path)
         clip, created = await _insert(rt, new, bytes.fromhex(staged.sha256))
-    except Unavailable:
-        # The connection may have broken while the commit was on its way: the row may exist, or come to exist,
-        # so the bytes must stay. If it does not, they are an orphan for the sweep.
-        _log.warning("blob left to the sweep: the fate of its row is unknown", blob_key=blob_key)
-        raise
     except Exception:
-        await rt.blobs.delete(blob_key)
+        await _withdraw(rt, blob_key)
         raise
     if not created:
         await rt.blobs.delete(blob_key)
     return clip, created
 
 
+async def _withdraw(rt: Runtime, blob_key: str) -> None:
+    """Remove what a failed publication may have left, unless the row exists or may yet come to exist: the
+    connection may have broken while the commit was on its way."""
+    try:
+        async with rt.begin() as connection:
+            doomed = await blob_keys.doom(connection, [blob_key])
+        if doomed:
+            await rt.blobs.delete(blob_key)
+    except (Unavailable, OSError) as error:
+        _log.warning("blob left to the sweep", blob_key=blob_key, error=str(error))
+
+
 async def _insert(rt: Runtime, new: NewClip, sha256: bytes) -> tuple[Clip, bool]:
     while True:
         async with rt.begin() as connection:
+            if not await blob_keys.claim(connection, new.id.hex):
+                raise Unavailable("This upload stood still for so long that its bytes were swept; repeat it.")
             clip = await clips.insert(connection, new)
             if clip is not None:
                 return clip, True

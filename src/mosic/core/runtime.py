@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from mosic.audio.isolation import ProbePool
 from mosic.blobs.base import BlobStore
+from mosic.core.fence import Fence
 from mosic.core.plays import PlayCounter
 from mosic.db.engine import begin
 from mosic.metrics import Metrics
@@ -27,6 +28,7 @@ class Runtime:
     staging: Staging
     probes: ProbePool
     plays: PlayCounter
+    fence: Fence
     remote: Remote
     metrics: Metrics
     api_key_digests: tuple[bytes, ...]

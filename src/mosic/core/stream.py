@@ -5,17 +5,19 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import PurePath
 from uuid import UUID
 
-from mosic.blobs.base import OpenBlob
+from mosic.blobs.base import FilesBelow, OpenBlob
 from mosic.core.runtime import Runtime
 from mosic.db import clips
 from mosic.db.clips import Clip
-from mosic.errors import ClipNotFound, PreconditionFailed, RangeNotSatisfiable, RemoteDisabled
+from mosic.errors import BlobMissing, ClipNotFound, PreconditionFailed, RangeNotSatisfiable, RemoteDisabled
 from mosic.remote import RemoteAnswer
 from mosic.wire import byteranges
-from mosic.wire.conditions import Validators, Verdict, evaluate, if_range_holds
+from mosic.wire.accel import can_hand_over, handed_over
+from mosic.wire.conditions import Validators, Verdict, evaluate, if_range_holds, modified_by
 from mosic.wire.dates import format_http_date
 from mosic.wire.disposition import content_disposition
 from mosic.wire.ranges import IntRange, Slice, Unsliced, parse_range, resolve
@@ -126,7 +128,14 @@ async def open_stream(rt: Runtime, clip_id: UUID, method: str, fields: Mapping[s
         raise ClipNotFound
     if clip.external_url is not None:
         return await _open_external(rt, clip, clip.external_url, method, fields)
-    return await _open_blob(rt, clip, method, fields)
+    try:
+        return await _open_blob(rt, clip, method, fields)
+    except BlobMissing:
+        # Deleted since it was looked up? The row always goes before the bytes.
+        async with rt.begin() as connection:
+            if await clips.get(connection, clip_id) is None:
+                raise ClipNotFound from None
+        raise
 
 
 async def _open_blob(rt: Runtime, clip: Clip, method: str, fields: Mapping[str, str]) -> Stream:
@@ -136,11 +145,11 @@ async def _open_blob(rt: Runtime, clip: Clip, method: str, fields: Mapping[str, 
     assert clip.media_type
     assert clip.size is not None
     etag = f'"{clip.sha256.hex()}"'
-    validators = Validators(etag, clip.created_at)
+    modified = modified_by(clip.created_at, now=datetime.now(UTC))
+    validators = Validators(etag, modified)
     shared = [
         (b"etag", etag.encode("ascii")),
         (b"cache-control", b"no-cache"),
-        (b"last-modified", format_http_date(clip.created_at).encode("ascii")),
         (b"accept-ranges", b"bytes"),
     ]
     verdict = evaluate(method, fields, validators)
@@ -161,6 +170,9 @@ async def _open_blob(rt: Runtime, clip: Clip, method: str, fields: Mapping[str, 
         (b"content-disposition", content_disposition("inline", _download_name(clip)).encode("ascii")),
         (b"x-content-type-options", b"nosniff"),
     ]
+    if slices is Unsliced.WHOLE or "if-range" not in fields:
+        # Who asks with If-Range has it (RFC 9110 §15.3.7), and who gets a 304 needs only the ETag (§15.4.5).
+        headers.append((b"last-modified", format_http_date(modified).encode("ascii")))
     blob = await rt.blobs.open(clip.blob_key)
     try:
         if slices is Unsliced.WHOLE:
@@ -186,6 +198,11 @@ async def _open_blob(rt: Runtime, clip: Clip, method: str, fields: Mapping[str, 
     if method == "HEAD":
         blob.close()
         return Stream(status, headers)
+    prefix = rt.settings.accel_redirect
+    if prefix is not None and isinstance(rt.blobs, FilesBelow) and can_hand_over(fields, etag, status):
+        blob.close()
+        location = prefix + rt.blobs.path_below_root(clip.blob_key)
+        return Stream(200, handed_over(headers, status, location))
     return Stream(status, headers, body)
 
 

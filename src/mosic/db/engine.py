@@ -41,6 +41,8 @@ def create_engine(url: URL, *, pool_size: int, echo: bool = False) -> AsyncEngin
         max_overflow=0,
         pool_timeout=_POOL_WAIT_SECONDS,
         pool_pre_ping=True,
+        # Whatever the database's default: several statements here rely on a snapshot of their own.
+        isolation_level="READ COMMITTED",
         echo=False,
         logging_name="mosic" if echo else None,
         connect_args=connect_args,

@@ -65,3 +65,32 @@ clip_plays = sa.Table(
     # Room in each page for the next version of a row, so that a count is a heap-only update.
     postgresql_with={"fillfactor": "50"},
 )
+
+# Orphans that the sweep removes or has removed. What is named here can never get a row: docs/decisions/0006.
+swept_blobs = sa.Table(
+    "swept_blobs",
+    metadata,
+    sa.Column("blob_key", sa.Text, primary_key=True),
+    sa.Column("swept_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
+)
+
+# Resumable uploads. The staged file says where each one stands; here is what the file cannot say. One that
+# has become a clip stays as long as the clip, to tell clients that ask late what became of it.
+uploads = sa.Table(
+    "uploads",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("length", sa.BigInteger),
+    sa.Column("raw_metadata", sa.Text, nullable=False),
+    sa.Column("hints", JSONB, nullable=False),
+    # Who may write: whoever put the last token here. See core/uploads.py.
+    sa.Column("writer", sa.Uuid),
+    sa.Column("clip_id", sa.Uuid, sa.ForeignKey("clips.id", ondelete="CASCADE"), index=True),
+    sa.Column("refused_code", sa.Text),
+    sa.Column("refused_detail", sa.Text),
+    sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
+    sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+    sa.CheckConstraint("clip_id IS NULL OR refused_code IS NULL", name="one_outcome"),
+    sa.CheckConstraint("(refused_code IS NULL) = (refused_detail IS NULL)", name="whole_refusal"),
+    sa.Index(None, "expires_at", postgresql_where=sa.text("clip_id IS NULL")),
+)

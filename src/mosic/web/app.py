@@ -16,11 +16,13 @@ from mosic.boot import open_runtime
 from mosic.logs import set_up_logs
 from mosic.metrics import Metrics
 from mosic.settings import Settings, load_settings
+from mosic.web.cors import Cors
 from mosic.web.errors import install_error_answers
 from mosic.web.instrument import Instrument
 from mosic.web.lifespan import Lifespan
 from mosic.web.paths import OnePath
-from mosic.web.routes import ops, play, stream
+from mosic.web.routes import ops, play, stream, tus
+from mosic.web.undelivered import Undelivered
 
 _DESCRIPTION = """Upload, list, edit and stream audio.
 
@@ -40,25 +42,29 @@ def create_app(settings: Settings) -> ASGIApp:
         separate_input_output_schemas=False,
     )
     install_error_answers(api)
-    # `upload` before `{clip_id}`: routes are tried in order.
+    # `upload` and `uploads` before `{clip_id}`: routes are tried in order.
     api.router.routes.append(stream.route)
+    api.include_router(tus.router)
     api.include_router(play.router)
     api.include_router(ops.router)
     api.add_api_route("/api/docs", _docs, include_in_schema=False)
     stream.document_stream(api)
     api.state.all_routes = [
         route
-        for route in (*play.router.routes, *ops.router.routes, *api.router.routes)
+        for route in (*tus.router.routes, *play.router.routes, *ops.router.routes, *api.router.routes)
         if isinstance(route, Route)
     ]
 
     @asynccontextmanager
     async def alive() -> AsyncIterator[None]:
-        async with open_runtime(settings, metrics) as runtime:
+        async with open_runtime(settings, metrics, sweeps=True) as runtime:
             api.state.runtime = runtime
             yield
 
-    return Lifespan(Instrument(OnePath(api, settings.alias_prefixes), metrics), alive)
+    app: ASGIApp = OnePath(tus.TusDialect(api), settings.alias_prefixes)
+    if settings.cors_origins:
+        app = Cors(app, settings.cors_origins)
+    return Lifespan(Undelivered(Instrument(app, metrics)), alive)
 
 
 async def _docs() -> HTMLResponse:

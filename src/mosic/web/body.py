@@ -22,7 +22,7 @@ from mosic.errors import (
     UnsupportedContentType,
 )
 from mosic.staged import StagedFile, StagedWriter
-from mosic.web.arriving import declared_size
+from mosic.web.arriving import arriving_chunks, declared_size
 from mosic.web.errors import invalid_request
 from mosic.web.schemas import UploadWords
 from mosic.wire.digest import declared_sha256

@@ -45,7 +45,7 @@ async def _runtime(request: Request) -> Runtime:
 
 
 async def _urls(request: Request) -> Urls:
-    return Urls.of(request, runtime_of(request).settings.public_url)
+    return Urls.of(request, runtime_of(request).settings)
 
 
 Rt = Annotated[Runtime, Depends(_runtime)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 
 from mosic.wire.dates import parse_http_date
@@ -18,6 +18,10 @@ from mosic.wire.dates import parse_http_date
 _TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*+"'
 _TAG_LIST = re.compile(rf"[ \t]*+(?:{_TAG})?+[ \t]*+(?:,[ \t]*+(?:{_TAG})?+[ \t]*+)*+")
 _TAGS = re.compile(r'(W/)?"([^"]*+)"')
+
+
+# How old the Date of an answer may be: uvicorn renews it once a second, later when the loop is busy.
+_DATE_AGE = timedelta(seconds=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,15 @@ def evaluate(method: str, fields: Mapping[str, str], validators: Validators) -> 
     elif if_modified_since is not None and reading and _unmodified_since(if_modified_since, validators):
         return Verdict.NOT_MODIFIED
     return Verdict.PROCEED
+
+
+def modified_by(there_at: datetime, *, now: datetime) -> datetime:
+    """What to give as Last-Modified of bytes that were there at `there_at` and have not changed since.
+
+    It is never later than the Date beside it (§8.8.2.1), also when the clock that told `there_at` goes ahead
+    of the one that tells `now`; and it stays the same, as a strong validator must.
+    """
+    return min(there_at, now) - _DATE_AGE
 
 
 def if_range_holds(value: str | None, validators: Validators) -> bool:

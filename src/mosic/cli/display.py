@@ -1,0 +1,229 @@
+"""What a person sees of an upload: one line per file, and on a terminal, below them, how far it has come."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+import typer
+from rich.console import Console
+from rich.filesize import decimal
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.table import Column
+from rich.text import Text
+
+from mosic.cli.gather import Found
+from mosic.cli.sending import Outcome, Result, Watcher
+
+_STYLES = {Result.ADDED: "green", Result.PRESENT: "dim", Result.FAILED: "red"}
+_RATE_SECONDS = 10.0
+_DRAW_SECONDS = 0.1
+
+
+class Display(AbstractContextManager["Display"], Protocol):
+    """`begin` and `end` frame each file."""
+
+    def begin(self, found: Found) -> Watcher: ...
+
+    def end(self, found: Found, outcome: Outcome) -> None: ...
+
+
+def open_display(files: Sequence[Found]) -> Display:
+    """Bars where they can be drawn, else lines alone."""
+    terminal = Console(highlight=False)
+    # Not `is_terminal`, which FORCE_COLOR and the like turn on for a pipe.
+    if sys.stdout.isatty() and not terminal.is_dumb_terminal:
+        return Bars(files, terminal)
+    return Lines()
+
+
+def fit_to_show(text: str) -> str:
+    """Without what would make a terminal do things: a name may hold any byte, and so may a server's word."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+        for character in text
+    )
+
+
+def line_of(found: Found, outcome: Outcome) -> tuple[str, str]:
+    """The word that says how it went, and the rest of the line."""
+    reason = f": {outcome.reason}" if outcome.reason else ""
+    return f"{outcome.result.value:<8}", fit_to_show(found.path + reason)
+
+
+class Lines:
+    """For files and pipes. Waiting is mentioned once per file, on the other channel."""
+
+    def __enter__(self) -> Lines:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def begin(self, found: Found) -> Watcher:
+        return _Mention(found)
+
+    def end(self, found: Found, outcome: Outcome) -> None:
+        typer.echo("".join(line_of(found, outcome)))
+
+
+class _Mention:
+    def __init__(self, found: Found) -> None:
+        self._found = found
+        self._mentioned = False
+
+    def hashing(self, offset: int) -> None: ...
+
+    def sending(self, offset: int) -> None: ...
+
+    def resumed(self, offset: int) -> None: ...
+
+    def finishing(self) -> None: ...
+
+    def waiting(self, reason: str) -> None:
+        if not self._mentioned:
+            typer.echo(f"mosic: {fit_to_show(self._found.path)}: waiting: {fit_to_show(reason)}", err=True)
+            self._mentioned = True
+
+
+class Bars:
+    """For a terminal: a bar for each file under way and one for all, the lines of finished files above."""
+
+    def __init__(self, files: Sequence[Found], console: Console) -> None:
+        self.progress = Progress(
+            TextColumn("{task.description}", markup=False, table_column=_squeezed(ratio=3)),
+            BarColumn(bar_width=None, table_column=Column(ratio=2, min_width=4)),
+            TextColumn("{task.percentage:>3.0f}%", table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[state]}", markup=False, table_column=_squeezed(ratio=2)),
+            _Flow(table_column=Column(no_wrap=True, justify="right")),
+            console=console,
+            expand=True,
+        )
+        self.rate = _Rate()
+        self._count = len(files)
+        self._ended = 0
+        self._size = sum(found.size for found in files)
+        self._settled = 0
+        self._under_way: dict[str, _Bar] = {}
+        self._whole = self.progress.add_task("All", total=self._size, state="", rate=self.rate)
+
+    def __enter__(self) -> Bars:
+        self._show_whole()
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.remove_task(self._whole)
+        for bar in self._under_way.values():
+            bar.remove()
+        self.progress.stop()
+
+    def begin(self, found: Found) -> Watcher:
+        bar = self._under_way[found.path] = _Bar(self, found)
+        return bar
+
+    def end(self, found: Found, outcome: Outcome) -> None:
+        self._under_way.pop(found.path).remove()
+        self._ended += 1
+        self._settled += found.size
+        self._show_whole()
+        word, rest = line_of(found, outcome)
+        self.progress.console.print(Text.assemble((word, _STYLES[outcome.result]), rest), soft_wrap=True)
+
+    def show_more(self) -> None:
+        """A file under way has come further."""
+        self._show_whole()
+
+    def _show_whole(self) -> None:
+        done = self._settled + sum(bar.sent for bar in self._under_way.values())
+        self.progress.update(
+            self._whole,
+            completed=min(done, self._size) if self._size else self._ended,
+            total=self._size or self._count,
+            state=f"{self._ended}/{self._count} files",
+        )
+
+
+class _Bar:
+    """One file under way; `sent` is how much of it the service has, as far as is known."""
+
+    def __init__(self, bars: Bars, found: Found) -> None:
+        self._bars = bars
+        self._size = found.size
+        self._rate = _Rate()
+        self._drawn_at = 0.0
+        self._task = bars.progress.add_task(
+            fit_to_show(found.name), total=found.size or None, state="checking", rate=self._rate
+        )
+        self.sent = 0
+
+    def remove(self) -> None:
+        self._bars.progress.remove_task(self._task)
+
+    def hashing(self, offset: int) -> None:
+        self._draw(offset, "checking")
+
+    def sending(self, offset: int) -> None:
+        for rate in (self._rate, self._bars.rate):
+            rate.add(offset - self.sent)
+        self.sent = offset
+        self._draw(offset, "")
+
+    def resumed(self, offset: int) -> None:
+        self.sent = offset
+        self._draw(offset, "", at_once=True)
+
+    def finishing(self) -> None:
+        self._draw(self.sent, "finishing", at_once=True)
+
+    def waiting(self, reason: str) -> None:
+        self._draw(self.sent, f"waiting: {fit_to_show(reason)}", at_once=True)
+
+    def _draw(self, offset: int, state: str, *, at_once: bool = False) -> None:
+        """Not for every chunk: thousands a second come and go."""
+        now = time.monotonic()
+        if at_once or now - self._drawn_at > _DRAW_SECONDS:
+            self._drawn_at = now
+            self._bars.progress.update(self._task, completed=min(offset, self._size), state=state)
+            self._bars.show_more()
+
+
+class _Rate:
+    """Bytes a second, of late."""
+
+    def __init__(self) -> None:
+        self._sent: deque[list[float]] = deque()
+
+    def add(self, count: int) -> None:
+        now = time.monotonic()
+        if not self._sent or now - self._sent[-1][0] > _DRAW_SECONDS:
+            self._sent.append([now, 0])
+        self._sent[-1][1] += count
+
+    def now(self) -> float:
+        """0 also while there is too little to tell it by."""
+        now = time.monotonic()
+        while self._sent and now - self._sent[0][0] > _RATE_SECONDS:
+            self._sent.popleft()
+        elapsed = now - self._sent[0][0] if self._sent else 0
+        return sum(count for _, count in self._sent) / elapsed if elapsed > 3 * _DRAW_SECONDS else 0
+
+
+class _Flow(ProgressColumn):
+    """Rate, and the time left if it goes on so. Not by how the bar moves: what is not sent makes it jump."""
+
+    def render(self, task: Task) -> Text:
+        rate = task.fields["rate"].now()
+        if rate < 1 or task.total is None:
+            return Text("")
+        left = round((task.total - task.completed) / rate)
+        clock = f"{left // 3600}:{left // 60 % 60:02}:{left % 60:02}" if left < 360_000 else "–"
+        return Text(f"{decimal(round(rate))}/s {clock:>7}", style="cyan")
+
+
+def _squeezed(*, ratio: int) -> Column:
+    return Column(ratio=ratio, no_wrap=True, overflow="ellipsis")

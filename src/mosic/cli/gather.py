@@ -1,0 +1,119 @@
+"""The paths that a person names → the files to upload."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import PurePath
+
+# What the service understands. A film would be refused, so endings that mostly mean films are not among them.
+_ENDINGS = """
+    aac ac3 adts aif aifc aiff ape asf bwf dff dsf eac3 ec3 flac m4a m4b m4r mka mp+ mp1 mp2 mp3 mpa mpc mpga
+    mpp oga ofr ofs ogg opus rf64 spx tak tta wav wave weba wma wv
+"""
+AUDIO_ENDINGS = frozenset(f".{ending}" for ending in _ENDINGS.split())
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """`path` is as the person would write it; `size` in bytes is what it was when looked at."""
+
+    path: str
+    size: int
+
+    @property
+    def name(self) -> str:
+        return PurePath(self.path).name
+
+
+@dataclass(slots=True)
+class Gathered:
+    """`passed_over` counts what lies in the folders and is hidden or no audio by its name; `unreadable` are
+    folders, each with the reason."""
+
+    files: list[Found] = field(default_factory=list)
+    passed_over: int = 0
+    unreadable: list[tuple[str, str]] = field(default_factory=list)
+
+
+class BadPath(Exception):
+    """A path that was named is neither a file nor a folder; the message says which and why."""
+
+
+def gather(paths: Iterable[str]) -> Gathered:
+    """Files that are named are taken as they are, folders are searched for audio, in the order of names.
+
+    Links are followed. No folder is searched twice, so that links in a circle come to an end, and no path is
+    taken twice. Raises `BadPath`.
+    """
+    gathered = Gathered()
+    taken: set[str] = set()
+    searched: set[tuple[int, int]] = set()
+    for path in paths:
+        try:
+            status = os.stat(path)
+        except (OSError, ValueError) as error:
+            raise BadPath(f"{path}: {_reason(error)}") from None
+        if stat.S_ISDIR(status.st_mode):
+            found = _search(path, gathered, searched)
+        elif stat.S_ISREG(status.st_mode):
+            found = iter((Found(path, status.st_size),))
+        else:
+            raise BadPath(f"{path}: neither a file nor a folder")
+        for one in found:
+            if (where := os.path.abspath(one.path)) not in taken:
+                taken.add(where)
+                gathered.files.append(one)
+    return gathered
+
+
+def _search(top: str, gathered: Gathered, searched: set[tuple[int, int]]) -> Iterator[Found]:
+    pending = [top]
+    while pending:
+        folder = pending.pop()
+        try:
+            status = os.stat(folder)
+            if (status.st_dev, status.st_ino) in searched:
+                continue
+            searched.add((status.st_dev, status.st_ino))
+            with os.scandir(folder) as listing:
+                entries = sorted(listing, key=lambda entry: entry.name)
+        except OSError as error:
+            gathered.unreadable.append((folder, _reason(error)))
+            continue
+        inside = []
+        for entry in entries:
+            hidden = entry.name.startswith(".")
+            if not hidden and _is_folder(entry):
+                inside.append(entry.path)
+            elif not hidden and _is_audio(entry):
+                yield Found(entry.path, _size_of(entry))
+            else:
+                gathered.passed_over += 1
+        pending.extend(reversed(inside))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _is_audio(entry: os.DirEntry[str]) -> bool:
+    """By its name. What a link that leads nowhere leads to may well be: opening it will fail, and say why."""
+    named_so = os.path.splitext(entry.name)[1].lower() in AUDIO_ENDINGS
+    return named_so and (entry.is_symlink() or entry.is_file())
+
+
+def _size_of(entry: os.DirEntry[str]) -> int:
+    try:
+        return entry.stat().st_size
+    except OSError:
+        return 0
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

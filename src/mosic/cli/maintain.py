@@ -1,0 +1,111 @@
+"""`mosic sweep` and `mosic audit`: keep catalogue and store in step, also while the service runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import aclosing
+
+import typer
+
+from mosic.boot import open_runtime
+from mosic.core import sweep as sweeping
+from mosic.core.sweep import SweepRefused, Trouble
+from mosic.errors import StartupError
+from mosic.logs import set_up_logs
+from mosic.metrics import Metrics
+from mosic.settings import Settings, load_settings
+
+_PROGRESS_EVERY = 20
+
+
+async def sweep(*, grace_seconds: float | None, force: bool) -> None:
+    """Sweep once, or leave it to whoever is sweeping already. Exits with 1 when the sweep is refused."""
+    settings = _settings()
+    grace = settings.sweep_grace_seconds if grace_seconds is None else grace_seconds
+    async with open_runtime(settings, Metrics()) as rt:
+        try:
+            swept = await sweeping.sweep(rt, grace_seconds=grace, force=force)
+        except SweepRefused as refused:
+            typer.echo(f"mosic: {refused}", err=True)
+            raise typer.Exit(1) from None
+    if swept is None:
+        typer.echo("Another sweep is under way; this one has done nothing.")
+    else:
+        typer.echo(
+            f"Removed: {swept.uploads} expired uploads, {swept.staged} staged files, "
+            f"{swept.blobs} orphaned blobs."
+        )
+
+
+async def audit(*, grace_seconds: float | None, as_json: bool) -> None:
+    """Report each trouble as it is found, or all as one JSON object. Exits with 1 if there are any."""
+    settings = _settings()
+    grace = settings.sweep_grace_seconds if grace_seconds is None else grace_seconds
+    troubles: list[Trouble] = []
+    seen = _Seen(shown=sys.stderr.isatty())
+    async with (
+        open_runtime(settings, Metrics()) as rt,
+        aclosing(sweeping.audit(rt, grace_seconds=grace, on_progress=seen)) as found,
+    ):
+        async for trouble in found:
+            troubles.append(trouble)
+            if not as_json:
+                seen.clear()
+                clip = f"  of clip {trouble.clip_id}" if trouble.clip_id else ""
+                typer.echo(f"{trouble.kind:<8}  {trouble.blob_key}{clip}  {trouble.detail}")
+    seen.clear()
+    by_kind = {
+        kind: [trouble for trouble in troubles if trouble.kind == kind]
+        for kind in ("missing", "corrupt", "orphaned")
+    }
+    if as_json:
+        typer.echo(json.dumps(_report(seen, by_kind), indent=2))
+    else:
+        counts = ", ".join(f"{len(found)} {kind}" for kind, found in by_kind.items())
+        typer.echo(f"Read {seen.clips} clips of {seen.bytes} bytes in all: {counts}.")
+    if troubles:
+        raise typer.Exit(1)
+
+
+def _settings() -> Settings:
+    settings = load_settings()
+    set_up_logs(settings)
+    if settings.store_url == "memory:":
+        raise StartupError("MOSIC_STORE_URL=memory: is seen by the process of the service alone")
+    return settings
+
+
+class _Seen:
+    """How far the audit has come, shown on a terminal."""
+
+    def __init__(self, *, shown: bool) -> None:
+        self.clips = self.bytes = 0
+        self._shown = shown
+
+    def __call__(self, clips: int, size: int) -> None:
+        self.clips, self.bytes = clips, size
+        if self._shown and clips % _PROGRESS_EVERY == 0:
+            typer.echo(f"\r{clips} clips, {size / 1e6:.0f} MB", nl=False, err=True)
+
+    def clear(self) -> None:
+        if self._shown:
+            typer.echo("\r\x1b[K", nl=False, err=True)
+
+
+def _report(seen: _Seen, by_kind: dict[str, list[Trouble]]) -> dict[str, object]:
+    return {
+        "clips": seen.clips,
+        "bytes": seen.bytes,
+        **{
+            kind: [
+                {
+                    "blob_key": trouble.blob_key,
+                    "clip_id": str(trouble.clip_id) if trouble.clip_id else None,
+                    "detail": trouble.detail,
+                }
+                for trouble in found
+            ]
+            for kind, found in by_kind.items()
+        },
+    }

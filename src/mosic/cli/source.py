@@ -1,0 +1,82 @@
+"""A file that is being uploaded: read in blocks, and watched, lest two states of it become one clip."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+_BLOCK_BYTES = 1024 * 1024
+
+
+class SourceFailed(Exception):
+    """The file cannot be read, or has changed since it was opened; the message says which."""
+
+
+class Source:
+    """An open file. The methods block, so call them in a thread; they raise `SourceFailed`."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._opened = os.fstat(descriptor)
+        self._closed = threading.Event()
+
+    @property
+    def size(self) -> int:
+        """Bytes, when it was opened."""
+        return self._opened.st_size
+
+    def sha256(self, on_progress: Callable[[int], None]) -> str:
+        """In hex; `on_progress` gets the number of bytes read so far."""
+        digest = hashlib.sha256()
+        offset = 0
+        while offset < self.size and not self._closed.is_set():
+            block = self.read(offset, self.size - offset)
+            digest.update(block)
+            offset += len(block)
+            on_progress(offset)
+        self.check()
+        return digest.hexdigest()
+
+    def read(self, offset: int, most: int) -> bytes:
+        """The bytes from there on: some, but not more than this."""
+        try:
+            block = os.pread(self._descriptor, min(most, _BLOCK_BYTES), offset)
+        except OSError as error:
+            raise SourceFailed(f"reading it failed: {error.strerror}") from None
+        if not block:
+            raise SourceFailed("it became shorter while it was being read")
+        self.check()
+        return block
+
+    def check(self) -> None:
+        """That nobody has written to the file meanwhile."""
+        now = os.fstat(self._descriptor)
+        if now.st_size != self._opened.st_size or now.st_mtime_ns != self._opened.st_mtime_ns:
+            raise SourceFailed("it changed while it was being read")
+
+    def close(self) -> None:
+        # A thread that nobody waits for any longer may still be reading. It then ends soon, and what it gets
+        # of another file that was given the number is thrown away.
+        self._closed.set()
+        os.close(self._descriptor)
+
+
+@contextmanager
+def open_source(path: str) -> Iterator[Source]:
+    try:
+        # Not to wait for a writer, should a pipe have taken the place of the file.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise SourceFailed(error.strerror or str(error)) from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise SourceFailed("it is not a file")
+    source = Source(descriptor)
+    try:
+        yield source
+    finally:
+        source.close()

@@ -1,0 +1,99 @@
+"""Keeps an eye on the uploads that this process writes to, for the sake of requests that it cannot see."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
+from uuid import UUID
+
+import structlog
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from mosic.db import uploads
+from mosic.errors import Unavailable
+from mosic.staged import StagedWriter
+from mosic.staging import Staging
+
+_log = structlog.get_logger("mosic.fence")
+
+# What a writer takes is in its file, and a writer that was replaced knows it, after about so long.
+TICK_SECONDS = 0.2
+
+
+class Fence:
+    """Guards writers. One per process, started and closed with the runtime.
+
+    All of them together cost one look at the database per tick, and nothing while nobody writes.
+    """
+
+    def __init__(
+        self,
+        begin: Callable[[], AbstractAsyncContextManager[AsyncConnection]],
+        staging: Staging,
+        *,
+        expiry_seconds: float,
+    ) -> None:
+        self._begin = begin
+        self._staging = staging
+        self._expiry_seconds = expiry_seconds
+        self._guarded: dict[UUID, tuple[UUID, StagedWriter]] = {}
+        self._any = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        self._tasks = [
+            asyncio.create_task(self._write_out(), name="mosic-fence-write"),
+            asyncio.create_task(self._watch(), name="mosic-fence-watch"),
+        ]
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    @contextmanager
+    def guard(self, upload_id: UUID, token: UUID, writer: StagedWriter) -> Iterator[None]:
+        """While the block runs, what the writer takes comes to its file without waiting for more, the upload
+        does not expire, and the writer is interrupted once `token` no longer stands in the row.
+        """
+        self._guarded[token] = upload_id, writer
+        self._any.set()
+        try:
+            yield
+        finally:
+            del self._guarded[token]
+            if not self._guarded:
+                self._any.clear()
+
+    async def _write_out(self) -> None:
+        while True:
+            await self._any.wait()
+            await asyncio.sleep(TICK_SECONDS)
+            for _, writer in self._guarded.values():
+                writer.hand_over()
+
+    async def _watch(self) -> None:
+        while True:
+            await self._any.wait()
+            await asyncio.sleep(TICK_SECONDS)
+            try:
+                await self._interrupt_replaced()
+            except (Unavailable, DBAPIError) as error:
+                # Without the database nobody can take over either.
+                _log.warning("writers go on unwatched", error=str(error))
+
+    async def _interrupt_replaced(self) -> None:
+        asked = {token: upload_id for token, (upload_id, _) in self._guarded.items()}
+        if not asked:
+            return
+        async with self._begin() as connection:
+            standing = await uploads.writers(connection, asked.values(), expiry_seconds=self._expiry_seconds)
+        # Those that ended meanwhile are no longer guarded, and may have changed the token themselves.
+        replaced = {
+            upload_id
+            for token, upload_id in asked.items()
+            if token in self._guarded and standing.get(upload_id) != token
+        }
+        await asyncio.gather(*(self._staging.interrupt(str(upload_id)) for upload_id in replaced))

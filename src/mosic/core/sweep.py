@@ -1,0 +1,251 @@
+"""Remove what crashes and clients left behind, and prove that every clip still has its bytes.
+
+Three kinds are swept: resumable uploads that expired, staged files that no living process holds, and orphans:
+blobs that no clip has. Why no clip ever loses its bytes to a sweep is in docs/decisions/0006-sweep.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from typing import Literal
+from uuid import UUID
+
+import structlog
+
+from mosic.blobs.base import LeavesUnfinished, OpenBlob
+from mosic.core.runtime import Runtime
+from mosic.core.uploads import finish_whole, remove_expired
+from mosic.db import blob_keys
+from mosic.db.blob_keys import ClipBytes
+from mosic.errors import BlobMissing
+
+_log = structlog.get_logger("mosic.sweep")
+
+_ROWS_AT_ONCE = 500
+_DOOMED_AT_ONCE = 100
+_CHUNK_BYTES = 1024 * 1024
+# So few orphans are swept even where they are more than the clips.
+_FEW = 20
+# Between a clip's end and that of its blob pass milliseconds: what is an orphan for longer is one.
+_SETTLE_SECONDS = 1.0
+# The first sweep comes soon after the start, for a service that never runs for a whole interval.
+_FIRST = 0.1
+
+
+class SweepRefused(Exception):
+    """The store holds more orphans than the catalogue has clips: more likely they do not belong together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """How much was removed."""
+
+    uploads: int = 0
+    staged: int = 0
+    blobs: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A clip or a blob that is not as it should be. `clip_id` is None for an orphan, which has no clip."""
+
+    kind: Literal["missing", "corrupt", "orphaned"]
+    blob_key: str
+    clip_id: UUID | None
+    detail: str
+
+
+@asynccontextmanager
+async def sweeping(rt: Runtime) -> AsyncIterator[None]:
+    """Sweeps now and then until the block ends; not at all when the setting is 0."""
+    task = asyncio.create_task(_sweep_now_and_then(rt), name="mosic-sweep")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _sweep_now_and_then(rt: Runtime) -> None:
+    interval, factor = rt.settings.sweep_seconds, _FIRST
+    while interval:
+        # Those that started together drift apart, so that each machine gets a turn at its own staging area.
+        await asyncio.sleep(interval * factor * random.uniform(0.8, 1.2))  # noqa: S311
+        # The workers of a machine take turns.
+        factor = float(rt.settings.workers)
+        try:
+            await sweep(rt, grace_seconds=rt.settings.sweep_grace_seconds)
+        except SweepRefused as refused:
+            _log.error("sweep refused", reason=str(refused))
+        except Exception:
+            _log.exception("sweep failed")
+
+
+async def sweep(rt: Runtime, *, grace_seconds: float, force: bool = False) -> Swept | None:
+    """Remove what is expired or orphaned and was left alone for the grace period; None when somebody else on
+    this database is sweeping. Uploads that are whole but lost their process become clips first.
+
+    With a grace of 0 an upload that is about to become a clip may be answered 503, but nothing is lost.
+    Raises `SweepRefused` when the orphans outnumber the clips, unless `force` is given; `Unavailable` when
+    the database cannot be reached.
+    """
+    async with blob_keys.only_sweeper(rt.engine) as alone:
+        if not alone:
+            return None
+        await finish_whole(rt)
+        uploads = await remove_expired(rt, grace_seconds=grace_seconds)
+        rt.metrics.swept("upload", uploads)
+        staged = await rt.staging.sweep(grace_seconds)
+        if isinstance(rt.blobs, LeavesUnfinished):
+            staged += await rt.blobs.remove_unfinished(grace_seconds)
+        rt.metrics.swept("staged", staged)
+        orphans = await _find_orphans(rt, grace_seconds, force=force)
+        blobs = 0
+        for batch in _in_batches(orphans, _DOOMED_AT_ONCE):
+            blobs += await _remove_orphans(rt, batch)
+        rt.metrics.sweep_ended()
+    _log.info("swept", uploads=uploads, staged=staged, blobs=blobs)
+    return Swept(uploads, staged, blobs)
+
+
+async def _find_orphans(rt: Runtime, grace_seconds: float, *, force: bool) -> list[str]:
+    async with rt.begin() as connection:
+        allowed = max(_FEW, await blob_keys.count(connection))
+    found: list[str] = []
+    async with aclosing(_orphans(rt, grace_seconds)) as orphans:
+        async for blob_key in orphans:
+            found.append(blob_key)
+            if len(found) > allowed and not force:
+                raise SweepRefused(
+                    "The store holds more blobs without a clip than there are clips. Is this the database "
+                    "that belongs to it? No blob was removed; `mosic sweep --force` removes them."
+                )
+    return found
+
+
+async def _remove_orphans(rt: Runtime, orphans: Sequence[str]) -> int:
+    """Remove those that no clip has got meanwhile. Once doomed they are removed without haste or lock."""
+    async with rt.begin() as connection:
+        doomed = await blob_keys.doom(connection, orphans)
+    removed = 0
+    for blob_key in doomed:
+        try:
+            removed += await rt.blobs.delete(blob_key)
+        except OSError as error:
+            _log.warning("blob left to the next sweep", blob_key=blob_key, error=str(error))
+    rt.metrics.swept("blob", removed)
+    return removed
+
+
+async def _orphans(rt: Runtime, grace_seconds: float) -> AsyncGenerator[str]:
+    """Blobs that no clip has at the moment and that are older than the grace period."""
+    batch: list[str] = []
+    async for blob_key in rt.blobs.keys():
+        batch.append(blob_key)
+        if len(batch) == _ROWS_AT_ONCE:
+            for orphan in await _without_clip(rt, batch, grace_seconds):
+                yield orphan
+            batch.clear()
+    for orphan in await _without_clip(rt, batch, grace_seconds):
+        yield orphan
+
+
+async def _without_clip(rt: Runtime, keys: Sequence[str], grace_seconds: float) -> list[str]:
+    async with rt.begin() as connection:
+        found = await blob_keys.without_clip(connection, keys)
+    return [blob_key for blob_key in found if await _age(rt, blob_key) >= grace_seconds]
+
+
+async def _age(rt: Runtime, blob_key: str) -> float:
+    """Seconds since the blob was published; less than 0 when that cannot be known.
+
+    A key is the hex form of a UUIDv7 (RFC 9562 §5.7) that is made when publishing begins. What a store says
+    of a blob is the time of its last byte instead, which may have come long before.
+    """
+    if blob_key[12] == "7":
+        return time.time() - int(blob_key[:12], 16) / 1000
+    stat = await rt.blobs.stat(blob_key)
+    return time.time() - stat.modified_at.timestamp() if stat else -1
+
+
+async def audit(
+    rt: Runtime, *, grace_seconds: float, on_progress: Callable[[int, int], None]
+) -> AsyncGenerator[Trouble]:
+    """Read the bytes of every clip and compare them with what the catalogue says; then look for orphans.
+
+    May run beside a service: what is deleted or added meanwhile is no trouble. `on_progress` is told after
+    each clip how many were read so far, and how many bytes they had.
+    """
+    clips = size = 0
+    after: UUID | None = None
+    while True:
+        async with rt.begin() as connection:
+            rows = await blob_keys.page(connection, limit=_ROWS_AT_ONCE, after=after)
+        if not rows:
+            break
+        after = rows[-1].clip_id
+        for row in rows:
+            trouble = await _examine(rt, row)
+            if trouble is not None and await _still_there(rt, row):
+                yield trouble
+            clips, size = clips + 1, size + row.size
+            on_progress(clips, size)
+    for blob_key in await _settled_orphans(rt, grace_seconds):
+        yield Trouble("orphaned", blob_key, None, "no clip has it")
+
+
+async def _examine(rt: Runtime, row: ClipBytes) -> Trouble | None:
+    try:
+        blob = await rt.blobs.open(row.blob_key)
+    except BlobMissing:
+        return Trouble("missing", row.blob_key, row.clip_id, "the store does not have it")
+    try:
+        if blob.size != row.size:
+            detail = f"has {blob.size} bytes instead of {row.size}"
+        elif await _sha256(blob) != row.sha256:
+            detail = "has other bytes than were uploaded"
+        else:
+            return None
+    except OSError as error:
+        detail = f"cannot be read: {error.strerror or error}"
+    finally:
+        blob.close()
+    return Trouble("corrupt", row.blob_key, row.clip_id, detail)
+
+
+async def _sha256(blob: OpenBlob) -> bytes:
+    digest, position = hashlib.sha256(), 0
+    while chunk := await blob.read(position, _CHUNK_BYTES):
+        await asyncio.to_thread(digest.update, chunk)
+        position += len(chunk)
+    return digest.digest()
+
+
+async def _still_there(rt: Runtime, row: ClipBytes) -> bool:
+    """Whether the clip was not deleted: its row always goes before its bytes."""
+    async with rt.begin() as connection:
+        found = await blob_keys.get(connection, row.clip_id)
+    return found is not None and found.blob_key == row.blob_key
+
+
+async def _settled_orphans(rt: Runtime, grace_seconds: float) -> list[str]:
+    found = [blob_key async for blob_key in _orphans(rt, grace_seconds)]
+    if found:
+        await asyncio.sleep(_SETTLE_SECONDS)
+    settled: list[str] = []
+    for batch in _in_batches(found, _ROWS_AT_ONCE):
+        for blob_key in await _without_clip(rt, batch, grace_seconds):
+            if await rt.blobs.stat(blob_key) is not None:
+                settled.append(blob_key)
+    return settled
+
+
+def _in_batches(keys: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    for start in range(0, len(keys), size):
+        yield keys[start : start + size]

@@ -1,0 +1,138 @@
+"""Resumable uploads (tus 1.0.0) but for their bytes: create, look, end, and what time does to them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from uuid import UUID
+
+import structlog
+import uuid_utils.compat
+
+from mosic.core.append import POLL_SECONDS, UploadState, append, finish, read
+from mosic.core.ingest import Hints
+from mosic.core.runtime import Runtime
+from mosic.db import uploads
+from mosic.errors import MosicError, UploadGone, UploadNotFound
+from mosic.staging import LEFTOVER_SECONDS
+from mosic.wire import tus
+
+_log = structlog.get_logger("mosic.uploads")
+
+# What a look waits for a writer whose connection may be gone, so that it notices and brings all to the disk.
+# Longer than the tick of `Fence`.
+_LOOK_SECONDS = 0.3
+
+
+async def create(
+    rt: Runtime, creation: tus.Creation, hints: Hints, body: AsyncIterator[bytes]
+) -> UploadState:
+    """Make an upload and take the bytes that came with it.
+
+    Raises `InsufficientStorage` when the declared length does not fit on the disk, and what `append` raises;
+    then nothing of the upload stays, since its sender does not learn where it is.
+    """
+    if creation.length is not None:
+        await rt.staging.admit(creation.length)
+    upload_id = uuid_utils.compat.uuid7()
+    async with rt.begin() as connection:
+        upload = await uploads.insert(
+            connection,
+            upload_id,
+            length=creation.length,
+            raw_metadata=creation.metadata.raw,
+            hints={name: value for name, value in asdict(hints).items() if value is not None},
+            expiry_seconds=rt.settings.upload_expiry_seconds,
+        )
+    if not creation.with_upload and creation.length != 0:
+        return UploadState.of(upload, 0)
+    first = tus.Append(offset=0, length=None, body_size=creation.body_size, checksum=creation.checksum)
+    try:
+        return await append(rt, upload_id, first, body)
+    except BaseException:
+        await asyncio.shield(asyncio.ensure_future(_forget(rt, upload_id)))
+        raise
+
+
+async def look_up(rt: Runtime, upload_id: UUID) -> UploadState:
+    """Where the upload stands, such that an `append` can go on from there.
+
+    One that has all its bytes and no outcome yet is finished first. Raises like `append`.
+    """
+    await _wait_until_let_go(rt, upload_id, _LOOK_SECONDS)
+    upload, offset = await read(rt, upload_id)
+    if upload.clip_id is None and offset == upload.length:
+        return await finish(rt, upload_id, offset)
+    return UploadState.of(upload, offset)
+
+
+async def remove(rt: Runtime, upload_id: UUID) -> None:
+    """End the upload: who writes to it is interrupted, its bytes go. The clip of a finished one stays.
+
+    Raises `UploadNotFound` and `UploadGone`.
+    """
+    while True:
+        async with rt.begin() as connection:
+            upload = await uploads.get(connection, upload_id)
+        if upload is None:
+            raise UploadNotFound
+        if upload.expired:
+            raise UploadGone("This upload has expired.")
+        if upload.clip_id is None and await rt.staging.upload_size(str(upload_id)) == upload.length:
+            # Its clip may be in the making, which is not to be torn.
+            await _wait_until_let_go(rt, upload_id, rt.settings.probe_timeout_seconds)
+        async with rt.begin() as connection:
+            if await uploads.delete(connection, upload_id, held=upload.writer):
+                break
+    await rt.staging.remove_upload(str(upload_id))
+
+
+async def remove_expired(rt: Runtime, *, grace_seconds: float = LEFTOVER_SECONDS) -> int:
+    """Remove every upload that has expired, and staged files that belong to none and have been left alone for
+    the grace period; says how many expired."""
+    idle = await rt.staging.idle_uploads(grace_seconds)
+    async with rt.begin() as connection:
+        expired = await uploads.delete_expired(connection)
+        live = {str(upload.id) for upload in await uploads.unsettled(connection)}
+    for name in {str(upload_id) for upload_id in expired} | (set(idle) - live):
+        await rt.staging.remove_upload(name)
+    return len(expired)
+
+
+async def finish_whole(rt: Runtime) -> int:
+    """Make the clips of uploads that got their last byte from a process that then died; says how many.
+
+    For clients that do not come back to ask. One that fails is logged, and tried again the next time.
+    """
+    finished = 0
+    async with rt.begin() as connection:
+        found = await uploads.unsettled(connection)
+    for upload in found:
+        name = str(upload.id)
+        offset = await rt.staging.upload_size(name)
+        if offset != upload.length or upload.expired or await rt.staging.is_held(name):
+            continue
+        try:
+            await finish(rt, upload.id, offset)
+        except Exception as error:
+            _log.warning("upload not finished", upload_id=name, error=str(error))
+        else:
+            finished += 1
+    return finished
+
+
+async def _wait_until_let_go(rt: Runtime, upload_id: UUID, seconds: float) -> None:
+    """Wait for whoever writes to the upload, but not for longer than this."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + seconds
+    # Another process may hold it: there is nothing to wait on but the lock.
+    while loop.time() < until and await rt.staging.is_held(str(upload_id)):  # noqa: ASYNC110
+        await asyncio.sleep(POLL_SECONDS)
+
+
+async def _forget(rt: Runtime, upload_id: UUID) -> None:
+    try:
+        await remove(rt, upload_id)
+    except MosicError as error:
+        _log.warning("upload left to expire", upload_id=str(upload_id), error=str(error))

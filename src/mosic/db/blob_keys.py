@@ -1,0 +1,125 @@
+"""Which blobs the catalogue knows, and how an insert and the sweep agree on one that it does not.
+
+Each blob key is either claimed, by the transaction that inserts its clip, or doomed, by the sweep. Both take
+the key's advisory lock for their short transaction, so one of them comes first and the other sees it. Why
+this holds however long a process was stopped: docs/decisions/0006-sweep.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from uuid import UUID
+
+import asyncpg
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from mosic.db.engine import is_away
+from mosic.db.tables import clips, swept_blobs
+from mosic.errors import Unavailable
+
+# Any fixed number that is not the one of `mosic.db.migrate`: whoever sweeps holds this advisory lock.
+_SWEEP_LOCK = 0x6D6F73696373
+
+_LOCK = sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:blob_key, 0))")
+_KEYS = sa.bindparam("blob_keys", type_=ARRAY(sa.Text))
+_LOCK_WHAT_IS_AT_REST = sa.text(
+    "SELECT blob_key FROM unnest(:blob_keys) AS given (blob_key)"
+    " WHERE pg_try_advisory_xact_lock(hashtextextended(blob_key, 0))"
+).bindparams(_KEYS)
+_WITHOUT_CLIP = (
+    "SELECT blob_key FROM unnest(:blob_keys) AS given (blob_key)"
+    " WHERE NOT EXISTS (SELECT FROM clips WHERE clips.blob_key = given.blob_key)"
+)
+_FIND_WITHOUT_CLIP = sa.text(_WITHOUT_CLIP).bindparams(_KEYS)
+# What an earlier sweep doomed but did not live to remove is doomed again.
+_DOOM = sa.text(
+    f"INSERT INTO swept_blobs (blob_key) {_WITHOUT_CLIP}"
+    " ON CONFLICT (blob_key) DO UPDATE SET swept_at = now() RETURNING blob_key"
+).bindparams(_KEYS)
+
+
+@dataclass(frozen=True, slots=True)
+class ClipBytes:
+    """What the catalogue says of the bytes of one clip."""
+
+    clip_id: UUID
+    title: str
+    blob_key: str
+    size: int
+    sha256: bytes
+
+
+_BYTES = sa.select(
+    clips.c.id.label("clip_id"), clips.c.title, clips.c.blob_key, clips.c.size, clips.c.sha256
+).where(clips.c.blob_key.is_not(None))
+
+
+async def claim(connection: AsyncConnection, blob_key: str) -> bool:
+    """Keep the sweep from this blob until the transaction ends; False when the sweep was here first.
+
+    To be called before a clip that names the blob is inserted; after False none may be.
+    """
+    await connection.execute(_LOCK, {"blob_key": blob_key})
+    # A statement of its own: its snapshot is taken after the lock, so it sees what the sweep committed.
+    doomed = sa.select(swept_blobs.c.blob_key).where(swept_blobs.c.blob_key == blob_key)
+    return (await connection.execute(doomed)).first() is None
+
+
+async def doom(connection: AsyncConnection, blob_keys: Sequence[str]) -> list[str]:
+    """Those of the keys that no clip has and, once this is committed, none ever will: they may be removed.
+
+    Keys whose insert is under way, and those that have a clip, are left out. Takes a lock for each key, so
+    give it hundreds, not thousands.
+    """
+    at_rest = (await connection.scalars(_LOCK_WHAT_IS_AT_REST, {"blob_keys": list(blob_keys)})).all()
+    return list((await connection.scalars(_DOOM, {"blob_keys": list(at_rest)})).all())
+
+
+async def without_clip(connection: AsyncConnection, blob_keys: Sequence[str]) -> list[str]:
+    """Those of the keys that no clip has at the moment."""
+    return list((await connection.scalars(_FIND_WITHOUT_CLIP, {"blob_keys": list(blob_keys)})).all())
+
+
+async def count(connection: AsyncConnection) -> int:
+    """How many blobs the catalogue has clips for."""
+    return await connection.scalar(sa.select(sa.func.count(clips.c.blob_key))) or 0
+
+
+async def page(connection: AsyncConnection, *, limit: int, after: UUID | None) -> list[ClipBytes]:
+    """The bytes of up to `limit` clips, the oldest first, from just behind the clip `after`."""
+    statement = _BYTES.order_by(clips.c.id).limit(limit)
+    if after is not None:
+        statement = statement.where(clips.c.id > after)
+    return [ClipBytes(**row._mapping) for row in await connection.execute(statement)]
+
+
+async def get(connection: AsyncConnection, clip_id: UUID) -> ClipBytes | None:
+    row = (await connection.execute(_BYTES.where(clips.c.id == clip_id))).first()
+    return ClipBytes(**row._mapping) if row else None
+
+
+@asynccontextmanager
+async def only_sweeper(engine: AsyncEngine) -> AsyncIterator[bool]:
+    """Whether nobody else sweeps this database; then nobody will until the block ends or the process dies.
+
+    Holds one connection beside the pool, without a transaction. Raises `Unavailable` when the database cannot
+    be reached.
+    """
+    async with AsyncExitStack() as stack:
+        try:
+            connection = await stack.enter_async_context(engine.connect())
+            # Never given back to the pool but closed, and the lock goes with it, however this block ends.
+            await connection.run_sync(lambda sync: sync.detach())
+            taken = await connection.scalar(sa.select(sa.func.pg_try_advisory_lock(_SWEEP_LOCK)))
+            await connection.commit()
+        except (DBAPIError, OSError, PoolTimeout, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            if is_away(error):
+                raise Unavailable("The database cannot be reached.") from error
+            raise
+        yield bool(taken)

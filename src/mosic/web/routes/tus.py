@@ -1,0 +1,217 @@
+"""`/play/uploads`: resumable uploads by tus 1.0.0 (https://tus.io/protocols/resumable-upload)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Path, Request, Response
+from pydantic import BaseModel, Field, ValidationError
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from mosic.core.append import UploadState, append
+from mosic.core.ingest import Hints
+from mosic.core.uploads import create, look_up, remove
+from mosic.errors import (
+    ChecksumMismatch,
+    InsufficientStorage,
+    InvalidRequest,
+    MalformedRequest,
+    OffsetMismatch,
+    TooLarge,
+    Unauthorized,
+    Unavailable,
+    UnreadableMedia,
+    UnsupportedContentType,
+    UnsupportedMedia,
+    UnsupportedTusVersion,
+    UploadGone,
+    UploadInterrupted,
+    UploadLocked,
+    UploadNotFound,
+)
+from mosic.web.arriving import arriving_chunks
+from mosic.web.auth import api_key_header, require_key
+from mosic.web.deps import Links, Rt
+from mosic.web.errors import invalid_request, problems
+from mosic.web.schemas import UploadWords
+from mosic.web.urls import Urls
+from mosic.wire import tus
+from mosic.wire.disposition import safe_file_name
+
+PATH = "/play/uploads"
+_ONE = PATH + "/{upload_id}"
+
+_WITH_KEY = [Depends(require_key), Depends(api_key_header)]
+_GONE = (UploadNotFound, UploadGone, UnsupportedMedia, UnreadableMedia)
+_RECEIVING = (
+    Unauthorized,
+    UnsupportedTusVersion,
+    MalformedRequest,
+    UnsupportedContentType,
+    UploadInterrupted,
+    TooLarge,
+    ChecksumMismatch,
+    InsufficientStorage,
+)
+_BODY: dict[str, Any] = {
+    "requestBody": {"content": {tus.CONTENT_TYPE: {"schema": {"type": "string", "format": "binary"}}}}
+}
+
+router = APIRouter(tags=["resumable uploads (tus 1.0.0)"], responses=problems(Unavailable))
+
+
+class UploadOut(BaseModel):
+    """Where a resumable upload stands."""
+
+    id: UUID
+    offset: int = Field(description="Bytes received.")
+    length: int | None = Field(description="Bytes in all; null while that is not known.")
+    expires_at: datetime | None = Field(description="Null once it has become a clip.")
+    clip_id: UUID | None = Field(description="The clip that it became.")
+
+
+async def _upload_id(upload_id: Annotated[str, Path(description="From the Location of the upload.")]) -> UUID:
+    try:
+        return UUID(upload_id)
+    except ValueError:
+        raise UploadNotFound from None
+
+
+UploadId = Annotated[UUID, Depends(_upload_id)]
+
+
+@router.options(PATH, status_code=204, summary="What of tus is spoken here")
+@router.options(_ONE, status_code=204, include_in_schema=False)
+async def describe(rt: Rt) -> Response:
+    return Response(status_code=204, headers=tus.options_headers(max_size=rt.settings.max_upload_bytes))
+
+
+@router.post(
+    PATH,
+    status_code=201,
+    dependencies=_WITH_KEY,
+    summary="Create a resumable upload, with its first bytes or without",
+    responses=problems(*_RECEIVING, InvalidRequest, UnsupportedMedia, UnreadableMedia),
+    openapi_extra=_BODY,
+)
+async def create_upload(request: Request, rt: Rt, links: Links) -> Response:
+    tus.check_version(request.headers.raw)
+    creation = tus.parse_creation(request.headers.raw, max_size=rt.settings.max_upload_bytes)
+    hints = _hints(creation.metadata.values)
+    state = await create(rt, creation, hints, arriving_chunks(request, rt.settings))
+    return Response(status_code=201, headers={"Location": links.upload(state.id), **_headers(state, links)})
+
+
+@router.patch(
+    _ONE,
+    status_code=204,
+    dependencies=_WITH_KEY,
+    summary="Add bytes; the last ones make the clip",
+    responses=problems(*_RECEIVING, *_GONE, OffsetMismatch, UploadLocked),
+    openapi_extra=_BODY,
+)
+async def add_to_upload(request: Request, upload_id: UploadId, rt: Rt, links: Links) -> Response:
+    tus.check_version(request.headers.raw)
+    wanted = tus.parse_append(request.headers.raw)
+    state = await append(rt, upload_id, wanted, arriving_chunks(request, rt.settings))
+    return Response(status_code=204, headers=_headers(state, links))
+
+
+@router.head(
+    _ONE,
+    dependencies=_WITH_KEY,
+    summary="Where an upload stands",
+    responses=problems(Unauthorized, UnsupportedTusVersion, *_GONE),
+)
+async def look_at_upload(request: Request, upload_id: UploadId, rt: Rt, links: Links) -> Response:
+    tus.check_version(request.headers.raw)
+    state = await look_up(rt, upload_id)
+    headers = tus.head_headers(
+        offset=state.offset,
+        length=state.length,
+        raw_metadata=state.raw_metadata,
+        expires=state.expires_at,
+    )
+    return Response(headers={**headers, **_headers(state, links)})
+
+
+@router.get(
+    _ONE,
+    dependencies=_WITH_KEY,
+    response_model=UploadOut,
+    summary="Where an upload stands, in JSON",
+    responses=problems(Unauthorized, *_GONE),
+)
+async def show_upload(upload_id: UploadId, rt: Rt, links: Links) -> Response:
+    state = await look_up(rt, upload_id)
+    shown = UploadOut(
+        id=state.id,
+        offset=state.offset,
+        length=state.length,
+        expires_at=state.expires_at,
+        clip_id=state.clip_id,
+    )
+    headers = {**_headers(state, links), "Cache-Control": "no-store"}
+    return Response(shown.model_dump_json(), headers=headers, media_type="application/json")
+
+
+@router.delete(
+    _ONE,
+    status_code=204,
+    dependencies=_WITH_KEY,
+    summary="End an upload; the clip of a finished one stays",
+    responses=problems(Unauthorized, UnsupportedTusVersion, UploadNotFound, UploadGone),
+)
+async def end_upload(request: Request, upload_id: UploadId, rt: Rt) -> Response:
+    tus.check_version(request.headers.raw)
+    await remove(rt, upload_id)
+    return Response(status_code=204)
+
+
+def _headers(state: UploadState, links: Urls) -> dict[str, str]:
+    headers = tus.offset_headers(state.offset, state.expires_at)
+    if state.clip_id is not None:
+        headers["Content-Location"] = links.clip_path(state.clip_id)
+    return headers
+
+
+def _hints(values: Mapping[str, str]) -> Hints:
+    """What Upload-Metadata says of the audio, by the names of form fields. Clients differ in what they call
+    the name of the file.
+    """
+    try:
+        words = UploadWords.model_validate(dict(values))
+    except ValidationError as error:
+        raise invalid_request("Upload-Metadata", error.errors()) from None
+    file_name = values.get("filename") or values.get("name")
+    return Hints(file_name=safe_file_name(file_name) if file_name else None, **words.model_dump())
+
+
+class TusDialect:
+    """ASGI: what tus wants of every request and answer on its paths, errors of whatever origin included."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not f"{scope['path']}/".startswith(PATH + "/"):
+            await self._app(scope, receive, send)
+            return
+        method = tus.effective_method(scope["method"], scope["headers"])
+
+        async def send_in_dialect(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["Tus-Resumable"] = tus.VERSION
+            await send(message)
+
+        # A copy: the server still has to know which method the answer is framed for.
+        inner = {**scope, "method": method}
+        try:
+            await self._app(inner, receive, send if method == "OPTIONS" else send_in_dialect)
+        finally:
+            if "route" in inner:
+                scope["route"] = inner["route"]

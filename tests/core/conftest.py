@@ -1,0 +1,42 @@
+"""Fixtures: runtimes, which are what a process of the service holds."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import URL
+
+from mosic.boot import open_runtime
+from mosic.core.runtime import Runtime
+from mosic.metrics import Metrics
+from mosic.settings import Settings
+from tests.conftest import shown
+from tests.stores import Open
+
+
+@pytest.fixture
+def open_rt(tmp_path: Path, database_url: URL) -> Open:
+    """Opens a runtime on the test's own database and media root; several are like several processes."""
+
+    def open_rt(**settings: Any) -> AbstractAsyncContextManager[Runtime]:
+        given: dict[str, Any] = {"media_root": tmp_path / "media", "probe_workers": 1, "db_pool_size": 4}
+        chosen = Settings(
+            _env_file=None,
+            data_dir=tmp_path / "data",
+            database_url_override=shown(database_url),
+            api_key="k",
+            **given | settings,
+        )
+        return open_runtime(chosen, Metrics())
+
+    return open_rt
+
+
+@pytest.fixture
+async def rt(open_rt: Open) -> AsyncIterator[Runtime]:
+    async with open_rt() as runtime:
+        yield runtime

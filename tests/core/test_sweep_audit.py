@@ -1,0 +1,146 @@
+"""The audit finds what is wrong and nothing that is not, also while clips come and go."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from mosic.core.catalog import remove_clip
+from mosic.core.runtime import Runtime
+from mosic.core.sweep import Trouble, audit
+from mosic.db.clips import Clip
+from mosic.errors import BlobMissing
+from tests.sounds import wav
+from tests.stores import HOUR, FailingOnce, key_of, paused, put, upload
+
+MEBIBYTE = 1024 * 1024
+
+
+async def troubles(rt: Runtime, grace_seconds: float = HOUR) -> list[Trouble]:
+    return [trouble async for trouble in audit(rt, grace_seconds=grace_seconds, on_progress=lambda *_: None)]
+
+
+def path_of(rt: Runtime, clip: Clip) -> Path:
+    (path,) = rt.settings.media_root.glob(f"blobs/*/{clip.blob_key}")
+    return path
+
+
+async def test_all_is_well(rt: Runtime) -> None:
+    clips = [await upload(rt, wav(seed=seed)) for seed in range(3)]
+    seen: list[tuple[int, int]] = []
+    found = audit(rt, grace_seconds=0, on_progress=lambda *told: seen.append(told))
+    assert [trouble async for trouble in found] == []
+    size = clips[0].size or 0
+    assert seen == [(1, size), (2, 2 * size), (3, 3 * size)]
+
+
+async def test_an_empty_catalogue(rt: Runtime) -> None:
+    assert await troubles(rt) == []
+
+
+async def test_each_trouble_is_told_and_named(rt: Runtime) -> None:
+    whole, gone, cut, grown, other = [await upload(rt, wav(seed=seed)) for seed in range(5)]
+    path_of(rt, gone).unlink()
+    with path_of(rt, cut).open("r+b") as file:
+        file.truncate(1000)
+    with path_of(rt, grown).open("ab") as file:
+        file.write(b"\0")
+    with path_of(rt, other).open("r+b") as file:
+        file.seek(2000)
+        byte = file.read(1)
+        file.seek(2000)
+        file.write(bytes([byte[0] ^ 1]))
+    orphan, young = await put(rt, key_of(HOUR)), await put(rt, key_of(0))
+    size = other.size
+    assert await troubles(rt) == [
+        Trouble("missing", gone.id.hex, gone.id, "the store does not have it"),
+        Trouble("corrupt", cut.id.hex, cut.id, f"has 1000 bytes instead of {size}"),
+        Trouble("corrupt", grown.id.hex, grown.id, f"has {(size or 0) + 1} bytes instead of {size}"),
+        Trouble("corrupt", other.id.hex, other.id, "has other bytes than were uploaded"),
+        Trouble("orphaned", orphan, None, "no clip has it"),
+    ]
+    assert {trouble.blob_key for trouble in await troubles(rt, 0)} >= {orphan, young}
+    assert path_of(rt, whole).read_bytes() == wav(seed=0)
+
+
+async def test_more_clips_than_one_page_holds(rt: Runtime) -> None:
+    insert = sa.text(
+        "INSERT INTO clips (id, title, blob_key, size, sha256, media_type)"
+        " SELECT gen_random_uuid(), 't', md5(n::text), 1, n::text::bytea, 'audio/mpeg'"
+        " FROM generate_series(1, 1001) AS n"
+    )
+    async with rt.begin() as connection:
+        await connection.execute(insert)
+    found = await troubles(rt)
+    assert len({trouble.clip_id for trouble in found}) == len(found) == 1001
+    assert {trouble.kind for trouble in found} == {"missing"}
+
+
+async def test_a_blob_that_cannot_be_read(rt: Runtime) -> None:
+    clip = await upload(rt, wav())
+
+    class Blobs:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(rt.blobs, name)
+
+        async def open(self, blob_key: str) -> Any:
+            blob = await rt.blobs.open(blob_key)
+            failing: Any = FailingOnce(blob, "read")
+            failing.size = blob.size
+            return failing
+
+    blobs: Any = Blobs()
+    assert await troubles(dataclasses.replace(rt, blobs=blobs)) == [
+        Trouble("corrupt", clip.id.hex, clip.id, "cannot be read: the medium fails")
+    ]
+
+
+@pytest.mark.parametrize("moment", ["before it is opened", "while it is read"])
+async def test_a_clip_that_is_deleted_meanwhile_is_no_trouble(rt: Runtime, moment: str) -> None:
+    clips = [await upload(rt, wav(seed=seed)) for seed in range(3)]
+    before = moment == "before it is opened"
+    slow, blobs = paused(rt, "open", after=not before)
+    auditing = asyncio.create_task(troubles(slow))
+    await blobs.reached.wait()
+    for clip in clips:
+        await remove_clip(rt, clip.id, {})
+    blobs.go_on.set()
+    assert await auditing == []
+    with pytest.raises(BlobMissing):
+        await rt.blobs.open(clips[0].id.hex)
+
+
+async def test_a_clip_that_is_being_deleted_leaves_no_orphan(rt: Runtime) -> None:
+    clip = await upload(rt, wav())
+    slow, blobs = paused(rt, "delete")
+    deleting = asyncio.create_task(remove_clip(slow, clip.id, {}))
+    await blobs.reached.wait()  # the row is gone, the bytes are there
+    auditing = asyncio.create_task(troubles(rt, 0))
+    await asyncio.sleep(0.2)
+    blobs.go_on.set()
+    await deleting
+    assert await auditing == []
+
+
+async def test_memory_stays_flat(rt: Runtime) -> None:
+    clip = await upload(rt, wav())
+    size = 64 * MEBIBYTE
+    with path_of(rt, clip).open("r+b") as file:
+        file.truncate(size)
+    async with rt.begin() as connection:
+        await connection.execute(sa.text("UPDATE clips SET size = :size"), {"size": size})
+    await troubles(rt)
+    tracemalloc.start()
+    try:
+        (trouble,) = await troubles(rt)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert trouble.detail == "has other bytes than were uploaded"
+    assert peak < 8 * MEBIBYTE

@@ -1,0 +1,91 @@
+"""mosic as real processes in a folder of its own, to be killed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+KEY = "house-key"
+MOSIC = [sys.executable, "-m", "mosic"]
+
+
+class House:
+    """A folder in which mosic is run and killed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.media = folder / "media"
+        self._log = folder / "stderr.log"
+        self._environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("MOSIC_")},
+            "MOSIC_API_KEY": KEY,
+            "MOSIC_APP_PORT": "0",
+            "MOSIC_DATA_DIR": str(folder / "data"),
+            "MOSIC_LOG_FORMAT": "json",
+            "MOSIC_MEDIA_ROOT": str(self.media),
+            "MOSIC_PROBE_WORKERS": "1",
+        }
+        self._started: list[subprocess.Popen[bytes]] = []
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """In a process group of its own, so that its probe workers and it can be killed with one blow."""
+        with self._log.open("wb") if arguments[0] == "serve" else open(os.devnull, "wb") as errors:
+            process = subprocess.Popen(
+                [*MOSIC, *arguments],
+                cwd=self.folder,
+                env=self._environment,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                start_new_session=True,
+            )
+        self._started.append(process)
+        return process
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*MOSIC, *arguments],
+            cwd=self.folder,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    async def url(self, service: subprocess.Popen[bytes]) -> str:
+        """Where it listens, once it does."""
+        async with asyncio.timeout(60):
+            while not (found := re.search(r"listens on (\S+)", self.log())):
+                assert service.poll() is None, self.log()
+                await asyncio.sleep(0.01)
+        return found[1]
+
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def postgres(self) -> int | None:
+        """The pid of the database server, if there is one."""
+        for file in self.folder.glob("data/**/postmaster.pid"):
+            with contextlib.suppress(ValueError, IndexError, OSError):
+                pid = int(file.read_text().split()[0])
+                os.kill(pid, 0)
+                return pid
+        return None
+
+    def end(self) -> None:
+        for process in self._started:
+            kill(process)
+        if pid := self.postgres():
+            os.kill(pid, signal.SIGQUIT)
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

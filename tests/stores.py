@@ -1,0 +1,90 @@
+"""What stands in a store: blobs of any age, with a clip or without, and stores that stop or fail."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import uuid_utils.compat
+
+from mosic.blobs.base import BlobStore, OpenBlob
+from mosic.core.ingest import Hints, ingest
+from mosic.core.runtime import Runtime
+from mosic.db import blob_keys
+from mosic.db.clips import Clip
+
+Open = Callable[..., AbstractAsyncContextManager[Runtime]]
+HOUR = 3600
+
+
+def key_of(age_seconds: float) -> str:
+    """A blob key made so long ago: the first 48 bits of a UUIDv7 are milliseconds (RFC 9562 §5.7)."""
+    milliseconds = round((time.time() - age_seconds) * 1000)
+    return f"{milliseconds:012x}{uuid_utils.compat.uuid7().hex[12:]}"
+
+
+async def put(rt: Runtime, blob_key: str, content: bytes = b"orphan") -> str:
+    path = rt.settings.media_root / ".staging" / f"made-{blob_key}"
+    path.write_bytes(content)
+    await rt.blobs.put(blob_key, path)
+    return blob_key
+
+
+async def upload(rt: Runtime, content: bytes) -> Clip:
+    async with rt.staging.receive(limit=10**9) as writer:
+        await writer.write(content)
+        clip, _ = await ingest(rt, await writer.finish(), Hints())
+        return clip
+
+
+async def keys_in(blobs: BlobStore) -> set[str]:
+    return {blob_key async for blob_key in blobs.keys()}  # noqa: SIM118 – a store is no dict
+
+
+async def known_keys(rt: Runtime) -> set[str]:
+    async with rt.begin() as connection:
+        return {row.blob_key for row in await blob_keys.page(connection, limit=1000, after=None)}
+
+
+class PausedBlobs:
+    """A store that stops in one of its methods, after or before what it does, as a process may be stopped."""
+
+    def __init__(self, blobs: BlobStore, method: str, *, after: bool) -> None:
+        self._blobs, self._method, self._after = blobs, method, after
+        self.reached, self.go_on = asyncio.Event(), asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        inner = getattr(self._blobs, name)
+        if name != self._method:
+            return inner
+
+        async def paused(*arguments: Any) -> Any:
+            done = await inner(*arguments) if self._after else None
+            self.reached.set()
+            await self.go_on.wait()
+            return done if self._after else await inner(*arguments)
+
+        return paused
+
+
+class FailingOnce:
+    """A store, or an open blob, whose medium fails once."""
+
+    def __init__(self, inner: BlobStore | OpenBlob, method: str) -> None:
+        self._inner, self._method = inner, method
+        self.failed = False
+
+    def __getattr__(self, name: str) -> Any:
+        if name == self._method and not self.failed:
+            self.failed = True
+            raise OSError("the medium fails")
+        return getattr(self._inner, name)
+
+
+def paused(rt: Runtime, method: str, *, after: bool = False) -> tuple[Runtime, PausedBlobs]:
+    blobs: Any = PausedBlobs(rt.blobs, method, after=after)
+    return dataclasses.replace(rt, blobs=blobs), blobs

@@ -1,0 +1,163 @@
+"""kill -9 at any moment: what was promised is there, what was not is whole or gone.
+
+A real service with its own PostgreSQL is loaded by several clients at once, killed at a random moment and
+started again, over and over, on the same folders.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import random
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import sqlalchemy as sa
+
+from mosic.db.engine import create_engine
+from mosic.postgres import open_embedded
+from tests.house import House, kill
+from tests.load import Ledger, Load
+
+
+@pytest.fixture
+def house(short_tmp: Path) -> Iterator[House]:
+    folder = short_tmp / f"crash-{os.urandom(4).hex()}"
+    folder.mkdir()
+    made = House(folder)
+    yield made
+    made.end()
+
+
+async def every_clip(http: httpx.AsyncClient) -> list[dict[str, Any]]:
+    clips: list[dict[str, Any]] = []
+    following: str | None = "/play?limit=500"
+    while following:
+        answer = await http.get(following)
+        assert answer.status_code == 200
+        clips += answer.json()
+        following = answer.links["next"]["url"] if "next" in answer.links else None
+    return clips
+
+
+async def verify(http: httpx.AsyncClient, ledger: Ledger, *, everything: bool = False) -> None:
+    """What is listed is whole, and what was promised is listed."""
+    listed = {clip["id"]: clip for clip in await every_clip(http)}
+    for clip_id, clip in listed.items():
+        assert clip["sha256"] in ledger.sent
+        if titles := ledger.titles.get(clip_id):
+            assert clip["title"] in titles
+            ledger.titles[clip_id] = {clip["title"]}
+        if clip_id in ledger.heard and not everything and random.random() < 0.9:
+            continue
+        ledger.heard.add(clip_id)
+        digest, size = hashlib.sha256(), 0
+        async with http.stream("GET", f"/play/{clip_id}/stream") as answer:
+            assert answer.status_code == 200, clip
+            async for chunk in answer.aiter_raw():
+                digest.update(chunk)
+                size += len(chunk)
+        assert (size, digest.hexdigest()) == (clip["size"], clip["sha256"])
+    assert {clip_id: clip["sha256"] for clip_id, clip in listed.items()}.items() >= ledger.promised.items()
+    assert ledger.deleted.isdisjoint(listed)
+    for clip_id in list(ledger.deleted)[-10:]:
+        assert (await http.get(f"/play/{clip_id}")).status_code == 404
+        assert (await http.get(f"/play/{clip_id}/stream")).status_code == 404
+    # Their fate is known now.
+    ledger.deleted |= ledger.doubtful - listed.keys()
+    ledger.doubtful.clear()
+    ledger.promised = {clip_id: clip["sha256"] for clip_id, clip in listed.items()}
+
+
+async def one_round(house: House, ledger: Ledger, rng: random.Random) -> None:
+    service = house.start("serve", "--workers", rng.choice(["1", "1", "2"]))
+    async with httpx.AsyncClient(base_url=await house.url(service), timeout=30) as http:
+        await ready(http)
+        await verify(http, ledger)
+        # Without grace it is in the way of the uploads: they may fail, but nothing may be lost.
+        sweep = house.start("sweep", "--grace", "0") if rng.random() < 0.25 else None
+        load = asyncio.create_task(Load(http, ledger, rng).run())
+        await asyncio.sleep(rng.uniform(0, 2) if sweep else rng.uniform(0, 0.7))
+        assert not load.done(), load.exception()
+        if rng.random() < 0.25 and (pid := house.postgres()):
+            os.kill(pid, signal.SIGKILL)
+            await asyncio.sleep(rng.choice([0, 0, rng.uniform(0, 0.3)]))
+        for process in (service, sweep):
+            if process is not None:
+                kill(process)
+        await load
+
+
+async def ready(http: httpx.AsyncClient) -> None:
+    """With several workers the address is bound before anybody answers there."""
+    async with asyncio.timeout(60):
+        while True:
+            with contextlib.suppress(httpx.TransportError):
+                if (await http.get("/ready")).status_code == 200:
+                    return
+            await asyncio.sleep(0.02)
+
+
+async def crash(house: House, *, rounds: int, seed: int) -> Ledger:
+    ledger, rng = Ledger(), random.Random(seed)
+    for number in range(rounds):
+        try:
+            await one_round(house, ledger, rng)
+        except BaseException as error:
+            error.add_note(f"seed {seed}, round {number}; the service said:\n{house.log()[-20_000:]}")
+            raise
+    return ledger
+
+
+async def settle(house: House, ledger: Ledger) -> None:
+    """After a sweep the disk holds the bytes of the clips, each once, and nothing else."""
+    service = house.start("serve")
+    async with httpx.AsyncClient(base_url=await house.url(service), timeout=30) as http:
+        client = Load(http, ledger, random.Random(0))
+        while ledger.resumable:
+            await client.resume(ledger.resumable.pop())
+        await verify(http, ledger, everything=True)
+        swept = house.run("sweep", "--grace", "0")
+        assert swept.returncode == 0, swept.stderr
+        blobs = [path.name for path in house.media.glob("blobs/*/*")]
+        assert sorted(blobs) == sorted(clip_id.replace("-", "") for clip_id in ledger.promised)
+        assert list(house.media.glob(".staging/*")) == []
+        audit = house.run("audit", "--grace", "0")
+        assert audit.returncode == 0, audit.stdout
+        await verify(http, ledger, everything=True)
+        await durable(house)
+    assert service.poll() is None
+    print(f"answers {dict(ledger.answers)}, cut off {dict(ledger.cut)}, {swept.stdout.strip()}")
+
+
+async def durable(house: House) -> None:
+    """A kill cannot show what a power cut would: that the database brings to the disk what it commits."""
+    server = await open_embedded(house.folder / "data")
+    engine = create_engine(server.url, pool_size=1)
+    async with engine.connect() as connection:
+        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+            assert await connection.scalar(sa.text(f"SHOW {setting}")) == "on"
+    await engine.dispose()
+    await server.close()
+
+
+async def test_kill_9_now_and_then(house: House) -> None:
+    await settle(house, await crash(house, rounds=2, seed=1))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+async def test_kill_9_fifty_times(house: House) -> None:
+    ledger = await crash(house, rounds=60, seed=random.randrange(2**32))
+    await settle(house, ledger)
+    # The kills did come in the middle of something.
+    assert ledger.answers[201] > 100
+    assert ledger.answers[204] > 20
+    assert ledger.cut["POST"] + ledger.cut["PUT"] > 60
+    assert ledger.cut["DELETE"] > 5

@@ -1,0 +1,291 @@
+"""The clients that people use: tuspy, aiotus and tus-js-client, over bad networks and dying services."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from mosic.postgres import EmbeddedPostgres
+from tests.databases import empty_database
+from tests.flaky import flaky_network
+from tests.house import KEY as HOUSE_KEY
+from tests.house import House, kill
+from tests.nginx import free_port, needs_nginx, running_nginx
+from tests.service import KEY, Service, running_service
+from tests.sounds import wav
+
+MEBIBYTE = 1024 * 1024
+HERE = Path(__file__).parent
+_seeds = iter(range(10**6))
+
+
+@pytest.fixture(scope="module")
+async def service(
+    postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Service]:
+    media_root = tmp_path_factory.mktemp("tus") / "media"
+    async with empty_database(postgres) as url, running_service(media_root, url) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def node_modules(pytestconfig: pytest.Config) -> Path:
+    """tus-js-client and what it needs, fetched once and kept in pytest's cache."""
+    for program in ("node", "npm"):
+        if shutil.which(program) is None:
+            pytest.skip(f"needs {program}")
+    assert pytestconfig.cache is not None
+    folder = Path(pytestconfig.cache.mkdir("tus-js-client"))
+    if not (folder / "node_modules/tus-js-client/package.json").exists():
+        install = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "tus-js-client@4.3.1"]
+        try:
+            subprocess.run(
+                [*install, "--prefix", str(folder)], check=True, capture_output=True, timeout=60, cwd=folder
+            )
+        except (subprocess.SubprocessError, OSError):
+            pytest.skip("needs the package tus-js-client from npm")
+    return folder
+
+
+class Client:
+    """A client in a process of its own, with a file to upload and a place to remember where it was."""
+
+    def __init__(self, command: list[str], folder: Path) -> None:
+        self._command = command
+        self.path = folder / "Lied №1.wav"
+        self.content = wav(200, seed=next(_seeds))
+        self.path.write_bytes(self.content)
+        self._options = {
+            "file": str(self.path),
+            "name": self.path.name,
+            "key": KEY,
+            "url": None,
+            "urls": str(folder / "urls.json"),
+            "retries": 0,
+            "chunk": None,
+            "stop_at": None,
+            "pause": 0,
+            "checksum": False,
+            "extra": {},
+        }
+
+    async def start(self, service_url: str, **options: Any) -> asyncio.subprocess.Process:
+        given = self._options | {"endpoint": f"{service_url}/play/uploads"} | options
+        return await asyncio.create_subprocess_exec(
+            *self._command, json.dumps(given), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+
+    async def upload(self, service_url: str, **options: Any) -> str:
+        """Returns the address of the upload."""
+        process = await self.start(service_url, **options)
+        try:
+            out, errors = await asyncio.wait_for(process.communicate(), 60)
+        finally:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+        assert process.returncode == 0, errors.decode()[-2000:]
+        return out.decode().strip()
+
+    async def check(self, url: str, *, key: str = KEY) -> None:
+        """The upload at `url` became the one clip with the bytes of the file."""
+        sha256 = hashlib.sha256(self.content).hexdigest()
+        async with tus(key) as http:
+            looked = await http.head(url)
+            assert looked.headers["Upload-Offset"] == str(len(self.content))
+            base = url[: url.index("/play/")]
+            clip = (await http.get(base + looked.headers["Content-Location"])).json()
+            assert (clip["title"], clip["sha256"]) == (self.path.stem, sha256)
+            streamed = await http.get(f"{base}/play/{clip['id']}/stream")
+            assert hashlib.sha256(streamed.content).hexdigest() == sha256
+            assert len((await http.get(f"{base}/play?sha256={sha256}")).json()) == 1
+
+
+@pytest.fixture(params=["tuspy", "aiotus", "tus-js-client"])
+def client(request: pytest.FixtureRequest, tmp_path: Path) -> Client:
+    if request.param == "tus-js-client":
+        modules = request.getfixturevalue("node_modules")
+        return Client(["node", str(HERE / "tus_client.cjs"), str(modules)], tmp_path)
+    return Client([sys.executable, str(HERE / "tus_client.py"), request.param], tmp_path)
+
+
+def only(*names: str) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("client", names, indirect=True)
+
+
+def tus(key: str = KEY) -> httpx.AsyncClient:
+    return httpx.AsyncClient(headers={"X-API-Key": key, "Tus-Resumable": "1.0.0"}, timeout=30)
+
+
+async def offset(http: httpx.AsyncClient, url: str) -> int:
+    return int((await http.head(url)).headers["Upload-Offset"])
+
+
+# As they are
+
+
+@pytest.mark.parametrize("chunk", [None, 300_000])
+async def test_an_upload(service: Service, client: Client, chunk: int | None) -> None:
+    await client.check(await client.upload(service.url, chunk=chunk))
+
+
+@only("tuspy")
+async def test_with_checksums(service: Service, client: Client) -> None:
+    await client.check(await client.upload(service.url, chunk=500_000, checksum=True))
+
+
+@only("tus-js-client")
+@pytest.mark.parametrize(
+    "extra", [{"uploadDataDuringCreation": True}, {"uploadLengthDeferred": True, "chunkSize": 500_000}]
+)
+async def test_creations(service: Service, client: Client, extra: dict[str, Any]) -> None:
+    await client.check(await client.upload(service.url, extra=extra))
+
+
+# Aborted, and gone on with
+
+
+@only("tuspy", "tus-js-client")
+async def test_aborted_and_gone_on_with(service: Service, client: Client) -> None:
+    first = await client.upload(service.url, chunk=200_000, stop_at=1_000_000)
+    async with tus() as http:
+        assert 1_000_000 <= await offset(http, first) < len(client.content)
+    assert await client.upload(service.url, chunk=200_000) == first
+    await client.check(first)
+
+
+async def test_killed_and_gone_on_with(service: Service, client: Client) -> None:
+    async with tus() as http:
+        name = base64.b64encode(client.path.name.encode()).decode()
+        metadata = {"Upload-Length": str(len(client.content)), "Upload-Metadata": f"filename {name}"}
+        created = await http.post(f"{service.url}/play/uploads", headers=metadata)
+        url = created.headers["Location"]
+        dying = await client.start(service.url, url=url, chunk=30_000, pause=0.01)
+        async with asyncio.timeout(20):
+            while await offset(http, url) == 0:
+                assert dying.returncode is None
+                await asyncio.sleep(0.01)
+        dying.send_signal(signal.SIGKILL)
+        await dying.communicate()
+        assert 0 < await offset(http, url) < len(client.content)
+    await client.upload(service.url, url=url)
+    await client.check(url)
+
+
+# On a bad network
+
+
+async def test_a_bad_network(service: Service, client: Client) -> None:
+    troubles: Any = [(1_000_000, "cut"), (500_000, "hang"), (500_000, "cut"), (1, "hang")]
+    async with flaky_network(service.port, *troubles) as network:
+        url = await client.upload(f"http://127.0.0.1:{network.port}", retries=20)
+        assert network.happened == [how for _, how in troubles]
+        # Each time it went on close to where it was.
+        assert network.bytes_up < len(client.content) + MEBIBYTE
+    await client.check(url.replace(str(network.port), str(service.port)))
+
+
+# Behind a proxy that takes no more than a megabyte at once, under a path of its own
+
+
+@needs_nginx
+async def test_behind_nginx(service: Service, client: Client, tmp_path: Path) -> None:
+    port = free_port()
+    server = f"""
+    server {{
+        listen 127.0.0.1:{port};
+        location /audio/ {{
+            proxy_pass http://127.0.0.1:{service.port}/;
+            client_max_body_size 1m;
+            client_body_buffer_size 1m;
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+            proxy_set_header X-Forwarded-Host $http_host;
+            proxy_set_header X-Forwarded-Prefix /audio;
+            proxy_set_header X-Forwarded-Proto $scheme;
+        }}
+    }}
+    """
+    async with running_nginx(tmp_path / "nginx", server, port):
+        base = f"http://127.0.0.1:{port}/audio"
+        url = await client.upload(base, chunk=1_000_000)
+        assert url.startswith(f"{base}/play/uploads/")
+        await client.check(url)
+
+
+# With services that die, and several processes
+
+
+@pytest.fixture
+def house(short_tmp: Path) -> Iterator[House]:
+    folder = short_tmp / f"tus-{os.urandom(4).hex()}"
+    folder.mkdir()
+    made = House(folder)
+    yield made
+    made.end()
+
+
+class Reign:
+    """A service that is killed and started again, each time when more of an upload has come."""
+
+    def __init__(self, house: House, workers: int) -> None:
+        self._house = house
+        self._port = free_port()
+        self._arguments = ("serve", "--port", str(self._port), "--workers", str(workers))
+        self.url = f"http://127.0.0.1:{self._port}"
+        self.killed = 0
+
+    async def start(self) -> None:
+        self._process = self._house.start(*self._arguments)
+        await self._house.url(self._process)
+        async with asyncio.timeout(30), httpx.AsyncClient() as http:
+            while True:
+                with suppress(httpx.TransportError):
+                    if (await http.get(f"{self.url}/ready")).status_code == 200:
+                        return
+                await asyncio.sleep(0.05)
+
+    async def die(self, times: int) -> None:
+        for _ in range(times):
+            before = self._staged()
+            while self._staged() <= before:
+                await asyncio.sleep(0.005)
+            kill(self._process)
+            self.killed += 1
+            await self.start()
+
+    def _staged(self) -> int:
+        return sum(path.stat().st_size for path in self._house.media.glob(".staging/*.upload"))
+
+
+@asynccontextmanager
+async def reigning(house: House, *, workers: int, deaths: int) -> AsyncIterator[Reign]:
+    reign = Reign(house, workers)
+    await reign.start()
+    dying = asyncio.create_task(reign.die(deaths))
+    try:
+        yield reign
+    finally:
+        dying.cancel()
+        await asyncio.gather(dying, return_exceptions=True)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_kill_9_and_start_again(house: House, client: Client, workers: int) -> None:
+    async with reigning(house, workers=workers, deaths=2) as reign:
+        url = await client.upload(reign.url, key=HOUSE_KEY, chunk=100_000, pause=0.02, retries=300)
+        assert reign.killed == 2
+        await client.check(url, key=HOUSE_KEY)
