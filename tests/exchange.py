@@ -12,16 +12,17 @@ _FIELD_LINE = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n]*?)[ \t]*
 
 @dataclass(frozen=True)
 class Answer:
-    """`fields` by lower-case name; `body` is all that came after the head until the connection closed."""
+    """`fields` by lower-case name; `body` is as long as declared."""
 
     status: int
     fields: dict[str, str]
     body: bytes
 
 
-def head(method: str, path: str, *lines: str) -> bytes:
-    """The head of a request that asks for the connection to be closed; `lines` go out as they are."""
-    text = "\r\n".join((f"{method} {path} HTTP/1.1", "Host: mosic.test", "Connection: close", *lines, "", ""))
+def head(method: str, path: str, *lines: str, closing: bool = True) -> bytes:
+    """The head of a request, which asks for the connection to be closed; `lines` go out as they are."""
+    connection = ("Connection: close",) if closing else ()
+    text = "\r\n".join((f"{method} {path} HTTP/1.1", "Host: mosic.test", *connection, *lines, "", ""))
     return text.encode("latin-1")
 
 
@@ -37,11 +38,14 @@ async def exchange(port: int, request: bytes, *, timeout: float = 20) -> Answer:
         received = await asyncio.wait_for(reader.read(), timeout)
     finally:
         writer.close()
-    return parse_answer(received, to_head=request.startswith(b"HEAD "))
+    answer, rest = first_answer(received, to_head=request.startswith(b"HEAD "))
+    assert rest == b"", "more came than was declared"
+    return answer
 
 
-def parse_answer(received: bytes, *, to_head: bool = False) -> Answer:
-    raw_head, end, body = received.partition(b"\r\n\r\n")
+def first_answer(received: bytes, *, to_head: bool) -> tuple[Answer, bytes]:
+    """The answer, and what follows it."""
+    raw_head, end, rest = received.partition(b"\r\n\r\n")
     assert end, f"no answer, or half a head: {received[:200]!r}"
     status_line, *lines = raw_head.decode("latin-1").split("\r\n")
     match = _STATUS_LINE.fullmatch(status_line)
@@ -55,8 +59,6 @@ def parse_answer(received: bytes, *, to_head: bool = False) -> Answer:
         assert name not in fields, f"{name} comes twice"
         fields[name] = found[2]
     assert "transfer-encoding" not in fields
-    if to_head or status in (204, 304):
-        assert not body
-    else:
-        assert int(fields["content-length"]) == len(body)
-    return Answer(status, fields, body)
+    size = 0 if to_head or status in (204, 304) else int(fields["content-length"])
+    assert len(rest) >= size, "less came than was declared"
+    return Answer(status, fields, rest[:size]), rest[size:]

@@ -166,6 +166,7 @@ class Load:
         while True:
             await asyncio.sleep(self._rng.uniform(0, 0.03))
             if len(self._ledger.promised) < 10:
+                await self._ask("GET", "/health")
                 continue
             clip_id = self._rng.choice(list(self._ledger.promised))
             self._ledger.unwanted.add(self._ledger.promised.pop(clip_id))
@@ -178,13 +179,15 @@ class Load:
     async def _edit(self) -> None:
         while True:
             await asyncio.sleep(self._rng.uniform(0, 0.05))
-            if self._ledger.promised:
-                clip_id = self._rng.choice(list(self._ledger.promised))
-                title = f"{self._rng.random()}"
-                self._ledger.titles.setdefault(clip_id, {"Untitled", "a"}).add(title)
-                answer = await self._ask("PATCH", f"/play/{clip_id}", json={"title": title})
-                if answer.status_code == 200:
-                    self._ledger.titles[clip_id] = {title}
+            if not self._ledger.promised:
+                await self._ask("GET", "/health")
+                continue
+            clip_id = self._rng.choice(list(self._ledger.promised))
+            title = f"{self._rng.random()}"
+            self._ledger.titles.setdefault(clip_id, {"Untitled", "a"}).add(title)
+            answer = await self._ask("PATCH", f"/play/{clip_id}", json={"title": title})
+            if answer.status_code == 200:
+                self._ledger.titles[clip_id] = {title}
 
     async def _listen(self) -> None:
         """What is listed at any moment can be had whole, unless it is deleted meanwhile."""

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
-needs_nginx = pytest.mark.skipif(shutil.which("nginx") is None, reason="needs nginx")
+# Where it is installed for root it is seldom on the PATH of others.
+NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+needs_nginx = pytest.mark.skipif(NGINX is None, reason="needs nginx")
 
 _MAIN = """\
 {user}

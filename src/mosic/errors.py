@@ -130,8 +130,9 @@ class UploadLocked(MosicError):
 
 
 class UploadInterrupted(MosicError):
-    """A resumable upload sent too little for too long. What came is kept. Not 408: clients of tus go on after a
-    5xx, a 409 or a 423, and give up after any other 4xx.
+    """A resumable upload sent too little for too long. What came is kept.
+
+    Not 408: clients of tus go on after a 5xx, a 409 or a 423, and give up after any other 4xx.
     """
 
     code, status, title = "upload-interrupted", 503, "The upload was interrupted and can go on"

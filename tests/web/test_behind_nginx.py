@@ -51,12 +51,12 @@ def adapted(*, port: int, service_port: int, media: Path) -> str:
 
 
 def test_example_is_accepted_as_it_is(tmp_path: Path) -> None:
-    main = write_config(tmp_path, EXAMPLE.read_text())
+    """But for the port, which is not everybody's to listen on."""
+    example = EXAMPLE.read_text().replace("listen 80;", f"listen 127.0.0.1:{free_port()};")
+    main = write_config(tmp_path, example)
     command = ["nginx", "-t", "-q", "-p", str(tmp_path), "-c", str(main), "-e", str(tmp_path / "error.log")]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
-    # Another account than root may not listen on port 80, and is told so after all else was found right.
-    complaints = [line for line in run.stderr.splitlines() if "bind() to 0.0.0.0:80" not in line]
-    assert complaints == []
+    assert (run.returncode, run.stderr) == (0, "")
 
 
 @dataclass

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from urllib.parse import quote
 from uuid import uuid4
 
 import asyncpg
@@ -17,8 +19,19 @@ from mosic.postgres import EmbeddedPostgres
 from tests.clips import ServedClip, add_clip
 from tests.conftest import shown
 from tests.databases import empty_database
-from tests.exchange import Answer, exchange, head
-from tests.rfc9110 import CONTENT, ROWS, Row, expected, observed
+from tests.exchange import Answer, exchange, first_answer, head
+from tests.rfc9110 import (
+    CONTENT,
+    FIRST_FIVE,
+    OUTSIDE,
+    ROWS,
+    UNCHANGED,
+    WHOLE,
+    Row,
+    expected,
+    observed,
+    parts,
+)
 from tests.service import AUTH, KEY, Service, running_service
 from tests.sounds import wav
 
@@ -47,6 +60,43 @@ async def test_head_has_the_fields_of_get(clip: ServedClip) -> None:  # §9.3.2
 
     for lines in ((), ("If-None-Match: *",), ('If-Match: "x"',)):
         assert lasting(await clip.ask("HEAD", *lines)) == lasting(await clip.ask("GET", *lines))
+
+
+async def test_answers_follow_each_other_on_one_connection(clip: ServedClip) -> None:
+    """Where an answer ends is where its head says: nothing of one is taken for the next (RFC 9112 §6.3)."""
+    wanted = [
+        Row("14.2", ("Range: bytes=0-4",), FIRST_FIVE),
+        Row("9.3.2", (), WHOLE, "HEAD"),
+        Row("13.1.2", ("If-None-Match: *",), UNCHANGED),
+        Row("15.3.7.2", ("Range: bytes=10-14,0-4",), parts((10, 14), (0, 4))),
+        Row("15.5.17", ("Range: bytes=-0",), OUTSIDE),
+        Row("9.3.1", (), WHOLE),
+    ]
+    requests = [head(row.method, clip.path, *row.lines, closing=row is wanted[-1]) for row in wanted]
+    reader, writer = await asyncio.open_connection("127.0.0.1", clip.service.port)
+    writer.write(b"".join(requests))
+    received = await asyncio.wait_for(reader.read(), 20)
+    writer.close()
+    for row in wanted:
+        answer, received = first_answer(received, to_head=row.method == "HEAD")
+        assert observed(answer, TRANSPORT) == expected(row, clip.validity)
+    assert received == b""
+
+
+@pytest.mark.parametrize(
+    "name", ["a\r\nX-Evil: 1.wav", "a\nb.wav", "\u202egpj.wav", "\0.wav", "x" * 5000, "/etc/x"]
+)
+async def test_a_file_name_stays_within_its_field(service: Service, name: str) -> None:  # RFC 6266
+    target = f"/play/upload?filename={quote(name)}"
+    facts = (await service.http.post(target, content=CONTENT, headers=AUTH)).json()
+    answer = await exchange(service.port, head("GET", f"/play/{facts['id']}/stream"))
+    assert answer.body == CONTENT
+    assert "x-evil" not in answer.fields
+    value = answer.fields["content-disposition"]
+    assert re.fullmatch(
+        r"""inline; filename="[ -!#-.0-\[\]-~]+\.wav"; filename\*=UTF-8''[!#-.0-~]+\.wav""", value
+    )
+    assert len(value) < 2000
 
 
 async def test_preconditions_do_not_hide_another_refusal(clip: ServedClip) -> None:  # §13.2.1

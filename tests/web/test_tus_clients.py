@@ -28,7 +28,6 @@ from tests.nginx import free_port, needs_nginx, running_nginx
 from tests.service import KEY, Service, running_service
 from tests.sounds import wav
 
-MEBIBYTE = 1024 * 1024
 HERE = Path(__file__).parent
 _seeds = iter(range(10**6))
 
@@ -69,7 +68,7 @@ class Client:
         self.path = folder / "Lied №1.wav"
         self.content = wav(200, seed=next(_seeds))
         self.path.write_bytes(self.content)
-        self._options = {
+        self._options: dict[str, Any] = {
             "file": str(self.path),
             "name": self.path.name,
             "key": KEY,
@@ -194,8 +193,9 @@ async def test_a_bad_network(service: Service, client: Client) -> None:
     async with flaky_network(service.port, *troubles) as network:
         url = await client.upload(f"http://127.0.0.1:{network.port}", retries=20)
         assert network.happened == [how for _, how in troubles]
-        # Each time it went on close to where it was.
-        assert network.bytes_up < len(client.content) + MEBIBYTE
+        # It never began again. (What it sends to a wrong offset is lost, so not each byte goes just once.)
+        again = network.bytes_up - len(client.content)
+        assert again < len(client.content)
     await client.check(url.replace(str(network.port), str(service.port)))
 
 
@@ -283,7 +283,18 @@ async def reigning(house: House, *, workers: int, deaths: int) -> AsyncIterator[
         await asyncio.gather(dying, return_exceptions=True)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(
+    ("client", "workers"),
+    [
+        ("tuspy", 1),
+        pytest.param("tuspy", 2, marks=pytest.mark.slow),
+        pytest.param("aiotus", 1, marks=pytest.mark.slow),
+        pytest.param("aiotus", 2, marks=pytest.mark.slow),
+        pytest.param("tus-js-client", 1, marks=pytest.mark.slow),
+        pytest.param("tus-js-client", 2, marks=pytest.mark.slow),
+    ],
+    indirect=["client"],
+)
 async def test_kill_9_and_start_again(house: House, client: Client, workers: int) -> None:
     async with reigning(house, workers=workers, deaths=2) as reign:
         url = await client.upload(reign.url, key=HOUSE_KEY, chunk=100_000, pause=0.02, retries=300)

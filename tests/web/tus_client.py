@@ -1,4 +1,4 @@
-"""Upload a file with tuspy or aiotus: `python tus_client.py tuspy|aiotus <options as JSON>`; prints its address.
+"""Upload a file with tuspy or aiotus: `tus_client.py tuspy|aiotus <options as JSON>`; prints its address.
 
 A process of its own, as these clients leave files open and may be killed.
 """
@@ -15,12 +15,12 @@ from typing import Any
 def with_tuspy(options: dict[str, Any]) -> str:
     from tusclient.client import TusClient
     from tusclient.storage.filestorage import FileStorage
-    from tusclient.uploader import Uploader
+    from tusclient.uploader.uploader import Uploader
 
     class Slow(Uploader):
         def upload_chunk(self) -> None:
             time.sleep(options["pause"])
-            super().upload_chunk()
+            super().upload_chunk()  # type: ignore[no-untyped-call]
 
     remembered = options["urls"] and FileStorage(options["urls"])  # type: ignore[no-untyped-call]
     uploader = Slow(
@@ -60,19 +60,18 @@ async def with_aiotus(options: dict[str, Any]) -> str:
 
     file: Any = Slow()
     if options["url"]:
+        url = yarl.URL(options["url"])
         async with aiohttp.ClientSession() as session:
-            await core.upload_buffer(
-                session, yarl.URL(options["url"]), file, chunksize=chunk, headers=headers
-            )
-        return str(options["url"])
+            await core.upload_buffer(session, url, file, chunksize=chunk, headers=headers)
+        return str(url)
     config = aiotus.RetryConfiguration(options["retries"] + 1, max_retry_period_seconds=0.1)
     metadata = {"filename": options["name"].encode()}
-    url = await aiotus.upload(
+    location = await aiotus.upload(
         options["endpoint"], file, metadata, config=config, headers=headers, chunksize=chunk
     )
-    if url is None:
+    if location is None:
         sys.exit("aiotus gave up")
-    return str(url)
+    return str(location)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -112,7 +113,7 @@ class Bars:
         self._whole = self.progress.add_task("All", total=self._size, state="", rate=self.rate)
 
     def __enter__(self) -> Bars:
-        self._show_whole()
+        self.show_whole()
         self.progress.start()
         return self
 
@@ -130,15 +131,12 @@ class Bars:
         self._under_way.pop(found.path).remove()
         self._ended += 1
         self._settled += found.size
-        self._show_whole()
+        self.show_whole()
         word, rest = line_of(found, outcome)
         self.progress.console.print(Text.assemble((word, _STYLES[outcome.result]), rest), soft_wrap=True)
 
-    def show_more(self) -> None:
-        """A file under way has come further."""
-        self._show_whole()
-
-    def _show_whole(self) -> None:
+    def show_whole(self) -> None:
+        """To be called when a file under way has come further."""
         done = self._settled + sum(bar.sent for bar in self._under_way.values())
         self.progress.update(
             self._whole,
@@ -165,17 +163,20 @@ class _Bar:
         self._bars.progress.remove_task(self._task)
 
     def hashing(self, offset: int) -> None:
+        # From another thread, which must keep away from what `Bars` knows of all files.
         self._draw(offset, "checking")
 
     def sending(self, offset: int) -> None:
         for rate in (self._rate, self._bars.rate):
             rate.add(offset - self.sent)
         self.sent = offset
-        self._draw(offset, "")
+        if self._draw(offset, ""):
+            self._bars.show_whole()
 
     def resumed(self, offset: int) -> None:
         self.sent = offset
         self._draw(offset, "", at_once=True)
+        self._bars.show_whole()
 
     def finishing(self) -> None:
         self._draw(self.sent, "finishing", at_once=True)
@@ -183,34 +184,38 @@ class _Bar:
     def waiting(self, reason: str) -> None:
         self._draw(self.sent, f"waiting: {fit_to_show(reason)}", at_once=True)
 
-    def _draw(self, offset: int, state: str, *, at_once: bool = False) -> None:
-        """Not for every chunk: thousands a second come and go."""
+    def _draw(self, offset: int, state: str, *, at_once: bool = False) -> bool:
+        """Whether it was drawn: not for every chunk, as thousands a second come and go."""
         now = time.monotonic()
-        if at_once or now - self._drawn_at > _DRAW_SECONDS:
+        due = at_once or now - self._drawn_at > _DRAW_SECONDS
+        if due:
             self._drawn_at = now
             self._bars.progress.update(self._task, completed=min(offset, self._size), state=state)
-            self._bars.show_more()
+        return due
 
 
 class _Rate:
-    """Bytes a second, of late."""
+    """Bytes a second, of late. Drawn by a thread of rich's own."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._sent: deque[list[float]] = deque()
 
     def add(self, count: int) -> None:
         now = time.monotonic()
-        if not self._sent or now - self._sent[-1][0] > _DRAW_SECONDS:
-            self._sent.append([now, 0])
-        self._sent[-1][1] += count
+        with self._lock:
+            if not self._sent or now - self._sent[-1][0] > _DRAW_SECONDS:
+                self._sent.append([now, 0])
+            self._sent[-1][1] += count
 
     def now(self) -> float:
         """0 also while there is too little to tell it by."""
         now = time.monotonic()
-        while self._sent and now - self._sent[0][0] > _RATE_SECONDS:
-            self._sent.popleft()
-        elapsed = now - self._sent[0][0] if self._sent else 0
-        return sum(count for _, count in self._sent) / elapsed if elapsed > 3 * _DRAW_SECONDS else 0
+        with self._lock:
+            while self._sent and now - self._sent[0][0] > _RATE_SECONDS:
+                self._sent.popleft()
+            elapsed = now - self._sent[0][0] if self._sent else 0
+            return sum(count for _, count in self._sent) / elapsed if elapsed > 3 * _DRAW_SECONDS else 0
 
 
 class _Flow(ProgressColumn):

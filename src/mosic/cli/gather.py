@@ -103,9 +103,13 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _is_audio(entry: os.DirEntry[str]) -> bool:
-    """By its name. What a link that leads nowhere leads to may well be: opening it will fail, and say why."""
-    named_so = os.path.splitext(entry.name)[1].lower() in AUDIO_ENDINGS
-    return named_so and (entry.is_symlink() or entry.is_file())
+    """By its name, and no pipe or the like. A link that leads nowhere is: opening it fails, and says why."""
+    if os.path.splitext(entry.name)[1].lower() not in AUDIO_ENDINGS:
+        return False
+    try:
+        return entry.is_symlink() or entry.is_file()
+    except OSError:
+        return True
 
 
 def _size_of(entry: os.DirEntry[str]) -> int:

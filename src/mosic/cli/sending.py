@@ -117,10 +117,10 @@ class Sender:
             return Outcome(Result.FAILED, str(error))
 
     async def _persist(self, job: _Job) -> Result:
-        failures = answers = 0
+        failures = signs = 0
         while True:
             confirmed = job.offset
-            answers_before = self._server.answers
+            signs_before = self._server.signs_of_life
             try:
                 return await self._attempt(job)
             except Trouble as trouble:
@@ -131,8 +131,8 @@ class Sender:
                     failures = 0
                 failures += 1
                 if failures == 1:
-                    answers = answers_before
-                wait = self._wait(trouble, failures, answered=self._server.answers > answers)
+                    signs = signs_before
+                wait = self._wait(trouble, failures, alive=self._server.signs_of_life > signs)
                 job.watcher.waiting(str(trouble))
                 await asyncio.sleep(wait)
                 if self._hopeless is not None:
@@ -141,12 +141,12 @@ class Sender:
                 await self._give_up(job)
                 raise
 
-    def _wait(self, trouble: Trouble, failures: int, *, answered: bool) -> float:
+    def _wait(self, trouble: Trouble, failures: int, *, alive: bool) -> float:
         """Seconds until the next attempt. Raises `Failed` when there is to be none, and `Hopeless` when the
-        service has not answered all the while, whatever it was asked.
+        service has shown no sign of life all the while, whatever it was asked.
         """
         if failures > self._retries:
-            if not answered:
+            if not alive:
                 raise Hopeless(str(trouble)) from trouble
             raise Failed(f"{trouble}, in {failures} attempts" if failures > 1 else str(trouble)) from trouble
         if trouble.retry_after > _LONGEST_RETRY_AFTER_SECONDS:
@@ -222,5 +222,5 @@ class Sender:
         upload_id = await self._remembered.get(self._server.shown, job.sha256)
         await self._remembered.forget(self._server.shown, job.sha256)
         if upload_id is not None:
-            with suppress(Failed, Trouble, UploadLost, BodyTooLarge):
+            with suppress(Failed, Trouble, UploadLost):
                 await self._server.remove(upload_id)

@@ -42,14 +42,14 @@ class _Answer:
 
 
 class Server:
-    """Use it as an `async with` block. `answers` counts the answers that a service in order would give."""
+    """Use it as an `async with` block. `signs_of_life` counts what shows that there is a service in order."""
 
     def __init__(self, base: URL, api_key: str, *, patience: float = PATIENCE_SECONDS) -> None:
         self._base = base
         self._api_key = api_key
         self._patience = patience
         self.shown = str(base.with_user(None)).rstrip("/")
-        self.answers = 0
+        self.signs_of_life = 0
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
@@ -72,11 +72,10 @@ class Server:
             answer = await self._ask("GET", "play", query={"sha256": sha256})
             clips = json.loads(answer.body)
             return any(clip["sha256"] == sha256 for clip in clips)
-        except UploadLost:
-            pass
-        except (ValueError, KeyError, TypeError):
-            pass
-        raise Hopeless(f"{self.shown}/play does not answer as Mosic does; is this the right address?")
+        except (UploadLost, ValueError, KeyError, TypeError):
+            raise Hopeless(
+                f"{self.shown}/play does not answer as Mosic does; is this the right address?"
+            ) from None
 
     async def create(self, size: int, file_name: str) -> str:
         """The id of a new upload of so many bytes."""
@@ -116,7 +115,7 @@ class Server:
         return _offset_of(answer, size)
 
     async def append(self, upload_id: str, offset: int, length: int, chunks: AsyncIterator[bytes]) -> int:
-        """Send `length` bytes in one request; returns the offset after them."""
+        """Send `length` bytes in one request; returns the offset after them, or after some of them."""
         answer = await self._ask(
             "PATCH",
             f"play/uploads/{upload_id}",
@@ -127,7 +126,10 @@ class Server:
             },
             chunks=chunks,
         )
-        return _offset_of(answer, offset + length)
+        after = _offset_of(answer, offset + length)
+        if after <= offset:
+            raise Trouble("the service has taken nothing of what was sent")
+        return after
 
     async def remove(self, upload_id: str) -> None:
         await self._ask("DELETE", f"play/uploads/{upload_id}")
@@ -141,7 +143,7 @@ class Server:
         headers: Mapping[str, str] | None = None,
         chunks: AsyncIterator[bytes] | None = None,
     ) -> _Answer:
-        """Raises `Refused`, `Hopeless`, `Trouble`, `UploadLost`, `BodyTooLarge`."""
+        """Raises `Refused` (`BodyTooLarge` too), `Hopeless`, `Trouble`, `UploadLost`."""
         try:
             async with (
                 asyncio.timeout(self._patience) as limit,
@@ -156,7 +158,7 @@ class Server:
                 ) as answer,
             ):
                 if answer.status < 300:
-                    self.answers += 1
+                    self.signs_of_life += 1
                     return _Answer(answer.headers, await answer.read())
                 if answer.status < 400:
                     raise Hopeless(
@@ -172,7 +174,7 @@ class Server:
         except (aiohttp.ClientError, OSError) as error:
             raise Trouble(self._in_words(error)) from error
         if answer.status < 500:
-            self.answers += 1
+            self.signs_of_life += 1
         raise verdict(answer.status, answer.reason, answer.headers, body)
 
     async def _while_it_flows(
@@ -181,6 +183,7 @@ class Server:
         loop = asyncio.get_running_loop()
         async for chunk in chunks:
             yield chunk
+            self.signs_of_life += 1
             limit.reschedule(loop.time() + self._patience)
 
     @property

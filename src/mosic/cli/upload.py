@@ -25,6 +25,7 @@ from mosic.errors import StartupError
 from mosic.settings import Settings, load_settings
 
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+_SAME_REASON = 5
 _KEY = re.compile(r"[\x21-\x2b\x2d-\x7e]+")
 
 
@@ -47,14 +48,14 @@ class WrongCommand(Exception):
 class _Tally:
     counts: Counter[Result] = field(default_factory=Counter)
     added_bytes: int = 0
-    failures: list[str] = field(default_factory=list)
+    failures: dict[str, list[Found]] = field(default_factory=dict)
 
     def add(self, found: Found, outcome: Outcome) -> None:
         self.counts[outcome.result] += 1
         if outcome.result is Result.ADDED:
             self.added_bytes += found.size
         elif outcome.result is Result.FAILED:
-            self.failures.append(line_of(found, outcome)[1])
+            self.failures.setdefault(outcome.reason, []).append(found)
 
     def __str__(self) -> str:
         size = f" ({decimal(self.added_bytes)})" if self.added_bytes else ""
@@ -62,6 +63,14 @@ class _Tally:
             f"Added {self.counts[Result.ADDED]}{size}, already there {self.counts[Result.PRESENT]}, "
             f"failed {self.counts[Result.FAILED]}."
         )
+
+    def explained(self) -> Iterator[str]:
+        """Each failure; of many with one reason the first, as each had its line when it happened."""
+        for reason, files in self.failures.items():
+            shown = files if len(files) <= _SAME_REASON else files[:1]
+            yield from (line_of(found, Outcome(Result.FAILED, reason))[1] for found in shown)
+            if more := len(files) - len(shown):
+                yield f"and {more} more for the same reason"
 
 
 def upload(paths: Sequence[str], options: Options) -> int:
@@ -75,7 +84,7 @@ def upload(paths: Sequence[str], options: Options) -> int:
     try:
         settings = load_settings()
         base = _base(options.url, settings)
-        api_key = _api_key(options.api_key, base, settings)
+        api_key = _api_key(options, base, settings)
         gathered = gather(paths)
     except StartupError as error:
         typer.echo(f"mosic: {error}", err=True)
@@ -105,7 +114,7 @@ def upload(paths: Sequence[str], options: Options) -> int:
     )
     typer.echo(f"{tally}{passed_over}")
     if tally.failures:
-        typer.echo("\n  ".join(("mosic: these failed:", *tally.failures)), err=True)
+        typer.echo("\n  ".join(("mosic: these failed:", *tally.explained())), err=True)
         return 1
     return 0
 
@@ -160,20 +169,18 @@ def _base(given: str | None, settings: Settings) -> URL:
         ) from None
 
 
-def _api_key(given: str | None, base: URL, settings: Settings) -> str:
-    """The first of those given, else the one that the service of this very folder made for itself.
-
-    Raises `WrongCommand`.
+def _api_key(options: Options, base: URL, settings: Settings) -> str:
+    """The first of those given, else the one that the service of this very folder made for itself, unless the
+    files go somewhere else. Raises `WrongCommand`.
     """
-    if given is not None:
-        api_key = given.partition(",")[0].strip()
+    if options.api_key is not None:
+        api_key = options.api_key.partition(",")[0].strip()
         if not _KEY.fullmatch(api_key):
             raise WrongCommand("--api-key must be visible ASCII characters, without spaces")
         return api_key
     if settings.api_keys:
         return settings.api_keys[0]
-    own = settings.public_url is not None and base.origin() == URL(settings.public_url).origin()
-    if own or is_local(base):
+    if options.url is None or is_local(base) or str(base) == settings.public_url:
         return _made_key(settings)
     raise WrongCommand("an API key is needed: give --api-key or set MOSIC_API_KEY")
 

@@ -39,7 +39,7 @@ class UploadLost(Exception):
     """The service does not have this upload, or no longer."""
 
 
-class BodyTooLarge(Exception):
+class BodyTooLarge(Refused):
     """Not the service but something before it takes no body of this size."""
 
 
@@ -53,7 +53,7 @@ def verdict(status: int, phrase: str | None, headers: Mapping[str, str], body: b
     if status in (404, 410):
         return UploadLost()
     if status == 413 and not code:
-        return BodyTooLarge()
+        return BodyTooLarge(reason)
     if status in _TRY_AGAIN or (status >= 500 and status not in _FINAL):
         return Trouble(reason, _retry_after(headers))
     return Refused(reason)

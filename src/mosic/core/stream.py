@@ -202,7 +202,7 @@ async def _open_blob(rt: Runtime, clip: Clip, method: str, fields: Mapping[str, 
     if prefix is not None and isinstance(rt.blobs, FilesBelow) and can_hand_over(fields, etag, status):
         blob.close()
         location = prefix + rt.blobs.path_below_root(clip.blob_key)
-        return Stream(200, handed_over(headers, status, location))
+        return Stream(200, list(handed_over(headers, status, location)))
     return Stream(status, headers, body)
 
 

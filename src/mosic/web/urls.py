@@ -25,6 +25,7 @@ _HOST = re.compile(r"(?:[A-Za-z0-9._~-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~%-]{1,255}){1,16}")
 # RFC 7239 §4: pairs of a token and a token or quoted string.
 _PAIR = re.compile(r"""[ \t]*([!#$%&'*+.^_`|~0-9A-Za-z-]+)=(?:"((?:[^"\\]|\\.)*)"|([^",;\s]*))[ \t]*""")
+_FIELD_LENGTH = 2048
 _PROXY_FIELDS = ("for", "proto", "host", "prefix")
 
 
@@ -95,14 +96,14 @@ def _hops(headers: Headers) -> Iterator[dict[str, str]]:
     these may let through a `Forwarded` that a client made up.
     """
     lists = [
-        [part.strip() for part in ",".join(headers.getlist(f"x-forwarded-{name}")).split(",")][::-1]
+        [part.strip() for part in _field(headers, f"x-forwarded-{name}").split(",")][::-1]
         for name in _PROXY_FIELDS
     ]
     if any(lists_of != [""] for lists_of in lists):
         for values in zip_longest(*lists, fillvalue=""):
             yield {name: value for name, value in zip(_PROXY_FIELDS, values, strict=True) if value}
         return
-    for element in reversed(_split_quoted(",".join(headers.getlist("forwarded")), ",")):
+    for element in reversed(_split_quoted(_field(headers, "forwarded"), ",")):
         pairs = [_PAIR.fullmatch(pair) for pair in _split_quoted(element, ";")]
         yield {
             pair[1].lower(): re.sub(r"\\(.)", r"\1", pair[2]) if pair[2] is not None else pair[3]
@@ -111,9 +112,14 @@ def _hops(headers: Headers) -> Iterator[dict[str, str]]:
         }
 
 
+def _field(headers: Headers, name: str) -> str:
+    """Its end, that is: no honest chain of proxies is longer, and the beginning is anybody's."""
+    return ",".join(headers.getlist(name))[-_FIELD_LENGTH:]
+
+
 def _split_quoted(text: str, separator: str) -> list[str]:
     """Split where the separator is not within quotes."""
-    return re.findall(rf'(?:[^{separator}"]|"(?:[^"\\]|\\.)*+"|")+', text)
+    return re.findall(rf'(?:[^{separator}"]|"(?:[^"\\]|\\.)*"|")+', text)
 
 
 def _address(text: str) -> str | None:

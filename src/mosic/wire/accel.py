@@ -15,7 +15,7 @@ _PLAIN_RANGE = re.compile(r"bytes=(?:[0-9]{1,18}-[0-9]{0,18}|-[0-9]{1,18})")
 Headers = Iterable[tuple[bytes, bytes]]
 
 
-def can_hand_over(fields: Mapping[str, str], etag: str, status: int) -> bool:
+def can_hand_over(fields: Mapping[str, str], etag: str | None, status: int) -> bool:
     """Whether nginx can send the answer to a GET that the service would answer with `status`, 200 or 206.
 
     `fields` are the request's, with lower-case names. nginx is not told which preconditions were met: it
@@ -32,10 +32,10 @@ def can_hand_over(fields: Mapping[str, str], etag: str, status: int) -> bool:
     )
 
 
-def handed_over(headers: Headers, status: int, location: str) -> list[tuple[bytes, bytes]]:
+def handed_over(headers: Headers, status: int, location: str) -> tuple[tuple[bytes, bytes], ...]:
     """What to answer nginx with: the fields of the answer that are not about its extent, and where the bytes
     are. nginx adds the others, and to a 200 Accept-Ranges too.
     """
     dropped = {b"content-length", b"content-range"} | ({b"accept-ranges"} if status == 200 else set())
     kept = [(name, value) for name, value in headers if name not in dropped]
-    return [*kept, (b"content-length", b"0"), (b"x-accel-redirect", location.encode("ascii"))]
+    return (*kept, (b"content-length", b"0"), (b"x-accel-redirect", location.encode("ascii")))

@@ -14,9 +14,10 @@ from enum import Enum
 
 from mosic.wire.dates import parse_http_date
 
-# §8.8.3. Possessive throughout: a value that does not match must not be tried in other ways.
+# §8.8.3. A value that does not match must not be tried in other ways: runs of characters are possessive
+# (groups are not: see wire.digest), and no alternative begins like another.
 _TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*+"'
-_TAG_LIST = re.compile(rf"[ \t]*+(?:{_TAG})?+[ \t]*+(?:,[ \t]*+(?:{_TAG})?+[ \t]*+)*+")
+_TAG_LIST = re.compile(rf"[ \t]*+(?:{_TAG})?[ \t]*+(?:,[ \t]*+(?:{_TAG})?[ \t]*+)*")
 _TAGS = re.compile(r'(W/)?"([^"]*+)"')
 
 

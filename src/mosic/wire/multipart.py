@@ -204,7 +204,7 @@ _BOUNDARY = re.compile(r"[\x21-\x7e]|[\x21-\x7e][\x20-\x7e]*[\x21-\x7e]")
 _PARAMETER = re.compile(
     r"""[ \t]*;[ \t]*  # an empty parameter is tolerated
         (?:([!#$%&'*+.^_`|~0-9A-Za-z-]++)[ \t]*=[ \t]*
-           (?:"((?:[^"\\]|\\.)*+)"|([^;"]*+)))?""",
+           (?:"((?:[^"\\]|\\.)*)"|([^;"]*+)))?""",
     re.VERBOSE,
 )
 # A quote in a name arrives as \" (RFC 9110 §5.6.4; curl) or %22 (WHATWG HTML §4.10.21.8; browsers). Browsers
