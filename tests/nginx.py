@@ -60,7 +60,7 @@ async def running_nginx(folder: Path, server: str, port: int) -> AsyncIterator[N
     main = write_config(folder, server)
     log = folder / "error.log"
     process = await asyncio.create_subprocess_exec(
-        "nginx", "-p", str(folder), "-c", str(main), "-e", str(log), stdin=asyncio.subprocess.DEVNULL
+        str(NGINX), "-p", str(folder), "-c", str(main), "-e", str(log), stdin=asyncio.subprocess.DEVNULL
     )
     try:
         while not await _listens(port):

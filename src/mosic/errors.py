@@ -69,6 +69,10 @@ class MalformedRequest(MosicError):
     code, status, title = "malformed-request", 400, "The request could not be read"
 
 
+class HeadTooLarge(MosicError):
+    code, status, title = "head-too-large", 431, "The header section of the request is too large"
+
+
 class BadRequest(MosicError):
     """A 4xx that the HTTP layer below refused and that has no code of its own."""
 

@@ -25,7 +25,7 @@ from tests.clips import ServedClip, add_clip
 from tests.conftest import shown
 from tests.databases import empty_database
 from tests.exchange import Answer, exchange, head
-from tests.nginx import free_port, needs_nginx, running_nginx, write_config
+from tests.nginx import NGINX, free_port, needs_nginx, running_nginx, write_config
 from tests.rfc9110 import CONTENT, ROWS, Row, expected, observed
 from tests.service import AUTH, running_service
 from tests.sounds import wav
@@ -54,7 +54,17 @@ def test_example_is_accepted_as_it_is(tmp_path: Path) -> None:
     """But for the port, which is not everybody's to listen on."""
     example = EXAMPLE.read_text().replace("listen 80;", f"listen 127.0.0.1:{free_port()};")
     main = write_config(tmp_path, example)
-    command = ["nginx", "-t", "-q", "-p", str(tmp_path), "-c", str(main), "-e", str(tmp_path / "error.log")]
+    command = [
+        str(NGINX),
+        "-t",
+        "-q",
+        "-p",
+        str(tmp_path),
+        "-c",
+        str(main),
+        "-e",
+        str(tmp_path / "error.log"),
+    ]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (run.returncode, run.stderr) == (0, "")
 

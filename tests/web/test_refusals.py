@@ -176,6 +176,30 @@ async def test_odd_content_length_is_a_4xx(service: Service, length: str) -> Non
     assert service.files() == []
 
 
+@pytest.mark.parametrize("filler", [b"X-Long: " + b"a" * 5_000_000, b"X: y\r\n" * 100_000])
+async def test_endless_head_is_431_without_holding_it(service: Service, filler: bytes) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+    writer.write(b"GET /play HTTP/1.1\r\nHost: x\r\n" + filler)
+    answer = await asyncio.wait_for(reader.read(4096), 10)
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 431 ")
+    assert b'"head-too-large"' in answer
+    assert (await service.http.get("/health")).status_code == 200
+
+
+async def test_large_head_within_the_bound_and_many_on_one_connection(service: Service) -> None:
+    for _ in range(5):
+        answer = await service.http.get("/health", headers={"X-Long": "a" * 40_000})
+        assert answer.status_code == 200
+
+
+async def test_what_is_no_http_is_a_problem_too(service: Service) -> None:
+    answer = await service.raw(b"nonsense\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"application/problem+json" in answer
+    assert b'"malformed-request"' in answer
+
+
 BOUNDARIES = [
     "",
     "; boundary=",

@@ -18,6 +18,7 @@ from typing import Any
 
 import httpx
 import pytest
+from blockbuster import BlockBuster
 from sqlalchemy import URL
 
 from mosic.postgres import EmbeddedPostgres
@@ -788,3 +789,31 @@ async def test_a_sender_that_stalls_is_told_to_go_on(tmp_path: Path, database_ur
         assert await stalled.status() == 503
         assert await tus.offset(url) == 500
         await tus.close()
+
+
+async def test_nothing_blocks_the_loop(tus: Tus) -> None:
+    buster = BlockBuster("mosic")
+    buster.activate()
+    try:
+        audio = fresh(20)
+        url = await tus.create(len(audio))
+        piece = audio[:1000]
+        assert (await tus.patch(url, 0, piece, upload_checksum=checksum("sha1", piece))).status_code == 204
+        stalled = tus.partial(url, declared=len(audio) - 1000, offset=1000)
+        await stalled.begin(audio[1000:5000])
+        await asyncio.sleep(0.1)
+        ended = await tus.patch(url, await tus.offset(url), audio[5000:])
+        assert await tus.stream(ended) == audio
+        assert (await tus.send("DELETE", url)).status_code == 204
+    finally:
+        buster.deactivate()
+
+
+async def test_metrics_know_uploads_by_their_route_and_outcome(tus: Tus) -> None:
+    url = await tus.create(4)
+    assert (await tus.patch(url, 0, b"text")).status_code == 415
+    shown_metrics = (await tus.service.http.get("/metrics")).text
+    assert 'mosic_uploads_total{outcome="unsupported-media"}' in shown_metrics
+    labels = 'method="PATCH",route="/play/uploads/{upload_id}",status="415"'
+    assert f"mosic_total_api_requests_total{{{labels}}}" in shown_metrics
+    assert url.rpartition("/")[2] not in shown_metrics

@@ -15,6 +15,7 @@ from mosic.boot import api_key_file, load_api_keys
 from mosic.logs import set_up_logs
 from mosic.settings import Settings, load_settings
 from mosic.web.app import create_app
+from mosic.web.protocol import MosicProtocol
 
 
 def serve(*, host: str | None, port: int | None, workers: int | None, reload: bool) -> None:
@@ -38,7 +39,7 @@ def serve(*, host: str | None, port: int | None, workers: int | None, reload: bo
         workers=settings.workers,
         reload=reload,
         loop="uvloop",
-        http="httptools",
+        http=MosicProtocol,
         ws="none",
         log_config=None,
         # Instrument writes the one line per request.
