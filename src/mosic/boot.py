@@ -154,16 +154,11 @@ def make_folder(path: Path, setting: str) -> None:
         raise StartupError(f"{setting}: the folder {path} cannot be written")
 
 
-def api_key_file(settings: Settings) -> Path:
-    """Where a key that Mosic made is kept."""
-    return settings.data_dir / "api_key"
-
-
 def load_api_keys(settings: Settings) -> tuple[str, ...]:
     """The keys that may write: the operator's, else the one made at the first start."""
     if settings.api_keys:
         return settings.api_keys
-    file = api_key_file(settings)
+    file = settings.api_key_file
     make_folder(settings.data_dir, "MOSIC_DATA_DIR")
     try:
         if not file.exists():

@@ -258,6 +258,11 @@ class Settings(BaseSettings):
         return tuple(part.strip() for part in self.api_key.get_secret_value().split(","))
 
     @property
+    def api_key_file(self) -> Path:
+        """Where a key that Mosic made is kept."""
+        return self.data_dir / "api_key"
+
+    @property
     def external_database(self) -> URL | None:
         """SQLAlchemy URL of the external server, or None when the embedded one is to be started."""
         if self.database_url_override is not None:

@@ -11,7 +11,7 @@ from contextlib import suppress
 import uvicorn
 from uvicorn.supervisors import ChangeReload, Multiprocess
 
-from mosic.boot import api_key_file, load_api_keys
+from mosic.boot import load_api_keys
 from mosic.logs import set_up_logs
 from mosic.settings import Settings, load_settings
 from mosic.web.app import create_app
@@ -94,7 +94,7 @@ def _greet(settings: Settings, port: int) -> None:
         key, origin = "$MOSIC_API_KEY", "the API key is the one that was set"
     else:
         (key,) = load_api_keys(settings)
-        origin = f"the API key is kept in {api_key_file(settings)}"
+        origin = f"the API key is kept in {settings.api_key_file}"
     lines = (
         f"Mosic listens on {url} ({origin}).",
         f'Upload:  curl -H "X-API-Key: {key}" -F file=@song.mp3 {url}/play/upload',

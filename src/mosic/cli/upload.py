@@ -186,10 +186,7 @@ def _api_key(options: Options, base: URL, settings: Settings) -> str:
 
 
 def _made_key(settings: Settings) -> str:
-    # It brings the whole service with it, which takes a second.
-    from mosic.boot import api_key_file
-
-    file = api_key_file(settings)
+    file = settings.api_key_file
     try:
         api_key = file.read_text("ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
