@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
+import sqlalchemy as sa
 import uuid_utils.compat
 
 from mosic.blobs.base import BlobStore, OpenBlob
@@ -48,6 +49,12 @@ async def keys_in(blobs: BlobStore) -> set[str]:
 async def known_keys(rt: Runtime) -> set[str]:
     async with rt.begin() as connection:
         return {row.blob_key for row in await blob_keys.page(connection, limit=1000, after=None)}
+
+
+async def swept_keys(rt: Runtime) -> set[str]:
+    """Those that can never get a clip any more."""
+    async with rt.begin() as connection:
+        return set((await connection.scalars(sa.text("SELECT blob_key FROM swept_blobs"))).all())
 
 
 class PausedBlobs:

@@ -29,6 +29,7 @@ from tests.service import KEY, Service, running_service
 from tests.sounds import wav
 
 HERE = Path(__file__).parent
+OCTETS = "application/offset+octet-stream"
 _seeds = iter(range(10**6))
 
 
@@ -245,6 +246,7 @@ class Reign:
         self._house = house
         self._port = free_port()
         self._arguments = ("serve", "--port", str(self._port), "--workers", str(workers))
+        self.address = ("127.0.0.1", self._port)
         self.url = f"http://127.0.0.1:{self._port}"
         self.killed = 0
 
@@ -300,3 +302,40 @@ async def test_kill_9_and_start_again(house: House, client: Client, workers: int
         url = await client.upload(reign.url, key=HOUSE_KEY, chunk=100_000, pause=0.02, retries=300)
         assert reign.killed == 2
         await client.check(url, key=HOUSE_KEY)
+
+
+@pytest.mark.slow
+async def test_a_stalled_connection_to_either_worker(house: House) -> None:
+    """Whichever of two processes has the dead connection, and whichever the client that comes back."""
+    async with reigning(house, workers=2, deaths=0) as reign:
+        for n in range(12):
+            audio = wav(30, seed=n)
+            async with tus(HOUSE_KEY) as http:
+                length = {"Upload-Length": str(len(audio))}
+                url = (await http.post(f"{reign.url}/play/uploads", headers=length)).headers["Location"]
+            reader, writer = await asyncio.open_connection(*reign.address)
+            head = (
+                f"PATCH {url} HTTP/1.1\r\nHost: x\r\nX-API-Key: {HOUSE_KEY}\r\nTus-Resumable: 1.0.0\r\n"
+                f"Content-Type: {OCTETS}\r\nUpload-Offset: 0\r\nContent-Length: {len(audio)}\r\n\r\n"
+            )
+            writer.write(head.encode() + audio[:100_000])
+            await asyncio.sleep(0.2)
+            began = asyncio.get_running_loop().time()
+            # Each request on a connection of its own, so that either worker may get it.
+            async with tus(HOUSE_KEY) as http:
+                at = await offset(http, url)
+            assert at == 100_000
+            async with tus(HOUSE_KEY) as http:
+                fields = {"Upload-Offset": str(at), "Content-Type": OCTETS}
+                ended = await http.patch(url, headers=fields, content=audio[at:])
+            assert ended.status_code == 204
+            assert asyncio.get_running_loop().time() - began < 3
+            streamed = await http_get(f"{reign.url}{ended.headers['Content-Location']}/stream")
+            assert streamed == audio
+            assert (await reader.readline()).split()[1] == b"423"
+            writer.close()
+
+
+async def http_get(url: str) -> bytes:
+    async with httpx.AsyncClient() as http:
+        return (await http.get(url)).content

@@ -85,6 +85,7 @@ async def append(
     """
     hasher = request.checksum.hasher() if request.checksum else None
     async with AsyncExitStack() as stack:
+        stack.enter_context(rt.fence.expect(upload_id))
         upload, writer = await _take(rt, stack, upload_id, request, hasher)
         if writer is None:
             return UploadState.of(upload, upload.length or 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from uuid import UUID
@@ -38,6 +39,7 @@ class Fence:
         self._begin = begin
         self._staging = staging
         self._expiry_seconds = expiry_seconds
+        self._expected = Counter[UUID]()
         self._guarded: dict[UUID, tuple[UUID, StagedWriter]] = {}
         self._any = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -52,6 +54,20 @@ class Fence:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    @contextmanager
+    def expect(self, upload_id: UUID) -> Iterator[None]:
+        """While the block runs, bytes for the upload have come to this process or are about to."""
+        self._expected[upload_id] += 1
+        try:
+            yield
+        finally:
+            self._expected[upload_id] -= 1
+            if not self._expected[upload_id]:
+                del self._expected[upload_id]
+
+    def expects(self, upload_id: UUID) -> bool:
+        return upload_id in self._expected
 
     @contextmanager
     def guard(self, upload_id: UUID, token: UUID, writer: StagedWriter) -> Iterator[None]:

@@ -123,11 +123,14 @@ async def finish_whole(rt: Runtime) -> int:
 
 
 async def _wait_until_let_go(rt: Runtime, upload_id: UUID, seconds: float) -> None:
-    """Wait for whoever writes to the upload, but not for longer than this."""
+    """Wait for whoever writes to the upload, or is about to, but not for longer than this."""
     loop = asyncio.get_running_loop()
     until = loop.time() + seconds
-    # Another process may hold it: there is nothing to wait on but the lock.
-    while loop.time() < until and await rt.staging.is_held(str(upload_id)):  # noqa: ASYNC110
+    while loop.time() < until:
+        # Of another process there is nothing to see but the lock.
+        held = await rt.staging.is_held(str(upload_id))
+        if not held and not rt.fence.expects(upload_id):
+            return
         await asyncio.sleep(POLL_SECONDS)
 
 
