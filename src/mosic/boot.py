@@ -19,12 +19,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from mosic.audio.isolation import ProbePool
 from mosic.blobs.open import open_blobs
+from mosic.core.facts import FactsCache
 from mosic.core.fence import Fence
 from mosic.core.plays import PlayCounter
 from mosic.core.runtime import Runtime
 from mosic.core.sweep import sweeping
+from mosic.db.changes import Changes
 from mosic.db.engine import begin, create_engine, is_away
 from mosic.db.migrate import migrate
+from mosic.db.plays import PlayWriter
 from mosic.errors import StartupError
 from mosic.metrics import Metrics
 from mosic.postgres import open_embedded
@@ -99,6 +102,7 @@ async def open_runtime(
         keys = await asyncio.to_thread(load_api_keys, settings)
         await asyncio.to_thread(make_folder, settings.media_root, "MOSIC_MEDIA_ROOT")
         blobs = open_blobs(settings.store_url, settings.media_root)
+        stack.push_async_callback(blobs.close)
         await blobs.start()
         staging = await asyncio.to_thread(Staging, settings.media_root / ".staging")
         stack.push_async_callback(staging.close)
@@ -114,8 +118,13 @@ async def open_runtime(
         )
         await stack.enter_async_context(remote)
 
+        # Two connections beside the pool, so that neither ever waits for its turn there.
+        beside = create_engine(database.url, pool_size=2)
+        stack.push_async_callback(beside.dispose)
+        writer = PlayWriter(beside)
+        stack.push_async_callback(writer.close)
         plays = PlayCounter(
-            partial(begin, database.engine),
+            writer.add,
             metrics,
             wait_seconds=settings.play_wait_seconds,
             most_waiting=settings.plays_waiting_max,
@@ -123,6 +132,10 @@ async def open_runtime(
         plays.start()
         stack.push_async_callback(plays.close)
 
+        facts = FactsCache(partial(begin, database.engine), blobs, wait_seconds=settings.play_wait_seconds)
+        changes = Changes(beside, facts)
+        stack.push_async_callback(changes.close)
+        await changes.start()
         fence = Fence(partial(begin, database.engine), staging, expiry_seconds=settings.upload_expiry_seconds)
         fence.start()
         stack.push_async_callback(fence.close)
@@ -133,6 +146,7 @@ async def open_runtime(
             blobs=blobs,
             staging=staging,
             probes=probes,
+            facts=facts,
             plays=plays,
             fence=fence,
             remote=remote,

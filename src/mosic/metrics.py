@@ -72,13 +72,23 @@ class Metrics:
             ["kind"],
             registry=self.registry,
         )
+        self._by_request: dict[tuple[str, str, int], tuple[Histogram, Counter]] = {}
         build = Gauge("mosic_build_info", "Always 1; names the version.", ["version"], registry=self.registry)
         build.labels(__version__).set(1)
 
     def request_ended(self, method: str, route: str, status: int, seconds: float) -> None:
-        labels = (method, route, str(status))
-        self._latency.labels(*labels).observe(seconds)
-        self._requests.labels(*labels).inc()
+        labels = (method, route, status)
+        known = self._by_request.get(labels)
+        if known is None:
+            # `labels` of a collector takes longer than counting with what it gives.
+            texts = (method, route, str(status))
+            known = self._by_request[labels] = (
+                self._latency.labels(*texts),
+                self._requests.labels(*texts),
+            )
+        latency, requests = known
+        latency.observe(seconds)
+        requests.inc()
 
     def error_answered(self, code: str) -> None:
         self._errors.labels(code).inc()
@@ -90,6 +100,11 @@ class Metrics:
     def stream_began(self) -> None:
         self._streams.inc()
         self._active_streams.inc()
+
+    def stream_sent(self, sent: int) -> None:
+        """One that began and ended at once."""
+        self._streams.inc()
+        self._stream_bytes.inc(sent)
 
     def stream_ended(self, sent: int) -> None:
         self._active_streams.dec()

@@ -41,7 +41,9 @@ SIBLINGS = {
 }
 # Inside core, use cases know the runtime; whatever else knows a sibling is named here.
 CORE_SIBLINGS = {
-    "mosic.core.runtime": {"mosic.core.fence", "mosic.core.plays"},
+    "mosic.core.runtime": {"mosic.core.facts", "mosic.core.fence", "mosic.core.plays"},
+    "mosic.core.facts": {"mosic.core.delivery"},
+    "mosic.core.stream": {"mosic.core.runtime", "mosic.core.facts", "mosic.core.delivery"},
     "mosic.core.append": {"mosic.core.runtime", "mosic.core.ingest"},
     "mosic.core.uploads": {"mosic.core.runtime", "mosic.core.ingest", "mosic.core.append"},
     "mosic.core.sweep": {"mosic.core.runtime", "mosic.core.uploads"},
@@ -56,7 +58,7 @@ ONLY = {
         "mosic.db.",
         "mosic.boot",
         "mosic.core.runtime",
-        "mosic.core.plays",
+        "mosic.core.facts",
         "mosic.core.fence",
         "mosic.settings",
         "mosic.postgres",

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -52,9 +53,16 @@ def node_modules(pytestconfig: pytest.Config) -> Path:
     folder = Path(pytestconfig.cache.mkdir("tus-js-client"))
     if not (folder / "node_modules/tus-js-client/package.json").exists():
         install = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "tus-js-client@4.3.1"]
+        # Node trusts its own list of authorities only; the machine may have more.
+        trusted = {"NODE_EXTRA_CA_CERTS": ssl.get_default_verify_paths().cafile or ""} | os.environ
         try:
             subprocess.run(
-                [*install, "--prefix", str(folder)], check=True, capture_output=True, timeout=60, cwd=folder
+                [*install, "--prefix", str(folder)],
+                check=True,
+                capture_output=True,
+                timeout=120,
+                cwd=folder,
+                env=trusted,
             )
         except (subprocess.SubprocessError, OSError):
             pytest.skip("needs the package tus-js-client from npm")

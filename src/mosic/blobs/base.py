@@ -68,6 +68,10 @@ class BlobStore(Protocol):
         """Make ready and check that the store can be written; raises `StartupError` when it cannot."""
         ...
 
+    async def close(self) -> None:
+        """Let go of everything. Blobs that are still held open can be read no more."""
+        ...
+
     async def check(self) -> None:
         """Raises `Unavailable` when the store cannot be written at the moment."""
         ...
@@ -85,12 +89,30 @@ class BlobStore(Protocol):
         """Size and time of the blob, None when there is none."""
         ...
 
+    def open_now(self, blob_key: str) -> OpenBlob | None:
+        """Like `open`, if that takes no waiting; else None."""
+        ...
+
     async def open(self, blob_key: str) -> OpenBlob:
         """Hold the blob open for reading; raises `BlobMissing` when there is none."""
         ...
 
     async def delete(self, blob_key: str) -> bool:
-        """Remove the blob; False when there was none. Those who hold it open go on reading."""
+        """Remove the blob; False when there was none. Those who hold it open go on reading.
+
+        Once this has returned, nobody can open the blob any more, in no process.
+        """
+        ...
+
+    def forget(self, blob_key: str) -> None:
+        """Let go of what is kept of the blob for its next readers, as it was probably removed elsewhere.
+
+        This only frees resources; what `open` promises holds without it.
+        """
+        ...
+
+    def forget_all(self) -> None:
+        """`forget` for every blob."""
         ...
 
     def keys(self) -> AsyncIterator[str]:

@@ -10,26 +10,36 @@ import shutil
 import tempfile
 import time
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from fcntl import LOCK_EX, LOCK_NB, flock
+from functools import partial
 from pathlib import Path
 
 from mosic.blobs.base import BlobStat, check_blob_key, is_blob_key
+from mosic.blobs.kept import KeptFiles, SharedFile
 from mosic.errors import BlobMissing, InsufficientStorage, StartupError, Unavailable
 
 _COPY_BYTES = 1024 * 1024
 _UNFINISHED = re.compile(r"\.[0-9a-f]{32}\.[0-9]+")
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 # Linux can say «not in the page cache» instead of waiting for the disk; elsewhere every read takes a thread.
 _RWF_NOWAIT: int | None = getattr(os, "RWF_NOWAIT", None)
+# Of their own, so that uploads, which use the loop's, do not hold up listeners. They wait for the disk.
+_READING_THREADS = 16
 
 
 class LocalBlobs:
     """Blobs on a file system. `put` is a rename when the staged file lies on the same one."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, most_kept_open: int | None = None) -> None:
+        """`most_kept_open` files stay open for their next readers; by default a share of what the process may
+        have open."""
         self._root = root / "blobs"
+        self._kept = KeptFiles(most_kept_open)
+        self._threads = ThreadPoolExecutor(_READING_THREADS, thread_name_prefix="mosic-blobs")
         self._lasting: set[Path] = set()
 
     async def start(self) -> None:
@@ -85,19 +95,53 @@ class LocalBlobs:
             return None
         return BlobStat(found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
 
+    def open_now(self, blob_key: str) -> LocalBlob | None:
+        file = self._kept.lend(blob_key)
+        return LocalBlob(file, self._threads) if file is not None else None
+
     async def open(self, blob_key: str) -> LocalBlob:
-        opening = asyncio.ensure_future(asyncio.to_thread(LocalBlob, self._path(blob_key)))
+        file = self._kept.lend(blob_key) or self._kept.add(blob_key, await self._open(blob_key))
+        return LocalBlob(file, self._threads)
+
+    async def _open(self, blob_key: str) -> SharedFile:
+        loop = asyncio.get_running_loop()
+        path = str(self._path(blob_key))
+        opening = loop.run_in_executor(self._threads, SharedFile, path, self._close_soon)
         try:
             return await asyncio.shield(opening)
         except FileNotFoundError:
             raise BlobMissing from None
+        except OSError as error:
+            if error.errno in _NO_DESCRIPTORS:
+                self._kept.forget_all()
+                raise Unavailable("Too many files are open.") from error
+            raise
         except asyncio.CancelledError:
             # The thread cannot be stopped: whatever descriptor it still opens must be closed.
-            opening.add_done_callback(_close_when_opened)
+            opening.add_done_callback(_release_when_opened)
             raise
 
+    def _close_soon(self, descriptor: int) -> None:
+        # In a thread: whoever closes a removed file as the last waits until the file system has freed it.
+        try:
+            self._threads.submit(os.close, descriptor)
+        except RuntimeError:  # the store was closed before its last reader let go
+            os.close(descriptor)
+
+    def forget(self, blob_key: str) -> None:
+        self._kept.forget(blob_key)
+
+    def forget_all(self) -> None:
+        self._kept.forget_all()
+
+    async def close(self) -> None:
+        self._kept.forget_all()
+        await asyncio.to_thread(self._threads.shutdown)
+
     async def delete(self, blob_key: str) -> bool:
-        return await asyncio.to_thread(self._delete, self._path(blob_key))
+        removed = await asyncio.to_thread(self._delete, self._path(blob_key))
+        self._kept.forget(blob_key)
+        return removed
 
     def _delete(self, path: Path) -> bool:
         try:
@@ -118,18 +162,22 @@ class LocalBlobs:
 
 
 class LocalBlob:
-    """One open file; reads go by position, so that several readers could share it."""
+    """One reader's share of an open file. Reads go by position, so that readers do not disturb each other."""
 
-    def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self.size = os.fstat(self._descriptor).st_size
+    __slots__ = ("_file", "_threads", "size")
+
+    def __init__(self, file: SharedFile, threads: ThreadPoolExecutor) -> None:
+        self._file: SharedFile | None = file
+        self._threads = threads
+        self.size = file.size
 
     def read_now(self, start: int, size: int) -> bytearray | None:
+        assert self._file is not None
         if _RWF_NOWAIT is None:
             return None
         buffer = bytearray(size)
         try:
-            read = os.preadv(self._descriptor, [buffer], start, _RWF_NOWAIT)
+            read = os.preadv(self._file.descriptor, (buffer,), start, _RWF_NOWAIT)
         except OSError:
             # EAGAIN: not in the cache. EOPNOTSUPP: a file system that cannot tell. A true I/O error will
             # come up again in `read`, which reports it.
@@ -141,17 +189,30 @@ class LocalBlob:
         return buffer
 
     async def read(self, start: int, size: int) -> bytes:
-        return await asyncio.to_thread(os.pread, self._descriptor, size, start)
+        assert self._file is not None
+        file = self._file
+        loop = asyncio.get_running_loop()
+        # The thread reads on when the task that waits for it is cancelled: it has a share of its own.
+        file.take()
+        reading = loop.run_in_executor(self._threads, os.pread, file.descriptor, size, start)
+        reading.add_done_callback(partial(_release_when_read, file))
+        return await asyncio.shield(reading)
 
     def close(self) -> None:
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
+        file, self._file = self._file, None
+        if file is not None:
+            file.release()
 
 
-def _close_when_opened(opening: asyncio.Future[LocalBlob]) -> None:
+def _release_when_read(file: SharedFile, reading: asyncio.Future[bytes]) -> None:
+    file.release()
+    if not reading.cancelled():
+        reading.exception()  # whoever still waits raises it; if nobody does, it is not news
+
+
+def _release_when_opened(opening: asyncio.Future[SharedFile]) -> None:
     if not opening.cancelled() and opening.exception() is None:
-        opening.result().close()
+        opening.result().release()
 
 
 def _keys_in(folder: Path) -> list[str]:

@@ -20,6 +20,9 @@ class MemoryBlobs:
     async def start(self) -> None:
         return
 
+    async def close(self) -> None:
+        return
+
     async def check(self) -> None:
         return
 
@@ -35,11 +38,21 @@ class MemoryBlobs:
         found = self._blobs.get(check_blob_key(blob_key))
         return BlobStat(len(found[0]), found[1]) if found else None
 
-    async def open(self, blob_key: str) -> MemoryBlob:
+    def open_now(self, blob_key: str) -> MemoryBlob | None:
         found = self._blobs.get(check_blob_key(blob_key))
-        if found is None:
+        return MemoryBlob(found[0]) if found is not None else None
+
+    async def open(self, blob_key: str) -> MemoryBlob:
+        blob = self.open_now(blob_key)
+        if blob is None:
             raise BlobMissing
-        return MemoryBlob(found[0])
+        return blob
+
+    def forget(self, blob_key: str) -> None:
+        return
+
+    def forget_all(self) -> None:
+        return
 
     async def delete(self, blob_key: str) -> bool:
         return self._blobs.pop(check_blob_key(blob_key), None) is not None

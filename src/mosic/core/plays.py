@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable, Mapping
+from itertools import islice
 from uuid import UUID
 
 import structlog
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from mosic.db import plays
 from mosic.db.plays import Tally
 from mosic.errors import Unavailable
 from mosic.metrics import Metrics
 
 _log = structlog.get_logger("mosic.plays")
 
-_RETRY_SECONDS = 1.0
-# Bytes are not worth a commit of their own: they wait for the next play, or this long.
+_FIRST_PAUSE_SECONDS = 0.1
+_PAUSE_SECONDS = 1.0
+_CLOSE_SECONDS = 5.0
+# Bytes are not worth a commit of their own: they wait for the next play of their clip, or this long.
 _BYTES_SECONDS = 5.0
+# Of so many clips at once, since plays wait for their turn behind them.
+_BYTES_CLIPS = 1000
 
 
 class PlayCounter:
@@ -28,19 +29,29 @@ class PlayCounter:
 
     def __init__(
         self,
-        begin: Callable[[], AbstractAsyncContextManager[AsyncConnection]],
+        write: Callable[[Mapping[UUID, Tally]], Awaitable[None]],
         metrics: Metrics,
         *,
         wait_seconds: float,
         most_waiting: int,
     ) -> None:
-        self._begin = begin
+        """`write` adds to the counters, durably; whatever it raises means that it is to be tried again."""
+        self._write = write
         self._metrics = metrics
         self._wait_seconds = wait_seconds
         self._most_waiting = most_waiting
         self._tallies: dict[UUID, Tally] = {}
+        self._bytes: dict[UUID, int] = {}
+        self._bytes_due = 0.0
+        # Counted but not written: in `_tallies`, or in the hands of `write`.
         self._waiting = 0
-        self._written: asyncio.Future[None] | None = None
+        # Those who wait for the next commit, those who wait for the one under way, when the first of the
+        # former came, and when all of them will have waited long enough.
+        self._waiters: list[asyncio.Future[None]] = []
+        self._committing: list[asyncio.Future[None]] = []
+        self._since = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._behind = False
         self._wake = asyncio.Event()
         self._closing = False
         self._task: asyncio.Task[None] | None = None
@@ -52,34 +63,52 @@ class PlayCounter:
         """Count one play; returns when it is committed.
 
         When the database is slow or away the wait ends after a while and playing goes on: the play stays in
-        memory, up to a bound, and is written when the database is back. Past that bound this raises
-        `Unavailable`, since an answered play must never be an uncounted one.
+        memory, up to a bound, and is written when the database is back; until then nobody waits any more.
+        Past that bound this raises `Unavailable`, since an answered play must never be an uncounted one.
         """
         if self._waiting >= self._most_waiting:
             raise Unavailable("Too many plays wait for the database.")
-        self._tallies.setdefault(clip_id, Tally()).plays += 1
+        tally = self._tallies.get(clip_id)
+        if tally is None:
+            tally = self._tallies[clip_id] = Tally()
+        tally.plays += 1
         self._waiting += 1
-        if self._written is None:
-            self._written = asyncio.get_running_loop().create_future()
-        written = self._written
-        self._metrics.plays_waiting(self._waiting)
         self._wake.set()
-        await asyncio.wait((written,), timeout=self._wait_seconds)
+        if self._behind:
+            self._metrics.plays_waiting(self._waiting)
+            return
+        loop = asyncio.get_running_loop()
+        if not self._waiters:
+            self._since = loop.time()
+            if self._timer is None:
+                self._timer = loop.call_later(self._wait_seconds, self._fall_behind)
+        waiter = loop.create_future()
+        self._waiters.append(waiter)
+        await waiter
 
     def add_bytes(self, clip_id: UUID, sent: int) -> None:
         """Add to the clip's `bytes_streamed`, written with the next plays or within seconds."""
-        if clip_id in self._tallies or len(self._tallies) < self._most_waiting:
-            self._tallies.setdefault(clip_id, Tally()).bytes += sent
+        known = self._bytes.get(clip_id)
+        if known is not None:
+            self._bytes[clip_id] = known + sent
+        elif len(self._bytes) < self._most_waiting:
+            self._bytes[clip_id] = sent
 
     async def close(self) -> None:
         """Write what is waiting and stop; gives up, and says so, when the database is away."""
         self._closing = True
         self._wake.set()
         if self._task is not None:
-            await self._task
+            await asyncio.wait((self._task,), timeout=_CLOSE_SECONDS)
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
+        if self._waiting:
+            _log.error("plays lost: the database was away at shutdown", plays=self._waiting)
 
     async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        pause = _FIRST_PAUSE_SECONDS
         while True:
             try:
                 async with asyncio.timeout(_BYTES_SECONDS):
@@ -88,42 +117,71 @@ class PlayCounter:
                 pass
             self._wake.clear()
             closing = self._closing
-            if self._tallies and not await self._write():
+            self._take_bytes(loop.time(), all_of_them=closing)
+            if not self._tallies or await self._commit(loop):
+                pause = _FIRST_PAUSE_SECONDS
                 if closing:
-                    _log.error("plays lost: the database was away at shutdown", plays=self._waiting)
                     return
-                await asyncio.sleep(_RETRY_SECONDS)
-                self._wake.set()
             elif closing:
                 return
+            else:
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _PAUSE_SECONDS)
+                self._wake.set()
 
-    async def _write(self) -> bool:
-        """One transaction for all that is waiting; False leaves it waiting."""
+    def _take_bytes(self, now: float, *, all_of_them: bool) -> None:
+        """Let bytes go with the plays: those of the same clips, and now and then those of others."""
+        for clip_id, tally in self._tallies.items():
+            tally.bytes += self._bytes.pop(clip_id, 0)
+        if now >= self._bytes_due or all_of_them:
+            self._bytes_due = now + _BYTES_SECONDS
+            most = len(self._bytes) if all_of_them else _BYTES_CLIPS
+            for clip_id in list(islice(self._bytes, most)):
+                self._tallies[clip_id] = Tally(0, self._bytes.pop(clip_id))
+
+    async def _commit(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Write all that is waiting; False leaves it waiting."""
         tallies, self._tallies = self._tallies, {}
-        written, self._written = self._written, None
-        count = sum(tally.plays for tally in tallies.values())
+        self._committing, self._waiters = self._waiters, []
+        plays = self._waiting
         try:
-            async with self._begin() as connection:
-                await plays.add(connection, tallies)
-        except (Unavailable, DBAPIError) as error:
-            _log.warning("plays wait: the database did not take them", plays=count, error=str(error))
+            await self._write(tallies)
+        except Exception as error:
+            if not self._behind:
+                _log.warning("plays wait: the database did not take them", plays=plays, error=repr(error))
             for clip_id, tally in tallies.items():
                 later = self._tallies.setdefault(clip_id, Tally())
                 later.plays += tally.plays
                 later.bytes += tally.bytes
-            if written is not None:
-                self._merge_waiters(written)
+            self._waiters = self._committing + self._waiters
+            self._metrics.plays_waiting(self._waiting)
             return False
-        self._waiting -= count
+        self._waiting -= plays
+        self._metrics.plays_counted(plays)
         self._metrics.plays_waiting(self._waiting)
-        self._metrics.plays_counted(count)
-        if written is not None:
-            written.set_result(None)
+        if self._behind:
+            self._behind = False
+            _log.info("the database takes plays again", plays=plays)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._waiters:
+            self._timer = loop.call_at(self._since + self._wait_seconds, self._fall_behind)
+        _release(self._committing)
         return True
 
-    def _merge_waiters(self, earlier: asyncio.Future[None]) -> None:
-        """Those who waited for the failed write are woken by the next one that succeeds."""
-        if self._written is None:
-            self._written = earlier
-        else:
-            self._written.add_done_callback(lambda _: earlier.set_result(None))
+    def _fall_behind(self) -> None:
+        """The first who waits has waited long enough: all play on, and nobody waits until a commit."""
+        self._timer = None
+        self._behind = True
+        self._metrics.plays_waiting(self._waiting)
+        _log.warning("plays wait in memory: the database is slow or away", plays=self._waiting)
+        _release(self._committing)
+        _release(self._waiters)
+
+
+def _release(waiters: list[asyncio.Future[None]]) -> None:
+    for waiter in waiters:
+        if not waiter.done():
+            waiter.set_result(None)
+    waiters.clear()

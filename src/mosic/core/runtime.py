@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from mosic.audio.isolation import ProbePool
 from mosic.blobs.base import BlobStore
+from mosic.core.facts import FactsCache
 from mosic.core.fence import Fence
 from mosic.core.plays import PlayCounter
 from mosic.db.engine import begin
@@ -27,6 +28,7 @@ class Runtime:
     blobs: BlobStore
     staging: Staging
     probes: ProbePool
+    facts: FactsCache
     plays: PlayCounter
     fence: Fence
     remote: Remote

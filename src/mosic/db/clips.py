@@ -14,6 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mosic.db.tables import clip_plays, clips
 
+CHANGED_CHANNEL = "mosic_clips"
+"""Here each clip that was edited or removed is named, by the hex form of its id."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewClip:
@@ -114,17 +117,24 @@ async def page(
 
 
 async def update(connection: AsyncConnection, clip_id: UUID, changes: Mapping[str, Any]) -> Clip:
-    """Write the changed columns and a new revision; the clip must be there."""
+    """Write the changed columns and a new revision; the clip must be there. Tells `mosic.db.changes`."""
     await connection.execute(
         sa.update(clips)
         .where(clips.c.id == clip_id)
         .values({**changes, "revision": clips.c.revision + 1, "updated_at": sa.func.now()})
     )
+    await _tell(connection, clip_id)
     clip = await get(connection, clip_id)
     assert clip is not None
     return clip
 
 
 async def delete(connection: AsyncConnection, clip_id: UUID) -> None:
-    """Remove the row; its counters go with it."""
+    """Remove the row; its counters go with it. Tells `mosic.db.changes`."""
     await connection.execute(sa.delete(clips).where(clips.c.id == clip_id))
+    await _tell(connection, clip_id)
+
+
+async def _tell(connection: AsyncConnection, clip_id: UUID) -> None:
+    """PostgreSQL passes it on when the transaction commits, and not at all when it does not."""
+    await connection.execute(sa.select(sa.func.pg_notify(CHANGED_CHANNEL, clip_id.hex)))

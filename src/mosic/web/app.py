@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -17,6 +18,7 @@ from mosic.logs import set_up_logs
 from mosic.metrics import Metrics
 from mosic.settings import Settings, load_settings
 from mosic.web.cors import Cors
+from mosic.web.door import StreamDoor
 from mosic.web.errors import install_error_answers
 from mosic.web.instrument import Instrument
 from mosic.web.lifespan import Lifespan
@@ -58,13 +60,21 @@ def create_app(settings: Settings) -> ASGIApp:
     @asynccontextmanager
     async def alive() -> AsyncIterator[None]:
         async with open_runtime(settings, metrics, sweeps=True) as runtime:
-            api.state.runtime = runtime
+            api.state.runtime = door.runtime = runtime
+            # What is here now stays; to look through it for garbage ever again costs a tenth of the time.
+            gc.collect()
+            gc.freeze()
             yield
+            gc.unfreeze()
 
     app: ASGIApp = OnePath(tus.TusDialect(api), settings.alias_prefixes)
     if settings.cors_origins:
         app = Cors(app, settings.cors_origins)
-    return Lifespan(Undelivered(Instrument(app, metrics)), alive)
+    others = Lifespan(Undelivered(Instrument(app, metrics)), alive)
+    door = StreamDoor(others, metrics, settings.alias_prefixes)
+    if settings.cors_origins:
+        door.listen = Cors(door.listen, settings.cors_origins)
+    return door
 
 
 async def _docs() -> HTMLResponse:

@@ -1,26 +1,52 @@
-"""The outermost layer: request id, metrics, one log line, the last resort for errors, and unread bodies."""
+"""What is told of every request: its id, the metrics, one log line. And the last resort for errors."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-import time
+from contextvars import ContextVar
+from time import perf_counter
 
 import structlog
 import uuid_utils
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import STRUCTLOG_KEY_PREFIX
 
 from mosic.errors import ClientDisconnected
 from mosic.metrics import UNMATCHED, Metrics
+from mosic.web.requestlog import RequestLog
 
 _log = structlog.get_logger("mosic.request")
+_request_log = RequestLog()
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:=+/-]{1,128}")
+# Any token is a valid method; a client must not be able to make new series with its own.
+_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 
 # A refused upload is read on for so much, so that the client sees the refusal rather than a reset while it
 # is still sending; what is longer is cut off.
 _DRAIN_BYTES = 64 * 1024 * 1024
 _DRAIN_SECONDS = 5.0
+
+request_id_in_logs: ContextVar[str] = ContextVar(f"{STRUCTLOG_KEY_PREFIX}request_id")
+"""Is in every log line while it is set: what `structlog.contextvars.bind_contextvars` makes, made once."""
+
+
+def choose_request_id(given: bytes | None) -> str:
+    """The client's own (a proxy's, usually) when it is harmless, else a new one."""
+    if given is not None and _REQUEST_ID.fullmatch(given):
+        return given.decode("ascii")
+    return uuid_utils.uuid7().hex
+
+
+def tell_of_request(
+    metrics: Metrics, *, method: str, route: str, status: int, seconds: float, sent: int, request_id: str
+) -> None:
+    """To be called once for each request, when its answer has ended."""
+    metrics.request_ended(method if method in _METHODS else "OTHER", route, status, seconds)
+    _request_log.write(
+        request_id=request_id, method=method, route=route, status=status, seconds=seconds, sent=sent
+    )
 
 
 class Instrument:
@@ -34,13 +60,13 @@ class Instrument:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        started = perf_counter()
         exchange = _Exchange(scope, receive, send)
-        structlog.contextvars.bind_contextvars(request_id=exchange.request_id)
-        started = time.perf_counter()
+        bound = request_id_in_logs.set(exchange.request_id)
         try:
             await self._app(scope, exchange.receive, exchange.send)
         except ClientDisconnected:
-            exchange.status = exchange.status or ClientDisconnected.status
+            pass
         except Exception:
             _log.exception("unexpected error", method=scope["method"], path=scope["path"])
             # An answer that was cut off can only be told by closing the connection, as the server does
@@ -48,20 +74,15 @@ class Instrument:
             if not exchange.complete:
                 raise
         finally:
-            structlog.contextvars.unbind_contextvars("request_id")
-            route = scope.get("route")
-            template: str = getattr(route, "path", UNMATCHED)
-            seconds = time.perf_counter() - started
-            status = exchange.status or ClientDisconnected.status
-            self._metrics.request_ended(_method(scope), template, status, seconds)
-            _log.info(
-                "request",
-                request_id=exchange.request_id,
+            request_id_in_logs.reset(bound)
+            tell_of_request(
+                self._metrics,
                 method=scope["method"],
-                route=template,
-                status=status,
-                seconds=round(seconds, 6),
+                route=getattr(scope.get("route"), "path", UNMATCHED),
+                status=exchange.status or ClientDisconnected.status,
+                seconds=perf_counter() - started,
                 sent=exchange.sent,
+                request_id=exchange.request_id,
             )
 
 
@@ -69,15 +90,18 @@ class _Exchange:
     """One request and its answer, watched as the messages pass."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._scope = scope
         self._receive = receive
         self._send = send
         self.status = 0
         self.sent = 0
         self.complete = False
-        self.request_id = scope["mosic.request_id"] = _request_id(scope)
-        self._body_expected, self._waits_for_continue = _body_facts(scope)
-        self._body_read = not self._body_expected
+        headers = dict(scope["headers"])
+        self.request_id = scope["mosic.request_id"] = choose_request_id(headers.get(b"x-request-id"))
+        # Whether the sender of a body waits for «100 Continue» before sending it.
+        self._waits_for_continue = headers.get(b"expect", b"").lower() == b"100-continue"
+        self._body_read = not (
+            headers.get(b"content-length", b"").strip(b"0") or b"transfer-encoding" in headers
+        )
         self._drain = False
 
     async def receive(self) -> Message:
@@ -90,8 +114,7 @@ class _Exchange:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = list(message.get("headers", ()))
-            headers.append((b"x-request-id", self.request_id.encode("ascii")))
+            headers = [*message.get("headers", ()), (b"x-request-id", self.request_id.encode("ascii"))]
             if not self._body_read:
                 # Nobody will read the rest of the body, so the connection cannot serve another request.
                 headers.append((b"connection", b"close"))
@@ -115,30 +138,3 @@ class _Exchange:
                     left -= len((await self.receive()).get("body", b""))
         except TimeoutError:
             pass
-
-
-def _method(scope: Scope) -> str:
-    # Any token is a valid method; a client must not be able to make new series with its own.
-    method: str = scope["method"]
-    known = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-    return method if method in known else "OTHER"
-
-
-def _request_id(scope: Scope) -> str:
-    """The client's own (a proxy's, usually) when it is harmless, else a new one."""
-    for name, value in scope["headers"]:
-        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
-            text: str = value.decode("ascii")
-            return text
-    return uuid_utils.uuid7().hex
-
-
-def _body_facts(scope: Scope) -> tuple[bool, bool]:
-    """Whether the request has a body, and whether its sender waits for «100 Continue» before sending it."""
-    expected = waits = False
-    for name, value in scope["headers"]:
-        if (name == b"content-length" and value.strip(b"0")) or name == b"transfer-encoding":
-            expected = True
-        elif name == b"expect" and value.lower() == b"100-continue":
-            waits = True
-    return expected, waits

@@ -3,47 +3,119 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+from time import perf_counter
 
-from starlette.types import Receive, Send
+from starlette.types import Message, Receive, Send
 
+from mosic.core.delivery import Body, Stream
 from mosic.core.plays import PlayCounter
-from mosic.core.stream import Stream
 from mosic.errors import ClientDisconnected
 from mosic.metrics import Metrics
+from mosic.web.transport import Transport
+
+_START = "http.response.start"
+_BODY = "http.response.body"
+_NOTHING: Message = {"type": _BODY, "body": b"", "more_body": True}
+_END: Message = {"type": _BODY, "body": b""}
+
+# A piece is what the client takes in so much time, within bounds: few and large ones for those who are quick;
+# and of those who are slow, and may be thousands, no more in memory than is needed.
+_PIECE_SECONDS = 0.02
+_LEAST_PIECE = 32 * 1024
+_FIRST_PIECE = 64 * 1024
+_MOST_PIECE = 256 * 1024
+_PAGE = 4096
+# A shorter wait is none: the time that the call takes.
+_WAIT_SECONDS = 0.0001
+# A client that takes everything at once must leave the others their turn.
+_TURN = 1024 * 1024
 
 
 async def send_stream(
-    stream: Stream, receive: Receive, send: Send, metrics: Metrics, plays: PlayCounter
+    stream: Stream,
+    receive: Receive,
+    send: Send,
+    transport: Transport,
+    metrics: Metrics,
+    plays: PlayCounter,
 ) -> None:
     """Send the answer and close it, whatever happens.
 
     Stops soon after the client has left, with `ClientDisconnected`. A failure in the middle of the body
     raises: the connection is then cut, which is the only way left to say that the answer is not whole.
     """
-    try:
-        await send({"type": "http.response.start", "status": stream.status, "headers": stream.headers})
-        if stream.body is None:
-            await send({"type": "http.response.body", "body": b""})
-            return
-        sent = 0
-        gone = asyncio.ensure_future(_until_gone(receive))
+    start = {"type": _START, "status": stream.status, "headers": stream.headers}
+    if stream.rest is not None:
         metrics.stream_began()
         try:
-            async for chunk in stream.body.chunks():
-                if gone.done():
-                    raise ClientDisconnected
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-                sent += len(chunk)
-            await send({"type": "http.response.body", "body": b""})
+            await send(start)
+            await _send_pieces(stream, stream.rest, receive, send, transport)
         finally:
-            gone.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await gone
-            metrics.stream_ended(sent)
-            plays.add_bytes(stream.body.clip_id, sent)
+            metrics.stream_ended(stream.sent)
+            plays.add_bytes(stream.clip_id, stream.sent)
+            await stream.rest.close()
+        return
+    await send(start)
+    await send({"type": _BODY, "body": stream.first})
+    if stream.first:
+        stream.sent = len(stream.first)
+        metrics.stream_sent(stream.sent)
+        plays.add_bytes(stream.clip_id, stream.sent)
+
+
+async def _send_pieces(
+    stream: Stream, rest: Body, receive: Receive, send: Send, transport: Transport
+) -> None:
+    gone = asyncio.ensure_future(_until_gone(receive))
+    pace = _Pace()
+    try:
+        piece = stream.first
+        while piece:
+            await send({"type": _BODY, "body": piece, "more_body": True})
+            stream.sent += len(piece)
+            if pace.took(len(piece)):
+                await asyncio.sleep(0)
+            transport.wait_when_not_empty()
+            before = perf_counter()
+            # Here the client is waited for, so that no more is read before it has taken the last piece.
+            await send(_NOTHING)
+            pace.waited(before, perf_counter())
+            if gone.done():
+                raise ClientDisconnected
+            piece = await rest.next(pace.size)
+        await send(_END)
     finally:
-        await stream.close()
+        gone.cancel()
+        transport.wait_when_full()
+
+
+class _Pace:
+    """How large the pieces for a client are: what it takes in `_PIECE_SECONDS`, as far as that is known."""
+
+    __slots__ = ("_since", "_taken", "_turn", "size")
+
+    def __init__(self) -> None:
+        self.size = _FIRST_PIECE
+        self._taken = self._turn = 0
+        self._since = perf_counter()
+
+    def took(self, size: int) -> bool:
+        """The client was sent so much; True when others should have their turn."""
+        self._taken += size
+        self._turn += size
+        if self._turn < _TURN:
+            return False
+        self._turn = 0
+        return True
+
+    def waited(self, before: float, now: float) -> None:
+        """The client had taken everything at `now`, and not yet at `before` if that is long ago."""
+        if now - before < _WAIT_SECONDS:
+            return
+        self._turn = 0
+        rate = self._taken / (now - self._since)
+        self.size = max(_LEAST_PIECE, min(_MOST_PIECE, int(rate * _PIECE_SECONDS) // _PAGE * _PAGE))
+        self._taken, self._since = 0, now
 
 
 async def _until_gone(receive: Receive) -> None:

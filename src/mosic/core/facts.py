@@ -1,0 +1,247 @@
+"""What streaming needs to know of a clip, kept in memory: a listener's request asks the database nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import PurePath
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from mosic.blobs.base import BlobStore
+from mosic.core.delivery import Headers
+from mosic.db import clips
+from mosic.db.clips import Clip
+from mosic.errors import ClipNotFound, Unavailable
+from mosic.wire.conditions import Validators, modified_by
+from mosic.wire.dates import format_http_date
+from mosic.wire.disposition import content_disposition
+
+# About 2 KiB each.
+_MOST = 8192
+# While the database is away it is asked again only after this pause, by those who can do without.
+_AWAY_SECONDS = 1.0
+_PATIENCE = 10.0
+
+_ENDINGS = {
+    "audio/mpeg": ".mp3",
+    "audio/aac": ".aac",
+    "audio/flac": ".flac",
+    "audio/ogg": ".ogg",
+    "audio/mp4": ".m4a",
+    "audio/wav": ".wav",
+    "audio/aiff": ".aiff",
+    "audio/x-ms-wma": ".wma",
+    "audio/x-ape": ".ape",
+    "audio/x-wavpack": ".wv",
+    "audio/x-musepack": ".mpc",
+    "audio/x-tta": ".tta",
+    "audio/ac3": ".ac3",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class BlobFacts:
+    """Of a clip whose bytes are in the store, with what is the same in every answer about it."""
+
+    clip_id: UUID
+    blob_key: str
+    size: int
+    media_type: bytes
+    validators: Validators
+    whole: Headers
+    """Of a 200."""
+
+    part: Headers
+    """Of a 206, without Content-Type, Content-Length and Content-Range."""
+
+    part_to_if_range: Headers
+    """The same for a client that has sent If-Range."""
+
+    unchanged: Headers
+    """Of a 304."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalFacts:
+    """Of a clip whose bytes are elsewhere."""
+
+    clip_id: UUID
+    url: str
+
+
+Facts = BlobFacts | ExternalFacts
+
+
+def facts_of(clip: Clip) -> Facts:
+    if clip.external_url is not None:
+        return ExternalFacts(clip.id, clip.external_url)
+    # The table's constraints promise these for a clip that has a blob.
+    assert clip.blob_key
+    assert clip.sha256
+    assert clip.media_type
+    assert clip.size is not None
+    etag = f'"{clip.sha256.hex()}"'
+    modified = modified_by(clip.created_at, now=datetime.now(UTC))
+    media_type = clip.media_type.encode("ascii")
+    unchanged = (
+        (b"etag", etag.encode("ascii")),
+        (b"cache-control", b"no-cache"),
+        (b"accept-ranges", b"bytes"),
+    )
+    # Who gets a 304 needs only the ETag (RFC 9110 §15.4.5), who asks with If-Range has the date (§15.3.7).
+    part_to_if_range = (
+        *unchanged,
+        (b"content-disposition", content_disposition("inline", _download_name(clip)).encode("ascii")),
+        (b"x-content-type-options", b"nosniff"),
+    )
+    part = (*part_to_if_range, (b"last-modified", format_http_date(modified).encode("ascii")))
+    return BlobFacts(
+        clip_id=clip.id,
+        blob_key=clip.blob_key,
+        size=clip.size,
+        media_type=media_type,
+        validators=Validators(etag, modified),
+        whole=(*part, (b"content-type", media_type), (b"content-length", b"%d" % clip.size)),
+        part=part,
+        part_to_if_range=part_to_if_range,
+        unchanged=unchanged,
+    )
+
+
+def _download_name(clip: Clip) -> str:
+    """What a player that saves the audio may call it; the ending is that of what was found in the bytes."""
+    stem = PurePath(clip.file_name).stem if clip.file_name else clip.title
+    return f"{stem}{_ENDINGS.get(clip.media_type or '', '')}"
+
+
+@dataclass(slots=True)
+class _Entry:
+    facts: Facts
+    reign: int
+
+
+class FactsCache:
+    """The facts of the clips that were asked for last. One per process.
+
+    They are believed as long as the process hears of every edit and removal (`believe`, `drop`). While it
+    does not (`doubt`), the database is asked each time; when the database is away as well, nothing can have
+    changed in it, and what was known last holds.
+    """
+
+    def __init__(
+        self,
+        begin: Callable[[], AbstractAsyncContextManager[AsyncConnection]],
+        blobs: BlobStore,
+        *,
+        wait_seconds: float,
+        most: int = _MOST,
+    ) -> None:
+        """A known clip waits for the database for `wait_seconds` at most."""
+        self._begin = begin
+        self._blobs = blobs
+        self._wait_seconds = wait_seconds
+        self._most = most
+        # By the text of their ids: whoever asks has read it from an address, and a UUID takes long to make.
+        self._entries: OrderedDict[UUID | str, _Entry] = OrderedDict()
+        self._lookups: dict[UUID, asyncio.Task[Facts]] = {}
+        self._believed = False
+        # What was looked up before the last time that changes went unheard counts as unsure.
+        self._reign = 0
+        self._away_until = 0.0
+
+    def known(self, name: UUID | str) -> Facts | None:
+        """The facts of the clip whose id is written so, if they are known for sure; does not wait.
+
+        None may also mean that the id can be written in another way: `get` knows them all.
+        """
+        entry = self._entries.get(name)
+        if entry is None or not self._believed or entry.reign != self._reign:
+            return None
+        self._entries.move_to_end(name)
+        return entry.facts
+
+    async def get(self, clip_id: UUID) -> Facts:
+        """The facts; raises `ClipNotFound`, and `Unavailable` when only the database could tell."""
+        facts = self.known(str(clip_id))
+        if facts is not None:
+            return facts
+        last_known = self._entries.get(str(clip_id))
+        now = asyncio.get_running_loop().time
+        if last_known is not None and now() < self._away_until:
+            return last_known.facts
+        try:
+            async with asyncio.timeout(_PATIENCE if last_known is None else self._wait_seconds):
+                return await asyncio.shield(self._lookup(clip_id))
+        except (Unavailable, TimeoutError) as error:
+            self._away_until = now() + _AWAY_SECONDS
+            if last_known is None:
+                raise Unavailable("The database does not answer.") from error
+            return last_known.facts
+
+    def drop(self, clip_id: UUID) -> None:
+        """The clip was edited or removed. Look-ups under way may have seen it as it was: their result is for
+        those who have asked already, and is not kept."""
+        self._lookups.pop(clip_id, None)
+        entry = self._entries.pop(str(clip_id), None)
+        if entry is not None and isinstance(entry.facts, BlobFacts):
+            self._blobs.forget(entry.facts.blob_key)
+
+    def believe(self) -> None:
+        """From now on every change is told by `drop`; what is known from before is unsure."""
+        self._believed = True
+        self._reign += 1
+        self._lookups.clear()
+        self._blobs.forget_all()
+
+    def doubt(self) -> None:
+        """Changes may go unheard from now on."""
+        self._believed = False
+
+    def _lookup(self, clip_id: UUID) -> asyncio.Task[Facts]:
+        """One for all who ask at the same time; it goes on when they leave, so that no connection to the
+        database is ever torn out of its work."""
+        lookup = self._lookups.get(clip_id)
+        if lookup is None:
+            lookup = asyncio.create_task(self._read(clip_id), name="mosic-facts")
+            self._lookups[clip_id] = lookup
+            lookup.add_done_callback(_seen)
+        return lookup
+
+    async def _read(self, clip_id: UUID) -> Facts:
+        reign = self._reign
+        try:
+            async with self._begin() as connection:
+                clip = await clips.get(connection, clip_id)
+        except BaseException:
+            self._is_current(clip_id)
+            raise
+        current = self._is_current(clip_id)
+        if clip is None:
+            if current:
+                self._entries.pop(str(clip_id), None)
+            raise ClipNotFound
+        facts = facts_of(clip)
+        if current:
+            self._entries[str(clip_id)] = _Entry(facts, reign)
+            self._entries.move_to_end(str(clip_id))
+            while len(self._entries) > self._most:
+                self._entries.popitem(last=False)
+        return facts
+
+    def _is_current(self, clip_id: UUID) -> bool:
+        """Ends the look-up that calls; False when something has changed since it began."""
+        if self._lookups.get(clip_id) is not asyncio.current_task():
+            return False
+        del self._lookups[clip_id]
+        return True
+
+
+def _seen(lookup: asyncio.Task[Facts]) -> None:
+    if not lookup.cancelled():
+        lookup.exception()  # whoever still waits raises it; if nobody does, it is not news

@@ -1,0 +1,125 @@
+"""The way in of listeners, in front of FastAPI and all other layers: they cost more than sending a range."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from time import perf_counter
+
+import structlog
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from mosic.core.delivery import Stream
+from mosic.core.runtime import Runtime
+from mosic.core.stream import CONDITIONS, open_stream
+from mosic.errors import ClientDisconnected, InternalError, MosicError
+from mosic.metrics import Metrics
+from mosic.web.errors import ProblemResponse
+from mosic.web.instrument import choose_request_id, request_id_in_logs, tell_of_request
+from mosic.web.paths import PREFIX
+from mosic.web.routes.stream import PATH
+from mosic.web.send import send_stream
+from mosic.web.transport import Transport
+
+_log = structlog.get_logger("mosic.request")
+
+_END = "/stream"
+_CONDITIONS = {name.encode("ascii"): name for name in CONDITIONS}
+
+
+class StreamDoor:
+    """ASGI: answers GET and HEAD of `/play/{id}/stream`, under every prefix, and leaves the rest to `others`.
+
+    For its requests it does what `OnePath` and `Instrument` do for the others. A layer that is to see them
+    too has to be put around `listen`.
+    """
+
+    def __init__(self, others: ASGIApp, metrics: Metrics, alias_prefixes: Iterable[str]) -> None:
+        self._others = others
+        self._metrics = metrics
+        self._prefixes = frozenset((PREFIX, *alias_prefixes))
+        self.listen: ASGIApp = self._listen
+        self.runtime: Runtime | None = None
+        """To be set before the first request."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._is_for_listeners(scope):
+            transport = scope["mosic.transport"] = Transport.of(send)
+            try:
+                await self.listen(scope, receive, send)
+            finally:
+                transport.flush()
+        else:
+            await self._others(scope, receive, send)
+
+    def _is_for_listeners(self, scope: Scope) -> bool:
+        """If so, says in the scope what stands for the clip's id."""
+        if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD"):
+            return False
+        path: str = scope["path"]
+        if path.endswith("/"):
+            path = path[:-1]
+        if not path.endswith(_END):
+            return False
+        prefix, _, name = path[: -len(_END)].rpartition("/")
+        scope["mosic.clip"] = name
+        return prefix in self._prefixes
+
+    async def _listen(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = perf_counter()
+        rt = self.runtime
+        assert rt is not None
+        fields, request_id = _read(scope)
+        bound = request_id_in_logs.set(request_id)
+        status = ClientDisconnected.status
+        stream: Stream | None = None
+        try:
+            stream = await open_stream(rt, scope["mosic.clip"], scope["method"], fields)
+            status = stream.status
+            stream.headers = (*stream.headers, (b"x-request-id", request_id.encode("ascii")))
+            await send_stream(stream, receive, send, scope["mosic.transport"], rt.metrics, rt.plays)
+        except (ClientDisconnected, asyncio.CancelledError):
+            # Cancelled is what is still open when the time to stop in order is over: the task ends anyway.
+            pass
+        except Exception as error:
+            if not isinstance(error, MosicError):
+                _log.exception("unexpected error", method=scope["method"], path=scope["path"])
+            if stream is not None:
+                raise  # the connection is then cut: the only way to say that the answer is not whole
+            status = await self._refuse(error, request_id, scope, receive, send)
+        finally:
+            request_id_in_logs.reset(bound)
+            tell_of_request(
+                self._metrics,
+                method=scope["method"],
+                route=PATH,
+                status=status,
+                seconds=perf_counter() - started,
+                sent=stream.sent if stream is not None else 0,
+                request_id=request_id,
+            )
+
+    async def _refuse(
+        self, error: Exception, request_id: str, scope: Scope, receive: Receive, send: Send
+    ) -> int:
+        """Answer with the error; returns the status."""
+        if not isinstance(error, MosicError):
+            error = InternalError(f"The log has the cause under the request id {request_id}.")
+        self._metrics.error_answered(error.code)
+        answer = ProblemResponse(error)
+        answer.headers["X-Request-ID"] = request_id
+        await answer(scope, receive, send)
+        return answer.status_code
+
+
+def _read(scope: Scope) -> tuple[dict[str, str], str]:
+    """The fields that can change the answer, lines of one name joined as in RFC 9110 §5.3; the request id."""
+    fields: dict[str, str] = {}
+    given: bytes | None = None
+    for name, value in scope["headers"]:
+        if name in _CONDITIONS:
+            key, text = _CONDITIONS[name], value.decode("latin-1")
+            fields[key] = f"{fields[key]}, {text}" if key in fields else text
+        elif name == b"x-request-id":
+            given = value
+    return fields, choose_request_id(given)

@@ -1,0 +1,80 @@
+"""What ASGI has no words for: how the server writes an answer, and how much of it it keeps in memory.
+
+uvicorn's `send` belongs to an object that has the connection's transport. It is reached from there where it
+can be; with another server, or should uvicorn change, answers stay the same and only cost more.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.types import Send
+
+
+class Transport:
+    """Stands in for the server's transport during one exchange."""
+
+    __slots__ = ("_bounded", "_held", "_holding", "_server")
+
+    def __init__(self, server: Any) -> None:
+        self._server = server
+        self._holding = True
+        self._held: Any = None
+        self._bounded = False
+
+    @classmethod
+    def of(cls, send: Send) -> Transport:
+        """That of the server whose own `send` this is. The first two things sent from now on, the head of an
+        answer and the first of its body, are written with one call.
+
+        uvicorn writes the head as soon as it has it. By itself it is a packet by itself, which costs the two
+        ends more than the 64 KiB that follow.
+        """
+        exchange: Any = getattr(send, "__self__", None)
+        server = getattr(exchange, "transport", None)
+        made = cls(server)
+        if hasattr(server, "writelines"):
+            exchange.transport = made
+        return made
+
+    def write(self, data: Any) -> None:
+        if not self._holding:
+            self._server.write(data)
+        elif self._held is None:
+            self._held = data
+        else:
+            self._holding = False
+            self._server.writelines((self._held, data))
+            self._held = None
+
+    def flush(self) -> None:
+        """Hold nothing back any more."""
+        self._holding = False
+        if self._held is not None:
+            self._server.write(self._held)
+            self._held = None
+
+    def close(self) -> None:
+        self.flush()
+        self._server.close()
+
+    def wait_when_not_empty(self) -> None:
+        """From now on `send` waits while anything is unsent. The server's own bound, 64 KiB, would be most of
+        what a slow listener costs."""
+        if not self._bounded:
+            self._bounded = True
+            self.flush()
+            self._bound(0)
+
+    def wait_when_full(self) -> None:
+        """As it was."""
+        if self._bounded:
+            self._bound(None)
+
+    def _bound(self, size: int | None) -> None:
+        set_limits = getattr(self._server, "set_write_buffer_limits", None)
+        if set_limits is not None:
+            set_limits(size)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._server, name)
