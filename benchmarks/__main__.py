@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("uploads",)
+NAMES = ("uploads", "streams")
 
 
 def main() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import getpass
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -27,11 +29,19 @@ class Server:
     pid: int
     folder: Path
 
+    def cpu_seconds(self) -> float:
+        """Processor time that the server and its descendants have used so far."""
+        ticks = 0
+        for pid in _family(self.pid):
+            with contextlib.suppress(OSError):
+                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
     def resident(self) -> int:
-        """Bytes of memory that the server and its children hold now."""
-        pids = [self.pid, *_children(self.pid)]
+        """Bytes of memory that the server and its descendants hold now."""
         total = 0
-        for pid in pids:
+        for pid in _family(self.pid):
             with contextlib.suppress(OSError):
                 text = Path(f"/proc/{pid}/smaps_rollup").read_text()
                 found = re.search(r"^Pss:\s+(\d+) kB", text, re.MULTILINE)
@@ -39,9 +49,10 @@ class Server:
         return total
 
 
-def _children(pid: int) -> list[int]:
+def _family(pid: int) -> list[int]:
     with contextlib.suppress(OSError):
-        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [pid, *(one for child in children for one in _family(int(child)))]
     return []
 
 
@@ -98,6 +109,48 @@ def mosic(folder: Path, **settings: str) -> Iterator[Server]:
     }
     command = [sys.executable, "-m", "mosic", "serve"]
     with _process(command, folder, environment, f"http://127.0.0.1:{port}", "/ready") as server:
+        yield server
+
+
+_NGINX = """\
+{user}
+daemon off;
+worker_processes {workers};
+pid {folder}/nginx.pid;
+error_log {folder}/error.log warn;
+events {{ worker_connections 4096; }}
+http {{
+    access_log off;
+    sendfile on;
+    tcp_nopush on;
+    open_file_cache max=10000 inactive=1h;
+    keepalive_requests 100000000;
+    types {{ audio/wav wav; }}
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    server {{ listen 127.0.0.1:{port}; root {root}; }}
+}}
+"""
+
+
+@contextlib.contextmanager
+def nginx(folder: Path, root: Path, workers: int = 1) -> Iterator[Server]:
+    """nginx, set up to serve the files below `root` as quickly as it can."""
+    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+    if program is None:
+        raise RuntimeError("needs nginx")
+    folder.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    config = folder / "nginx.conf"
+    # As root, its workers would be of an account that cannot look into the benchmark's folder.
+    user = f"user {getpass.getuser()};" if os.geteuid() == 0 else ""
+    config.write_text(_NGINX.format(user=user, folder=folder, root=root, port=port, workers=workers))
+    command = [program, "-c", str(config), "-e", str(folder / "error.log")]
+    (root / "ready").touch()
+    with _process(command, folder, {}, f"http://127.0.0.1:{port}", "/ready") as server:
         yield server
 
 
