@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import sys
@@ -17,6 +18,8 @@ from mosic.settings import Settings, load_settings
 from mosic.web.app import create_app
 from mosic.web.protocol import MosicProtocol
 
+_DESCRIPTORS = 65_536
+
 
 def serve(*, host: str | None, port: int | None, workers: int | None, reload: bool) -> None:
     """Run the service; returns after Ctrl-C or SIGTERM, once everything is closed.
@@ -30,6 +33,7 @@ def serve(*, host: str | None, port: int | None, workers: int | None, reload: bo
             os.environ[f"MOSIC_{name}"] = str(value)
     settings = load_settings()
     set_up_logs(settings)
+    _allow_descriptors()
     single = settings.workers == 1 and not reload
     config = uvicorn.Config(
         create_app(settings) if single else "mosic.web.app:app_from_environment",
@@ -51,6 +55,16 @@ def serve(*, host: str | None, port: int | None, workers: int | None, reload: bo
         timeout_graceful_shutdown=max(1, round(settings.shutdown_seconds)),
     )
     _run(config, settings)
+
+
+def _allow_descriptors() -> None:
+    """Listeners and the files they hear take one each. The soft limit is often 1024, only for the sake of
+    programs that use select(2)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 class _Server(uvicorn.Server):

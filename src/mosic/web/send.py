@@ -21,9 +21,11 @@ _END: Message = {"type": _BODY, "body": b""}
 # A piece is what the client takes in so much time, within bounds: few and large ones for those who are quick;
 # and of those who are slow, and may be thousands, no more in memory than is needed.
 _PIECE_SECONDS = 0.02
-_LEAST_PIECE = 32 * 1024
-_FIRST_PIECE = 64 * 1024
+_LEAST_PIECE = 16 * 1024
+_FIRST_PIECE = 32 * 1024
 _MOST_PIECE = 256 * 1024
+# Who has taken so much without a wait is quick: it is more than the kernel holds for one who is not.
+_QUICK_BYTES = 512 * 1024
 _PAGE = 4096
 # A shorter wait is none: the time that the call takes.
 _WAIT_SECONDS = 0.0001
@@ -69,7 +71,8 @@ async def _send_pieces(
     gone = asyncio.ensure_future(_until_gone(receive))
     pace = _Pace()
     try:
-        piece = stream.first
+        # Not to be held until the end: of slow listeners there may be thousands.
+        piece, stream.first = stream.first, b""
         while piece:
             await send({"type": _BODY, "body": piece, "more_body": True})
             stream.sent += len(piece)
@@ -103,6 +106,8 @@ class _Pace:
         """The client was sent so much; True when others should have their turn."""
         self._taken += size
         self._turn += size
+        if self._taken > _QUICK_BYTES:
+            self.size = _MOST_PIECE
         if self._turn < _TURN:
             return False
         self._turn = 0

@@ -6,9 +6,15 @@ can be; with another server, or should uvicorn change, answers stay the same and
 
 from __future__ import annotations
 
+import socket
+from socket import AF_UNIX, IPPROTO_TCP
 from typing import Any
 
 from starlette.types import Send
+
+# Linux and macOS have it: https://docs.kernel.org/networking/ip-sysctl.html (tcp_notsent_lowat).
+_TCP_NOTSENT_LOWAT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+_UNSENT_BYTES = 128 * 1024
 
 
 class Transport:
@@ -65,6 +71,7 @@ class Transport:
             self._bounded = True
             self.flush()
             self._bound(0)
+            self._bound_kernel()
 
     def wait_when_full(self) -> None:
         """As it was."""
@@ -75,6 +82,16 @@ class Transport:
         set_limits = getattr(self._server, "set_write_buffer_limits", None)
         if set_limits is not None:
             set_limits(size)
+
+    def _bound_kernel(self) -> None:
+        """Let the kernel hold little that is not on its way yet.
+
+        By itself it takes as much as it would need for the fastest of clients, up to megabytes for each. What
+        is on its way is not counted, so that nobody gets less of a fast network.
+        """
+        connection = self._server.get_extra_info("socket")
+        if _TCP_NOTSENT_LOWAT is not None and connection is not None and connection.family != AF_UNIX:
+            connection.setsockopt(IPPROTO_TCP, _TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._server, name)
