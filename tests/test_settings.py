@@ -33,7 +33,7 @@ def test_names_of_earlier_systems(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (url.host, url.port, url.database, url.username, url.password) == (
         *("db.example", 6543, "music", "me", "p@ss:w/rd"),
     )
-    assert settings.api_keys == ("k1", "k2")
+    assert [key.api_key for key in settings.given_keys] == ["k1", "k2"]
     assert str(settings.media_root) == "/srv/media"
     assert settings.max_upload_bytes == 7 * 2**20
     assert (settings.echo_sql, settings.app_port) == (True, 9000)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
-import secrets
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -29,11 +27,15 @@ from mosic.db.engine import begin, create_engine, is_away
 from mosic.db.migrate import migrate
 from mosic.db.plays import PlayWriter
 from mosic.errors import StartupError
+from mosic.keys.failures import Failures
+from mosic.keys.made import kept
+from mosic.keys.open import open_keys
 from mosic.metrics import Metrics
 from mosic.postgres import open_embedded
 from mosic.remote import Remote
 from mosic.settings import Settings
 from mosic.staging import Staging
+from mosic.wire.signing import UrlSigner
 
 _log = structlog.get_logger("mosic.boot")
 
@@ -93,13 +95,14 @@ async def open_runtime(
     settings: Settings, metrics: Metrics, *, sweeps: bool = False
 ) -> AsyncIterator[Runtime]:
     """Everything, ready for use: the database is migrated, folders exist and can be written. With `sweeps`,
-    as for a service, leftovers are swept now and then.
+    as for a service, leftovers are swept now and then, and the key file is followed.
 
     Raises `StartupError` with a sentence for the operator. What was opened is closed in reverse order: plays
     are written before the database goes.
     """
     async with AsyncExitStack() as stack:
-        keys = await asyncio.to_thread(load_api_keys, settings)
+        keys = await stack.enter_async_context(open_keys(settings, metrics, watch=sweeps))
+        signer = await asyncio.to_thread(_signer, settings)
         await asyncio.to_thread(make_folder, settings.media_root, "MOSIC_MEDIA_ROOT")
         blobs = open_blobs(settings.store_url, settings.media_root)
         stack.push_async_callback(blobs.close)
@@ -151,7 +154,9 @@ async def open_runtime(
             fence=fence,
             remote=remote,
             metrics=metrics,
-            api_key_digests=tuple(hashlib.sha256(key.encode()).digest() for key in keys),
+            keys=keys,
+            key_failures=Failures(),
+            signer=signer,
         )
         if sweeps:
             await stack.enter_async_context(sweeping(runtime))
@@ -168,30 +173,10 @@ def make_folder(path: Path, setting: str) -> None:
         raise StartupError(f"{setting}: the folder {path} cannot be written")
 
 
-def load_api_keys(settings: Settings) -> tuple[str, ...]:
-    """The keys that may write: the operator's, else the one made at the first start."""
-    if settings.api_keys:
-        return settings.api_keys
-    file = settings.api_key_file
-    make_folder(settings.data_dir, "MOSIC_DATA_DIR")
-    try:
-        if not file.exists():
-            _make_key(file)
-        return (file.read_text("ascii").strip(),)
-    except OSError as error:
-        raise StartupError(f"The API key in {file} cannot be read or made: {error.strerror}") from error
-
-
-def _make_key(file: Path) -> None:
-    """Several workers may start at once: the first link wins, and nobody ever reads half a key."""
-    made = file.with_name(f".{file.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w") as out:
-            out.write(secrets.token_urlsafe(32) + "\n")
-            out.flush()
-            os.fsync(out.fileno())
-        with suppress(FileExistsError):
-            os.link(made, file)
-    finally:
-        made.unlink(missing_ok=True)
+def _signer(settings: Settings) -> UrlSigner | None:
+    """None while reads are public, for whoever can read an address needs no signature then."""
+    if not settings.require_key_for_reads:
+        return None
+    given = settings.url_secret
+    secret = given.get_secret_value() if given else kept(settings.made_secret_file)
+    return UrlSigner(secret.encode(), settings.url_ttl_seconds)

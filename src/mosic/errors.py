@@ -42,6 +42,30 @@ class Unauthorized(MosicError):
         super().__init__(detail, headers={"WWW-Authenticate": "ApiKey"})
 
 
+class TooManyFailures(MosicError):
+    """The key is wrong, as were many from this address of late. A valid key is never refused so."""
+
+    code, status, title = "too-many-failures", 429, "Too many wrong API keys came from this address"
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__(
+            "The key is not valid, like many before it from this address: wait before trying another.",
+            headers={"Retry-After": str(retry_after)},
+        )
+
+
+class InvalidSignature(MosicError):
+    """Also of an address that was made for something else, or before the signing secret was changed."""
+
+    code, status, title = "invalid-signature", 403, "The signature of this address is not valid"
+
+
+class ExpiredUrl(MosicError):
+    """Ask for the clip again: its `stream_url` then has a new expiry, and the audio the same `ETag`."""
+
+    code, status, title = "expired-url", 403, "The time of this address is over"
+
+
 class NotFound(MosicError):
     code, status, title = "not-found", 404, "There is nothing at this address"
 

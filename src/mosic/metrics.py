@@ -41,6 +41,21 @@ class Metrics:
         self._errors = Counter(
             "mosic_errors", "Problem answers by their stable code.", ["code"], registry=self.registry
         )
+        self._key_requests = Counter(
+            "mosic_api_key_requests",
+            "Requests with a valid API key, by the key's name.",
+            ["key_name"],
+            registry=self.registry,
+        )
+        self._wrong_keys = Counter(
+            "mosic_wrong_api_keys", "Requests with an API key that is not valid.", registry=self.registry
+        )
+        self._key_file_reads = Counter(
+            "mosic_api_key_file_reads",
+            "Times that the key file was read again, by outcome: taken, refused.",
+            ["outcome"],
+            registry=self.registry,
+        )
         self._uploads = Counter(
             "mosic_uploads",
             "Uploads ended, by outcome: created, duplicate, or the code of the error.",
@@ -92,6 +107,15 @@ class Metrics:
 
     def error_answered(self, code: str) -> None:
         self._errors.labels(code).inc()
+
+    def request_by_key(self, key_name: str) -> None:
+        self._key_requests.labels(key_name).inc()
+
+    def wrong_key(self) -> None:
+        self._wrong_keys.inc()
+
+    def key_file_read(self, outcome: Literal["taken", "refused"]) -> None:
+        self._key_file_reads.labels(outcome).inc()
 
     def upload_ended(self, outcome: str, size: int) -> None:
         self._uploads.labels(outcome).inc()

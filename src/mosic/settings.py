@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from mosic.errors import StartupError
+from mosic.key_settings import KeySettings
 
 MEBIBYTE = 1024 * 1024
-_KEY_CHARACTERS = re.compile(r"[\x21-\x7e]+")
 
 
-class Settings(BaseSettings):
+class Settings(KeySettings):
     """Frozen: a running service never changes its mind. Descriptions appear in README and `.env.example`."""
 
     model_config = SettingsConfigDict(
@@ -57,15 +57,11 @@ class Settings(BaseSettings):
         10, gt=0, le=3600, description="How long open requests may go on after the first Ctrl-C or SIGTERM."
     )
 
-    # Who may write
-    api_key: SecretStr | None = Field(
-        None,
-        description="Key that writes need; made at the first start when unset. Comma-separated: several.",
-    )
-
     # Where things are kept
     media_root: Path = Field(Path("media"), description="Folder of the audio files.")
-    data_dir: Path = Field(Path(".mosic"), description="Folder of the embedded database and the made key.")
+    data_dir: Path = Field(
+        Path(".mosic"), description="Folder of the embedded database, the made key and the made secret."
+    )
     store_url: str | None = Field(
         None, description="Where blobs are kept: `file:///srv/media` or `memory:`; default: the media root."
     )
@@ -215,15 +211,6 @@ class Settings(BaseSettings):
             raise ValueError(f"{value!r} is not a location such as '/_media/'")
         return value and value.rstrip("/") + "/"
 
-    @field_validator("api_key")
-    @classmethod
-    def _check_keys(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not all(
-            _KEY_CHARACTERS.fullmatch(part.strip()) for part in value.get_secret_value().split(",")
-        ):
-            raise ValueError("a key is made of visible ASCII characters, without spaces or commas")
-        return value
-
     @field_validator("database_url_override")
     @classmethod
     def _check_database_url(cls, value: SecretStr | None) -> SecretStr | None:
@@ -251,16 +238,14 @@ class Settings(BaseSettings):
         return self.max_upload_mb * MEBIBYTE
 
     @property
-    def api_keys(self) -> tuple[str, ...]:
-        """The keys given by the operator; empty when one is to be made."""
-        if self.api_key is None:
-            return ()
-        return tuple(part.strip() for part in self.api_key.get_secret_value().split(","))
-
-    @property
-    def api_key_file(self) -> Path:
+    def made_key_file(self) -> Path:
         """Where a key that Mosic made is kept."""
         return self.data_dir / "api_key"
+
+    @property
+    def made_secret_file(self) -> Path:
+        """Where a secret for signed addresses that Mosic made is kept."""
+        return self.data_dir / "url_secret"
 
     @property
     def external_database(self) -> URL | None:

@@ -231,7 +231,7 @@ def test_compose_settings_fit_together(monkeypatch: pytest.MonkeyPatch, tmp_path
         name: filled_in(value, **given) for name, value in services()["mosic"]["environment"].items()
     }
     settings = use(monkeypatch, tmp_path, image_environment() | environment)
-    assert settings.api_keys == ("a-key",)
+    assert [key.api_key for key in settings.given_keys] == ["a-key"]
     server = {
         name: filled_in(value, **given) for name, value in services()["postgres"]["environment"].items()
     }

@@ -8,9 +8,18 @@ from mosic.audio.synth import DEMO_CLIPS, render
 from mosic.boot import open_database, open_runtime
 from mosic.core.ingest import Hints, ingest
 from mosic.db import migrate as migrations
+from mosic.keys.made import new_key
 from mosic.logs import set_up_logs
 from mosic.metrics import Metrics
 from mosic.settings import load_settings
+from mosic.wire.apikeys import is_key_name
+
+
+def new_key_line(name: str) -> str:
+    """`name:key`; the key is kept nowhere. Raises `typer.BadParameter`."""
+    if not is_key_name(name):
+        raise typer.BadParameter("A name is up to 64 letters, digits, '.', '_' and '-', such as phone-2026.")
+    return f"{name}:{new_key()}"
 
 
 async def migrate() -> None:

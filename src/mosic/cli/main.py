@@ -20,6 +20,9 @@ app = typer.Typer(
     add_completion=False,
 )
 
+keys = typer.Typer(help="API keys.", no_args_is_help=True)
+app.add_typer(keys, name="key")
+
 _T = TypeVar("_T")
 
 
@@ -49,6 +52,16 @@ def serve(
     from mosic.cli.serve import serve as run
 
     _or_exit(lambda: run(host=host, port=port, workers=workers, reload=reload))
+
+
+@keys.command("new")
+def new_key(
+    name: Annotated[str, typer.Argument(help="Who it is for, as the log and the metrics will show it.")],
+) -> None:
+    """Print a fresh key with its name, as a line for the file of MOSIC_API_KEYS_FILE."""
+    from mosic.cli import admin
+
+    typer.echo(admin.new_key_line(name))
 
 
 @app.command()

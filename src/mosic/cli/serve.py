@@ -12,7 +12,7 @@ from contextlib import suppress
 import uvicorn
 from uvicorn.supervisors import ChangeReload, Multiprocess
 
-from mosic.boot import load_api_keys
+from mosic.keys.open import load_keys
 from mosic.logs import set_up_logs
 from mosic.settings import Settings, load_settings
 from mosic.web.app import create_app
@@ -80,6 +80,23 @@ class _Server(uvicorn.Server):
             _greet(self._settings, self.servers[0].sockets[0].getsockname()[1])
 
 
+class _Supervisor(Multiprocess):
+    """Hands SIGHUP on to the workers, which then read the key file again, and interrupts nobody."""
+
+    def __init__(self, config: uvicorn.Config, settings: Settings, sockets: list[socket.socket]) -> None:
+        super().__init__(config, sockets)
+        self._settings = settings
+
+    def handle_hup(self) -> None:
+        if self._settings.api_keys_file is None:
+            super().handle_hup()  # one by one, they start anew
+            return
+        for worker in self.processes:
+            # One that is starting does not listen to the signal yet, and has the file still to read.
+            if worker.is_ready() and worker.pid is not None:
+                os.kill(worker.pid, signal.SIGHUP)
+
+
 def _run(config: uvicorn.Config, settings: Settings) -> None:
     if not config.should_reload and config.workers == 1:
         server = _Server(config, settings)
@@ -95,7 +112,7 @@ def _run(config: uvicorn.Config, settings: Settings) -> None:
     if config.should_reload:
         ChangeReload(config, target=uvicorn.Server(config).run, sockets=[listening]).run()
     else:
-        Multiprocess(config, sockets=[listening]).run()
+        _Supervisor(config, settings, [listening]).run()
 
 
 def _greet(settings: Settings, port: int) -> None:
@@ -104,14 +121,17 @@ def _greet(settings: Settings, port: int) -> None:
     if settings.host in ("127.0.0.1", "0.0.0.0", "::", "::1"):  # noqa: S104
         host = "localhost"
     url = settings.public_url or f"http://{host}:{port}"
-    if settings.api_keys:
+    if settings.makes_key:
+        key, origin = load_keys(settings)[0].api_key, f"the API key is kept in {settings.made_key_file}"
+    elif settings.api_key is not None:
         key, origin = "$MOSIC_API_KEY", "the API key is the one that was set"
     else:
-        (key,) = load_api_keys(settings)
-        origin = f"the API key is kept in {settings.api_key_file}"
+        named = "MOSIC_API_KEYS" if settings.api_keys else settings.api_keys_file
+        key, origin = "$KEY", f"the API keys are those of {named}"
+    with_key = f'-H "X-API-Key: {key}" '
     lines = (
         f"Mosic listens on {url} ({origin}).",
-        f'Upload:  curl -H "X-API-Key: {key}" -F file=@song.mp3 {url}/play/upload',
-        f"List:    curl {url}/play",
+        f"Upload:  curl {with_key}-F file=@song.mp3 {url}/play/upload",
+        f"List:    curl {with_key if settings.require_key_for_reads else ''}{url}/play",
     )
     print(*lines, sep="\n", file=sys.stderr, flush=True)  # noqa: T201

@@ -22,6 +22,7 @@ from mosic.cli.remembered import Remembered, state_folder
 from mosic.cli.sending import MEBIBYTE, Outcome, Result, Sender
 from mosic.cli.transfer import Server, is_local
 from mosic.errors import StartupError
+from mosic.keys.open import load_keys
 from mosic.settings import Settings, load_settings
 
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
@@ -170,23 +171,23 @@ def _base(given: str | None, settings: Settings) -> URL:
 
 
 def _api_key(options: Options, base: URL, settings: Settings) -> str:
-    """The first of those given, else the one that the service of this very folder made for itself, unless the
-    files go somewhere else. Raises `WrongCommand`.
+    """The first of those given, else one that the service of this very folder reads or made for itself,
+    unless the files go somewhere else. Raises `WrongCommand` and `StartupError`.
     """
     if options.api_key is not None:
         api_key = options.api_key.partition(",")[0].strip()
         if not _KEY.fullmatch(api_key):
             raise WrongCommand("--api-key must be visible ASCII characters, without spaces")
         return api_key
-    if settings.api_keys:
-        return settings.api_keys[0]
+    if settings.given_keys:
+        return settings.given_keys[0].api_key
     if options.url is None or is_local(base) or str(base) == settings.public_url:
-        return _made_key(settings)
+        return _made_key(settings) if settings.makes_key else load_keys(settings)[0].api_key
     raise WrongCommand("an API key is needed: give --api-key or set MOSIC_API_KEY")
 
 
 def _made_key(settings: Settings) -> str:
-    file = settings.api_key_file
+    file = settings.made_key_file
     try:
         api_key = file.read_text("ascii").strip()
     except (OSError, UnicodeDecodeError) as error:

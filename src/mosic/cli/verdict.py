@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from mosic.errors import TooManyFailures
 from mosic.wire.dates import parse_http_date
 
 _TRY_AGAIN = frozenset((408, 409, 423, 425, 429))
@@ -48,7 +49,7 @@ def verdict(status: int, phrase: str | None, headers: Mapping[str, str], body: b
     problem = _problem(headers, body)
     code = problem.get("code")
     reason = f"{problem.get('detail')} ({code})" if code else f"HTTP {status} {phrase or ''}".strip()
-    if status == 401:
+    if status == 401 or code == TooManyFailures.code:
         return Hopeless(reason)
     if status in (404, 410):
         return UploadLost()

@@ -13,10 +13,13 @@ from mosic.core.facts import FactsCache
 from mosic.core.fence import Fence
 from mosic.core.plays import PlayCounter
 from mosic.db.engine import begin
+from mosic.keys.failures import Failures
+from mosic.keys.ring import KeyRing
 from mosic.metrics import Metrics
 from mosic.remote import Remote
 from mosic.settings import Settings
 from mosic.staging import Staging
+from mosic.wire.signing import UrlSigner
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +36,10 @@ class Runtime:
     fence: Fence
     remote: Remote
     metrics: Metrics
-    api_key_digests: tuple[bytes, ...]
-    """SHA-256 of each key that may write; the keys themselves are not kept."""
+    keys: KeyRing
+    key_failures: Failures
+    signer: UrlSigner | None
+    """Of addresses that need no key; None while reads are public."""
 
     def begin(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A transaction as a visible block; raises `Unavailable` when the database is away."""

@@ -17,12 +17,14 @@ from mosic.boot import open_runtime
 from mosic.logs import set_up_logs
 from mosic.metrics import Metrics
 from mosic.settings import Settings, load_settings
+from mosic.web.auth import READERS, REFUSALS, check_listener
 from mosic.web.cors import Cors
 from mosic.web.door import StreamDoor
-from mosic.web.errors import install_error_answers
+from mosic.web.errors import install_error_answers, problems
 from mosic.web.instrument import Instrument
 from mosic.web.lifespan import Lifespan
-from mosic.web.paths import OnePath
+from mosic.web.paths import PREFIX, OnePath
+from mosic.web.private import Private
 from mosic.web.routes import ops, play, stream, tus
 from mosic.web.undelivered import Undelivered
 
@@ -44,13 +46,15 @@ def create_app(settings: Settings) -> ASGIApp:
         separate_input_output_schemas=False,
     )
     install_error_answers(api)
+    closed = settings.require_key_for_reads
+    readers = READERS if closed else []
     # `upload` and `uploads` before `{clip_id}`: routes are tried in order.
     api.router.routes.append(stream.route)
     api.include_router(tus.router)
-    api.include_router(play.router)
+    api.include_router(play.router, dependencies=readers, responses=problems(*REFUSALS) if closed else {})
     api.include_router(ops.router)
     api.add_api_route("/api/docs", _docs, include_in_schema=False)
-    stream.document_stream(api)
+    stream.document_stream(api, closed=closed)
     api.state.all_routes = [
         route
         for route in (*tus.router.routes, *play.router.routes, *ops.router.routes, *api.router.routes)
@@ -70,8 +74,13 @@ def create_app(settings: Settings) -> ASGIApp:
     app: ASGIApp = OnePath(tus.TusDialect(api), settings.alias_prefixes)
     if settings.cors_origins:
         app = Cors(app, settings.cors_origins)
+    prefixes = (PREFIX, *settings.alias_prefixes)
+    if closed:
+        app = Private(app, prefixes)
     others = Lifespan(Undelivered(Instrument(app, metrics)), alive)
-    door = StreamDoor(others, metrics, settings.alias_prefixes)
+    door = StreamDoor(others, metrics, settings.alias_prefixes, check_listener if closed else None)
+    if closed:
+        door.listen = Private(door.listen, prefixes)
     if settings.cors_origins:
         door.listen = Cors(door.listen, settings.cors_origins)
     return door

@@ -1,31 +1,106 @@
-"""API keys: who may write."""
+"""Who may write, and who may read where reads are not public: API keys, and signed addresses for players."""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
+import time
+from uuid import UUID
 
-from fastapi import Request
-from fastapi.security import APIKeyHeader
+import structlog
+from fastapi import Depends, Request
+from fastapi.security import APIKeyHeader, APIKeyQuery
+from starlette.types import Scope
 
-from mosic.errors import Unauthorized
+from mosic.core.runtime import Runtime
+from mosic.errors import InvalidSignature, MosicError, TooManyFailures, Unauthorized
+from mosic.keys.failures import FIRST_WAIT
 from mosic.web.deps import runtime_of
+from mosic.web.paths import PREFIX
+from mosic.web.proxies import client_address
+from mosic.wire.signing import Opened, is_signed
+
+_log = structlog.get_logger("mosic.keys")
 
 HEADER = "X-API-Key"
+_FIELD = HEADER.lower().encode("ascii")
 
-# Only for the documentation and its «Authorize» button; `require_key` does the work.
+KEY_NAME = "mosic.key_name"
+"""In the scope of a request with a valid key: the key's name."""
+
+REFUSALS: tuple[type[MosicError], ...] = (Unauthorized, TooManyFailures)
+"""What a route that needs a key may answer for want of one."""
+
+# Routes that players get signed addresses of, beside that at `mosic.web.door`.
+_SIGNED: dict[str, Opened] = {f"{PREFIX}/{{clip_id}}/cover": "cover"}
+
+# Only for the documentation and its «Authorize» button; the functions below do the work.
 api_key_header = APIKeyHeader(name=HEADER, auto_error=False, description="Needed for every write.")
+signed_address = APIKeyQuery(
+    name="signature",
+    scheme_name="SignedAddress",
+    auto_error=False,
+    description="Not to be made by hand: `stream_url` and `cover_url` in answers have it, with `expires`.",
+)
+
+
+def check_key(rt: Runtime, scope: Scope) -> None:
+    """Raises `Unauthorized`, or `TooManyFailures` for the wrong keys of an address that sent many.
+
+    A valid key is let through whatever else comes from its address. Who sends no key at all guesses nothing,
+    and is not counted.
+    """
+    presented = next((value for name, value in scope["headers"] if name == _FIELD), None)
+    if presented is None:
+        raise Unauthorized(f"Send the key in the header {HEADER}.")
+    holder = rt.keys.holder(presented)
+    if holder is not None:
+        scope[KEY_NAME] = holder
+        return
+    rt.metrics.wrong_key()
+    address = client_address(scope, rt.settings.forwarded_allow_ips)
+    seconds = rt.key_failures.add(address, time.monotonic())
+    if not seconds:
+        raise Unauthorized(f"The key in the header {HEADER} is not valid.")
+    if seconds <= FIRST_WAIT:
+        _log.warning("many wrong API keys come from one address", address=address)
+    raise TooManyFailures(seconds)
+
+
+def check_reader(rt: Runtime, scope: Scope, opened: Opened | None = None, name: str = "") -> None:
+    """Whether the request may read; to be asked when reads are not public.
+
+    A key opens everything. A signed address opens what it was made for: `opened` says what that would be, of
+    the clip whose id is `name` (as the client wrote it). Raises as `check_key`, `InvalidSignature` and
+    `ExpiredUrl`.
+    """
+    signed = opened is not None and is_signed(scope["query_string"])
+    if not signed or any(field == _FIELD for field, _ in scope["headers"]):
+        check_key(rt, scope)
+        return
+    assert opened is not None
+    assert rt.signer is not None
+    try:
+        clip_id = UUID(name)
+    except ValueError:
+        raise InvalidSignature from None
+    rt.signer.check(opened, clip_id, scope["query_string"], time.time())
+
+
+def check_listener(rt: Runtime, scope: Scope) -> None:
+    """For `mosic.web.door`, which has put into the scope what stands for the clip's id."""
+    check_reader(rt, scope, "stream", scope["mosic.clip"])
 
 
 async def require_key(request: Request) -> None:
-    """Dependency of every write; raises `Unauthorized` before a byte of the body is read."""
-    presented = request.headers.get(HEADER)
-    if presented is None:
-        raise Unauthorized(f"Send the key in the header {HEADER}.")
-    digest = hashlib.sha256(presented.encode("latin-1")).digest()
-    valid = False
-    # All are compared, each in constant time: the time taken tells nothing about which came close.
-    for known in runtime_of(request).api_key_digests:
-        valid |= hmac.compare_digest(digest, known)
-    if not valid:
-        raise Unauthorized(f"The key in the header {HEADER} is not valid.")
+    """Dependency of every write; raises before a byte of the body is read."""
+    check_key(runtime_of(request), request.scope)
+
+
+async def _require_reader(request: Request) -> None:
+    """Dependency of every read, where reads are not public. Writes ask for a key themselves."""
+    if request.method in ("GET", "HEAD"):
+        opened = _SIGNED.get(request.scope["route"].path)
+        check_reader(runtime_of(request), request.scope, opened, request.path_params.get("clip_id", ""))
+
+
+WITH_KEY = [Depends(require_key), Depends(api_key_header)]
+READERS = [Depends(_require_reader), Depends(api_key_header), Depends(signed_address)]

@@ -45,7 +45,8 @@ async def _runtime(request: Request) -> Runtime:
 
 
 async def _urls(request: Request) -> Urls:
-    return Urls.of(request, runtime_of(request).settings)
+    rt = runtime_of(request)
+    return Urls.of(request, rt.settings, rt.signer)
 
 
 Rt = Annotated[Runtime, Depends(_runtime)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from time import perf_counter
 
 import structlog
@@ -14,6 +14,7 @@ from mosic.core.runtime import Runtime
 from mosic.core.stream import CONDITIONS, open_stream
 from mosic.errors import ClientDisconnected, InternalError, MosicError
 from mosic.metrics import Metrics
+from mosic.web.auth import KEY_NAME
 from mosic.web.errors import ProblemResponse
 from mosic.web.instrument import choose_request_id, request_id_in_logs, tell_of_request
 from mosic.web.paths import PREFIX
@@ -34,8 +35,16 @@ class StreamDoor:
     too has to be put around `listen`.
     """
 
-    def __init__(self, others: ASGIApp, metrics: Metrics, alias_prefixes: Iterable[str]) -> None:
+    def __init__(
+        self,
+        others: ASGIApp,
+        metrics: Metrics,
+        alias_prefixes: Iterable[str],
+        check: Callable[[Runtime, Scope], None] | None = None,
+    ) -> None:
+        """`check` raises when a request must not be answered; without it everybody may listen."""
         self._others = others
+        self._check = check
         self._metrics = metrics
         self._prefixes = frozenset((PREFIX, *alias_prefixes))
         self.listen: ASGIApp = self._listen
@@ -74,6 +83,8 @@ class StreamDoor:
         status = ClientDisconnected.status
         stream: Stream | None = None
         try:
+            if self._check is not None:
+                self._check(rt, scope)
             stream = await open_stream(rt, scope["mosic.clip"], scope["method"], fields)
             status = stream.status
             stream.headers = (*stream.headers, (b"x-request-id", request_id.encode("ascii")))
@@ -97,6 +108,7 @@ class StreamDoor:
                 seconds=perf_counter() - started,
                 sent=stream.sent if stream is not None else 0,
                 request_id=request_id,
+                key_name=scope.get(KEY_NAME),
             )
 
     async def _refuse(

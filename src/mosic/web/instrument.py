@@ -14,6 +14,7 @@ from structlog.contextvars import STRUCTLOG_KEY_PREFIX
 
 from mosic.errors import ClientDisconnected
 from mosic.metrics import UNMATCHED, Metrics
+from mosic.web.auth import KEY_NAME
 from mosic.web.requestlog import RequestLog
 
 _log = structlog.get_logger("mosic.request")
@@ -40,12 +41,28 @@ def choose_request_id(given: bytes | None) -> str:
 
 
 def tell_of_request(
-    metrics: Metrics, *, method: str, route: str, status: int, seconds: float, sent: int, request_id: str
+    metrics: Metrics,
+    *,
+    method: str,
+    route: str,
+    status: int,
+    seconds: float,
+    sent: int,
+    request_id: str,
+    key_name: str | None,
 ) -> None:
-    """To be called once for each request, when its answer has ended."""
+    """To be called once for each request, when its answer has ended. `key_name` is that of a valid key."""
+    if key_name is not None:
+        metrics.request_by_key(key_name)
     metrics.request_ended(method if method in _METHODS else "OTHER", route, status, seconds)
     _request_log.write(
-        request_id=request_id, method=method, route=route, status=status, seconds=seconds, sent=sent
+        request_id=request_id,
+        method=method,
+        route=route,
+        status=status,
+        seconds=seconds,
+        sent=sent,
+        key_name=key_name,
     )
 
 
@@ -83,6 +100,7 @@ class Instrument:
                 seconds=perf_counter() - started,
                 sent=exchange.sent,
                 request_id=exchange.request_id,
+                key_name=scope.get(KEY_NAME),
             )
 
 

@@ -27,9 +27,17 @@ class RequestLog:
         self._time = ""
 
     def write(
-        self, *, request_id: str, method: str, route: str, status: int, seconds: float, sent: int
+        self,
+        *,
+        request_id: str,
+        method: str,
+        route: str,
+        status: int,
+        seconds: float,
+        sent: int,
+        key_name: str | None,
     ) -> None:
-        """`request_id`, `method` and `route` have no characters that JSON would have to escape."""
+        """None of the texts has characters that JSON would have to escape."""
         if not _level.isEnabledFor(logging.INFO):
             return
         handler = _root.handlers[0] if len(_root.handlers) == 1 else None
@@ -44,11 +52,13 @@ class RequestLog:
                 status=status,
                 seconds=round(seconds, 6),
                 sent=sent,
+                **({"key_name": key_name} if key_name is not None else {}),
             )
             return
+        whose = f'"key_name": "{key_name}", ' if key_name is not None else ""
         line = (
             f'{{"request_id": "{request_id}", "method": "{method}", "route": "{route}", "status": {status}, '
-            f'"seconds": {seconds:.6f}, "sent": {sent}, "event": "request", "level": "info", '
+            f'"seconds": {seconds:.6f}, "sent": {sent}, {whose}"event": "request", "level": "info", '
             f'"logger": "{_NAME}", "timestamp": "{self._now()}"}}\n'
         )
         handler.acquire()

@@ -6,7 +6,7 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.responses import Response as PlainResponse
 
@@ -25,7 +25,6 @@ from mosic.errors import (
     PreconditionFailed,
     RemoteRefused,
     TooLarge,
-    Unauthorized,
     Unavailable,
     UnreadableMedia,
     UnsupportedContentType,
@@ -33,7 +32,7 @@ from mosic.errors import (
     UploadStalled,
 )
 from mosic.web.arriving import waits_for_continue
-from mosic.web.auth import api_key_header, require_key
+from mosic.web.auth import REFUSALS, WITH_KEY
 from mosic.web.body import declared_digest, receive_upload
 from mosic.web.deps import ClipId, Links, Rt, fields_of
 from mosic.web.errors import invalid_request, problems
@@ -45,7 +44,6 @@ from mosic.wire.cursor import decode_cursor, encode_cursor, next_link
 _Model = TypeVar("_Model", bound=BaseModel)
 
 router = APIRouter(tags=["clips"], responses=problems(Unavailable))
-_WITH_KEY = [Depends(require_key), Depends(api_key_header)]
 _CLIPS = TypeAdapter(list[ClipOut])
 _JSON_SIZE = 256 * 1024
 _SORT = "-created_at"
@@ -54,7 +52,7 @@ _DUPLICATE: dict[int | str, dict[str, Any]] = {
     200: {"model": ClipOut, "description": "These bytes were there already."}
 }
 _UPLOAD_ANSWERS = _DUPLICATE | problems(
-    Unauthorized,
+    *REFUSALS,
     MalformedRequest,
     DigestMismatch,
     UploadStalled,
@@ -134,7 +132,7 @@ async def list_clips(
     "/play",
     status_code=201,
     response_model=ClipOut,
-    dependencies=_WITH_KEY,
+    dependencies=WITH_KEY,
     summary="Add a clip: a file, or metadata and an external audio_url",
     responses=_UPLOAD_ANSWERS,
     openapi_extra={"requestBody": {"required": True, "content": _JSON_BODY | _FILE_BODY | _RAW_BODY}},
@@ -160,7 +158,7 @@ for _method in ("POST", "PUT"):
         methods=[_method],
         status_code=201,
         response_model=ClipOut,
-        dependencies=_WITH_KEY,
+        dependencies=WITH_KEY,
         summary="Upload a file, as a form or as the raw body",
         operation_id=f"upload_clip_{_method.lower()}",
         responses=_UPLOAD_ANSWERS,
@@ -173,7 +171,7 @@ router.add_api_route(
     methods=["PUT"],
     status_code=201,
     response_model=ClipOut,
-    dependencies=_WITH_KEY,
+    dependencies=WITH_KEY,
     include_in_schema=False,
 )
 
@@ -188,9 +186,9 @@ async def get_clip(clip_id: ClipId, rt: Rt, links: Links) -> Response:
 @router.patch(
     "/play/{clip_id}",
     response_model=ClipOut,
-    dependencies=_WITH_KEY,
+    dependencies=WITH_KEY,
     summary="Edit the words about a clip (JSON merge patch)",
-    responses=problems(Unauthorized, ClipNotFound, PreconditionFailed, InvalidRequest, MalformedRequest),
+    responses=problems(*REFUSALS, ClipNotFound, PreconditionFailed, InvalidRequest, MalformedRequest),
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -210,9 +208,9 @@ async def edit_clip(request: Request, clip_id: ClipId, rt: Rt, links: Links) -> 
 @router.delete(
     "/play/{clip_id}",
     status_code=204,
-    dependencies=_WITH_KEY,
+    dependencies=WITH_KEY,
     summary="Remove a clip and its bytes",
-    responses=problems(Unauthorized, ClipNotFound, PreconditionFailed),
+    responses=problems(*REFUSALS, ClipNotFound, PreconditionFailed),
 )
 async def remove_clip(request: Request, clip_id: ClipId, rt: Rt) -> Response:
     await catalog.remove_clip(rt, clip_id, fields_of(request))

@@ -12,6 +12,8 @@ from starlette.routing import Route
 from mosic.errors import (
     BlobMissing,
     ClipNotFound,
+    ExpiredUrl,
+    InvalidSignature,
     PreconditionFailed,
     RangeNotSatisfiable,
     RemoteDisabled,
@@ -19,6 +21,7 @@ from mosic.errors import (
     RemoteTimeout,
     Unavailable,
 )
+from mosic.web.auth import REFUSALS, api_key_header, signed_address
 from mosic.web.errors import problems
 from mosic.web.paths import PREFIX
 
@@ -33,7 +36,7 @@ async def _never(_: Request) -> Response:
 route = Route(PATH, _never, methods=["GET"], include_in_schema=False)
 
 _BYTES = {"audio/*": {"schema": {"type": "string", "format": "binary"}}}
-_DOCUMENTED = {
+_DOCUMENTED: dict[str, Any] = {
     "tags": ["clips"],
     "summary": "The audio, by range or whole (RFC 9110); counts a play",
     "operationId": "stream_clip",
@@ -71,14 +74,29 @@ _DOCUMENTED = {
 }
 
 
-def document_stream(app: FastAPI) -> None:
-    """Add the route to the OpenAPI document, which FastAPI makes of its own routes only."""
+_DOCUMENTED_CLOSED = {
+    **_DOCUMENTED,
+    "security": [{scheme.scheme_name: []} for scheme in (api_key_header, signed_address)],
+    "responses": {
+        **_DOCUMENTED["responses"],
+        **{
+            str(status): answer
+            for status, answer in problems(*REFUSALS, InvalidSignature, ExpiredUrl, RemoteDisabled).items()
+        },
+    },
+}
+
+
+def document_stream(app: FastAPI, *, closed: bool) -> None:
+    """Add the route to the OpenAPI document, which FastAPI makes of its own routes only. `closed`: reads need
+    a key or a signature."""
     generate = app.openapi
+    documented = _DOCUMENTED_CLOSED if closed else _DOCUMENTED
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             schema = generate()
-            schema["paths"][PATH] = {"get": _DOCUMENTED}
+            schema["paths"][PATH] = {"get": documented}
         return app.openapi_schema or {}
 
     app.openapi = openapi  # type: ignore[method-assign]

@@ -22,7 +22,6 @@ from mosic.errors import (
     MalformedRequest,
     OffsetMismatch,
     TooLarge,
-    Unauthorized,
     Unavailable,
     UnreadableMedia,
     UnsupportedContentType,
@@ -34,7 +33,7 @@ from mosic.errors import (
     UploadNotFound,
 )
 from mosic.web.arriving import arriving_chunks
-from mosic.web.auth import api_key_header, require_key
+from mosic.web.auth import KEY_NAME, REFUSALS, WITH_KEY
 from mosic.web.deps import Links, Rt
 from mosic.web.errors import invalid_request, problems
 from mosic.web.schemas import UploadWords
@@ -45,10 +44,9 @@ from mosic.wire.disposition import safe_file_name
 PATH = "/play/uploads"
 _ONE = PATH + "/{upload_id}"
 
-_WITH_KEY = [Depends(require_key), Depends(api_key_header)]
 _GONE = (UploadNotFound, UploadGone, UnsupportedMedia, UnreadableMedia)
 _RECEIVING = (
-    Unauthorized,
+    *REFUSALS,
     UnsupportedTusVersion,
     MalformedRequest,
     UnsupportedContentType,
@@ -93,7 +91,7 @@ async def describe(rt: Rt) -> Response:
 @router.post(
     PATH,
     status_code=201,
-    dependencies=_WITH_KEY,
+    dependencies=WITH_KEY,
     summary="Create a resumable upload, with its first bytes or without",
     responses=problems(*_RECEIVING, InvalidRequest, UnsupportedMedia, UnreadableMedia),
     openapi_extra=_BODY,
@@ -109,7 +107,7 @@ async def create_upload(request: Request, rt: Rt, links: Links) -> Response:
 @router.patch(
     _ONE,
     status_code=204,
-    dependencies=_WITH_KEY,
+    dependencies=WITH_KEY,
     summary="Add bytes; the last ones make the clip",
     responses=problems(*_RECEIVING, *_GONE, OffsetMismatch, UploadLocked),
     openapi_extra=_BODY,
@@ -123,9 +121,9 @@ async def add_to_upload(request: Request, upload_id: UploadId, rt: Rt, links: Li
 
 @router.head(
     _ONE,
-    dependencies=_WITH_KEY,
+    dependencies=WITH_KEY,
     summary="Where an upload stands",
-    responses=problems(Unauthorized, UnsupportedTusVersion, *_GONE),
+    responses=problems(*REFUSALS, UnsupportedTusVersion, *_GONE),
 )
 async def look_at_upload(request: Request, upload_id: UploadId, rt: Rt, links: Links) -> Response:
     tus.check_version(request.headers.raw)
@@ -141,10 +139,10 @@ async def look_at_upload(request: Request, upload_id: UploadId, rt: Rt, links: L
 
 @router.get(
     _ONE,
-    dependencies=_WITH_KEY,
+    dependencies=WITH_KEY,
     response_model=UploadOut,
     summary="Where an upload stands, in JSON",
-    responses=problems(Unauthorized, *_GONE),
+    responses=problems(*REFUSALS, *_GONE),
 )
 async def show_upload(upload_id: UploadId, rt: Rt, links: Links) -> Response:
     state = await look_up(rt, upload_id)
@@ -162,9 +160,9 @@ async def show_upload(upload_id: UploadId, rt: Rt, links: Links) -> Response:
 @router.delete(
     _ONE,
     status_code=204,
-    dependencies=_WITH_KEY,
+    dependencies=WITH_KEY,
     summary="End an upload; the clip of a finished one stays",
-    responses=problems(Unauthorized, UnsupportedTusVersion, UploadNotFound, UploadGone),
+    responses=problems(*REFUSALS, UnsupportedTusVersion, UploadNotFound, UploadGone),
 )
 async def end_upload(request: Request, upload_id: UploadId, rt: Rt) -> Response:
     tus.check_version(request.headers.raw)
@@ -213,5 +211,6 @@ class TusDialect:
         try:
             await self._app(inner, receive, send if method == "OPTIONS" else send_in_dialect)
         finally:
-            if "route" in inner:
-                scope["route"] = inner["route"]
+            for told in ("route", KEY_NAME):
+                if told in inner:
+                    scope[told] = inner[told]

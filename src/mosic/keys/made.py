@@ -1,0 +1,49 @@
+"""Keys and secrets that Mosic makes itself."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+
+from mosic.errors import StartupError
+
+
+def new_key() -> str:
+    """A fresh key of 256 random bits. The word before them lets people, and programs that look for leaked
+    secrets, know it for what it is."""
+    return f"mosic_{secrets.token_urlsafe(32)}"
+
+
+def kept(file: Path) -> str:
+    """The key or secret in the file, which nobody else may read; made when there is none.
+
+    Raises `StartupError`. The file is in `MOSIC_DATA_DIR`.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if not file.exists():
+            _make(file)
+        text = file.read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it has other characters than a key"
+        raise StartupError(f"MOSIC_DATA_DIR: {file} cannot be read or made: {why}") from error
+    if not text:
+        raise StartupError(f"MOSIC_DATA_DIR: {file} is empty; remove it to have a new one made")
+    return text
+
+
+def _make(file: Path) -> None:
+    """Several workers may start at once: the first link wins, and nobody ever reads half a key."""
+    made = file.with_name(f".{file.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w") as out:
+            out.write(new_key() + "\n")
+            out.flush()
+            os.fsync(out.fileno())
+        with suppress(FileExistsError):
+            os.link(made, file)
+    finally:
+        made.unlink(missing_ok=True)

@@ -1,0 +1,153 @@
+"""Where the keys come from, and how changes of the key file are noticed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import structlog
+
+from mosic.errors import StartupError
+from mosic.key_settings import DEFAULT_NAME
+from mosic.keys.made import kept
+from mosic.keys.ring import KeyRing
+from mosic.metrics import Metrics
+from mosic.settings import Settings
+from mosic.wire.apikeys import MOST_SIZE, NamedKey, parse_key_file
+
+_log = structlog.get_logger("mosic.keys")
+
+_LOOK_SECONDS = 1.0
+
+_Seen = tuple[int, ...] | str
+"""What tells one state of the file from another; a word when it cannot be looked at."""
+
+
+def load_keys(settings: Settings) -> tuple[NamedKey, ...]:
+    """Every valid key, in the order of precedence: the environment's, the file's; else the one that Mosic
+    made. Raises `StartupError`.
+    """
+    if settings.makes_key:
+        return (NamedKey(DEFAULT_NAME, kept(settings.made_key_file)),)
+    return (*settings.given_keys, *_read(settings.api_keys_file))
+
+
+@asynccontextmanager
+async def open_keys(settings: Settings, metrics: Metrics, *, watch: bool) -> AsyncIterator[KeyRing]:
+    """The keys; with `watch` they follow the key file, at SIGHUP and within seconds of a change.
+
+    Raises `StartupError` when they cannot be read to begin with. Later a file that is missing or wrong
+    changes nothing but the log and the metrics.
+    """
+    seen = await asyncio.to_thread(_look, settings.api_keys_file)
+    ring = KeyRing(await asyncio.to_thread(load_keys, settings))
+    _warn_of_weak(ring)
+    if not watch or settings.api_keys_file is None:
+        yield ring
+        return
+    follower = _Follower(ring, settings, metrics, seen)
+    following = asyncio.create_task(follower.follow(), name="mosic-keys")
+    loop = asyncio.get_running_loop()
+    # Elsewhere nobody can listen to signals; looking at the file is enough.
+    heard = threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGHUP")
+    if heard:
+        loop.add_signal_handler(signal.SIGHUP, follower.hurry)
+    try:
+        yield ring
+    finally:
+        if heard:
+            loop.remove_signal_handler(signal.SIGHUP)
+        following.cancel()
+        with suppress(asyncio.CancelledError):
+            await following
+
+
+class _Follower:
+    """Reads the file again when it has changed, and is whole."""
+
+    def __init__(self, ring: KeyRing, settings: Settings, metrics: Metrics, seen: _Seen) -> None:
+        self._ring = ring
+        self._settings = settings
+        self._metrics = metrics
+        self._read_at = self._looked_at = seen
+        self._asked = asyncio.Event()
+
+    def hurry(self) -> None:
+        """Read it now, changed or not."""
+        self._asked.set()
+
+    async def follow(self) -> None:
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._asked.wait(), _LOOK_SECONDS)
+            asked = self._asked.is_set()
+            self._asked.clear()
+            before, self._looked_at = self._looked_at, await asyncio.to_thread(_look, self._file)
+            # One that changes between two looks is still being written.
+            if asked or (self._looked_at != self._read_at and self._looked_at == before):
+                self._read_at = self._looked_at
+                await self._read_again("SIGHUP" if asked else "change of the file")
+
+    @property
+    def _file(self) -> Path | None:
+        return self._settings.api_keys_file
+
+    async def _read_again(self, cause: str) -> None:
+        try:
+            keys = await asyncio.to_thread(load_keys, self._settings)
+        except StartupError as error:
+            self._metrics.key_file_read("refused")
+            _log.error(
+                "the key file was not taken, the keys before it stay valid", cause=cause, why=str(error)
+            )
+            return
+        before = self._ring.names
+        self._ring.replace(keys)
+        self._metrics.key_file_read("taken")
+        _log.info(
+            "API keys read again",
+            cause=cause,
+            names=list(self._ring.names),
+            added=sorted(set(self._ring.names) - set(before)),
+            removed=sorted(set(before) - set(self._ring.names)),
+        )
+        _warn_of_weak(self._ring)
+
+
+def _look(file: Path | None) -> _Seen:
+    if file is None:
+        return "none"
+    try:
+        found = os.stat(file)
+    except OSError as error:
+        return str(error.strerror)
+    # A file that is renamed into place, as editors and secrets of Kubernetes do, is another one.
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+def _read(file: Path | None) -> tuple[NamedKey, ...]:
+    if file is None:
+        return ()
+    try:
+        # Whatever else it may be: a pipe, say, would be waited for.
+        if not file.is_file():
+            raise StartupError(f"MOSIC_API_KEYS_FILE: {file} is no file")
+        with file.open("rb") as opened:
+            return parse_key_file(opened.read(MOST_SIZE + 1))
+    except OSError as error:
+        raise StartupError(f"MOSIC_API_KEYS_FILE: {file} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise StartupError(f"MOSIC_API_KEYS_FILE: {file}: {error}") from error
+
+
+def _warn_of_weak(ring: KeyRing) -> None:
+    if ring.weak_names:
+        _log.warning(
+            "these API keys are so short that they may be guessed; `mosic key new` makes better ones",
+            names=list(ring.weak_names),
+        )

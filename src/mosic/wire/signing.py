@@ -1,0 +1,83 @@
+"""Addresses that open one thing of one clip for a while: `?expires=<Unix time>&signature=<HMAC>`.
+
+The signature is HMAC-SHA256 (RFC 2104) over what is opened, the clip and the expiry, in base64url without
+padding (RFC 4648 §5). It is compared as text, in constant time, so that each address has one spelling only.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from base64 import urlsafe_b64encode
+from dataclasses import dataclass, field
+from typing import Literal
+from urllib.parse import parse_qsl
+from uuid import UUID
+
+from mosic.errors import ExpiredUrl, InvalidSignature
+
+Opened = Literal["stream", "cover"]
+"""What an address gives; a signature for one does not open the other."""
+
+# Up to the year 33658, which every machine can count to.
+_EXPIRES = re.compile(r"[1-9][0-9]{0,11}")
+_EXPIRES_FIELD, _SIGNATURE_FIELD = "expires", "signature"
+_MOST_FIELDS = 32
+_MOST_LENGTH = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class UrlSigner:
+    """Signs and checks with one secret. `ttl` is in seconds."""
+
+    secret: bytes = field(repr=False)
+    ttl: int
+
+    def expiry(self, now: float) -> int:
+        """Until when an address made `now` (Unix time) holds: `ttl`, and up to an eighth longer.
+
+        For in that eighth the address stays the same, so that caches of browsers know it again.
+        """
+        step = max(1, self.ttl // 8)
+        return -int(-(now + self.ttl) // step) * step
+
+    def query(self, opened: Opened, clip_id: UUID, expires: int) -> str:
+        """What follows the `?`."""
+        signature = self._sign(opened, clip_id, str(expires)).decode("ascii")
+        return f"{_EXPIRES_FIELD}={expires}&{_SIGNATURE_FIELD}={signature}"
+
+    def check(self, opened: Opened, clip_id: UUID, query: bytes, now: float) -> None:
+        """Raises `InvalidSignature`, or `ExpiredUrl` when the signature is good but its time is over.
+
+        Other fields of the query do not matter.
+        """
+        expires, signature = _fields_of(query)
+        known = self._sign(opened, clip_id, expires)
+        if not hmac.compare_digest(known, signature.encode("utf-8", "surrogatepass")):
+            raise InvalidSignature
+        if now >= int(expires):
+            raise ExpiredUrl
+
+    def _sign(self, opened: Opened, clip_id: UUID, expires: str) -> bytes:
+        message = f"mosic-url-1\n{opened}\n{clip_id}\n{expires}".encode("ascii")
+        return urlsafe_b64encode(hmac.digest(self.secret, message, "sha256")).rstrip(b"=")
+
+
+def is_signed(query: bytes) -> bool:
+    """Whether the query looks like that of a signed address, good or bad."""
+    return b"signature=" in query
+
+
+def _fields_of(query: bytes) -> tuple[str, str]:
+    """Expiry and signature; raises `InvalidSignature` when either is missing, twice there, or not one."""
+    if len(query) > _MOST_LENGTH:
+        raise InvalidSignature
+    try:
+        pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+    except ValueError:
+        raise InvalidSignature from None
+    expires = [value for name, value in pairs if name == _EXPIRES_FIELD]
+    signatures = [value for name, value in pairs if name == _SIGNATURE_FIELD]
+    if len(expires) != 1 or len(signatures) != 1 or not _EXPIRES.fullmatch(expires[0]):
+        raise InvalidSignature
+    return expires[0], signatures[0]
