@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -11,9 +12,10 @@ from fastapi.security import APIKeyHeader, APIKeyQuery
 from starlette.types import Scope
 
 from mosic.core.runtime import Runtime
-from mosic.errors import InvalidSignature, MosicError, TooManyFailures, Unauthorized
+from mosic.errors import ExpiredUrl, InvalidSignature, MosicError, TooManyFailures, Unauthorized
 from mosic.keys.failures import FIRST_WAIT
 from mosic.web.deps import runtime_of
+from mosic.web.errors import problems
 from mosic.web.paths import PREFIX
 from mosic.web.proxies import client_address
 from mosic.wire.signing import Opened, is_signed
@@ -32,7 +34,7 @@ REFUSALS: tuple[type[MosicError], ...] = (Unauthorized, TooManyFailures)
 # Routes that players get signed addresses of, beside that at `mosic.web.door`.
 _SIGNED: dict[str, Opened] = {f"{PREFIX}/{{clip_id}}/cover": "cover"}
 
-# Only for the documentation and its «Authorize» button; the functions below do the work.
+# These two are only for the documentation and its «Authorize» button; the functions below do the work.
 api_key_header = APIKeyHeader(name=HEADER, auto_error=False, description="Needed for every write.")
 signed_address = APIKeyQuery(
     name="signature",
@@ -103,4 +105,18 @@ async def _require_reader(request: Request) -> None:
 
 
 WITH_KEY = [Depends(require_key), Depends(api_key_header)]
-READERS = [Depends(_require_reader), Depends(api_key_header), Depends(signed_address)]
+READERS = [Depends(_require_reader), Depends(api_key_header)]
+
+
+def document_signed_addresses(schema: dict[str, Any]) -> None:
+    """Say in an OpenAPI document what can be opened without a key by those who have its address."""
+    scheme = signed_address.model.model_dump(mode="json", by_alias=True, exclude_none=True)
+    schema["components"]["securitySchemes"][signed_address.scheme_name] = scheme
+    for path in (f"{PREFIX}/{{clip_id}}/stream", *_SIGNED):
+        if path in schema["paths"]:
+            operation = schema["paths"][path]["get"]
+            operation["security"].append({signed_address.scheme_name: []})
+            (answer,) = problems(InvalidSignature, ExpiredUrl).values()
+            others = operation["responses"].get("403", {}).get("description", "")
+            description = f"{others} {answer['description']}".strip()
+            operation["responses"]["403"] = {**answer, "description": description}

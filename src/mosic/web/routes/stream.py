@@ -12,8 +12,6 @@ from starlette.routing import Route
 from mosic.errors import (
     BlobMissing,
     ClipNotFound,
-    ExpiredUrl,
-    InvalidSignature,
     PreconditionFailed,
     RangeNotSatisfiable,
     RemoteDisabled,
@@ -21,7 +19,7 @@ from mosic.errors import (
     RemoteTimeout,
     Unavailable,
 )
-from mosic.web.auth import REFUSALS, api_key_header, signed_address
+from mosic.web.auth import REFUSALS, api_key_header, document_signed_addresses
 from mosic.web.errors import problems
 from mosic.web.paths import PREFIX
 
@@ -74,29 +72,28 @@ _DOCUMENTED: dict[str, Any] = {
 }
 
 
-_DOCUMENTED_CLOSED = {
-    **_DOCUMENTED,
-    "security": [{scheme.scheme_name: []} for scheme in (api_key_header, signed_address)],
-    "responses": {
-        **_DOCUMENTED["responses"],
-        **{
-            str(status): answer
-            for status, answer in problems(*REFUSALS, InvalidSignature, ExpiredUrl, RemoteDisabled).items()
-        },
-    },
-}
+def _documented(*, closed: bool) -> dict[str, Any]:
+    if not closed:
+        return _DOCUMENTED
+    refusals = {str(status): answer for status, answer in problems(*REFUSALS).items()}
+    return {
+        **_DOCUMENTED,
+        "security": [{api_key_header.scheme_name: []}],
+        "responses": _DOCUMENTED["responses"] | refusals,
+    }
 
 
 def document_stream(app: FastAPI, *, closed: bool) -> None:
     """Add the route to the OpenAPI document, which FastAPI makes of its own routes only. `closed`: reads need
     a key or a signature."""
     generate = app.openapi
-    documented = _DOCUMENTED_CLOSED if closed else _DOCUMENTED
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             schema = generate()
-            schema["paths"][PATH] = {"get": documented}
+            schema["paths"][PATH] = {"get": _documented(closed=closed)}
+            if closed:
+                document_signed_addresses(schema)
         return app.openapi_schema or {}
 
     app.openapi = openapi  # type: ignore[method-assign]

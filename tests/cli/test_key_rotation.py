@@ -1,0 +1,144 @@
+"""Keys come and go while the service runs: real processes, real signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.house import KEY, House
+from tests.sounds import wav
+
+OLD, NEW = "the-old-key-of-the-phone", "the-new-key-of-the-phone"
+
+
+@pytest.fixture
+def house(short_tmp: Path) -> Iterator[House]:
+    folder = short_tmp / f"keys-{os.urandom(4).hex()}"
+    folder.mkdir()
+    (folder / ".env").write_text("MOSIC_API_KEYS_FILE=keys\n")
+    (folder / "keys").write_text(f"phone-1:{OLD}\n")
+    made = House(folder)
+    yield made
+    made.end()
+
+
+def write_keys(house: House, text: str) -> None:
+    """As the recipe says: whole, by a rename."""
+    (house.folder / "keys.new").write_text(text)
+    (house.folder / "keys.new").rename(house.folder / "keys")
+
+
+def until(true: Callable[[], bool], house: House, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, house.log()
+        time.sleep(0.05)
+
+
+def logged(house: House, event: str, **fields: str) -> list[dict[str, object]]:
+    lines = [json.loads(line) for line in house.log().splitlines() if line.startswith("{")]
+    return [line for line in lines if line["event"] == event and fields.items() <= line.items()]
+
+
+def children(process: subprocess.Popen[bytes]) -> set[str]:
+    return set(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split())
+
+
+def statuses(url: str, api_key: str, times: int = 20) -> set[int]:
+    """Each on a connection of its own, so that every worker gets its share."""
+    headers = {"X-API-Key": api_key, "Connection": "close"}
+    with httpx.Client(base_url=url, headers=headers, timeout=30) as client:
+        return {client.patch("/play/x", json={}).status_code for _ in range(times)}
+
+
+async def test_rotation_with_two_workers_restarts_and_interrupts_nobody(house: House) -> None:
+    service = house.start("serve", "--workers", "2")
+    url = await house.url(service)
+    until(lambda: house.log().count("Application startup complete") == 2, house)
+    workers = children(service)
+    assert statuses(url, OLD) == {404}
+
+    write_keys(house, f"phone-1:{OLD}\nphone-2:{NEW}\n")
+    service.send_signal(signal.SIGHUP)
+    until(lambda: len(logged(house, "API keys read again", cause="SIGHUP")) == 2, house)
+    assert statuses(url, OLD) == statuses(url, NEW) == {404}
+
+    write_keys(house, f"phone-2:{NEW}\n")  # and nobody sends a signal
+    until(lambda: len(logged(house, "API keys read again", cause="change of the file")) == 2, house)
+    assert statuses(url, OLD) <= {401, 429}
+    assert statuses(url, NEW) == {404}
+    assert statuses(url, KEY) == {404}
+
+    write_keys(house, f"phone-2:{NEW}\nphone-3\n")
+    service.send_signal(signal.SIGHUP)
+    refusals = "the key file was not taken, the keys before it stay valid"
+    until(lambda: len(logged(house, refusals)) >= 2, house)
+    assert "line 2 is not of the form name:key" in house.log()
+    assert statuses(url, NEW) == {404}
+
+    assert children(service) == workers
+    requests = logged(house, "request")
+    assert {line.get("key_name") for line in requests} == {"phone-1", "phone-2", "default", None}
+    assert all("key_name" not in line for line in requests if line["status"] in (401, 429))
+    for api_key in (OLD, NEW, KEY):
+        assert api_key not in house.log()
+
+
+async def test_sighup_does_not_end_a_single_process_nor_what_it_is_doing(house: House) -> None:
+    with (house.folder / ".env").open("a") as out:
+        out.write("MOSIC_REQUIRE_KEY_FOR_READS=true\n")
+    service = house.start("serve")
+    url = await house.url(service)
+    content = wav(60.0)
+    headers = {"X-API-Key": OLD}
+    clip = httpx.post(f"{url}/play/upload", content=content, headers=headers, timeout=60).json()
+    with httpx.stream("GET", clip["stream_url"], timeout=60) as answer:
+        pieces = answer.iter_raw(4096)
+        received = next(pieces)
+        write_keys(house, f"phone-2:{NEW}\n")
+        service.send_signal(signal.SIGHUP)
+        until(lambda: len(logged(house, "API keys read again", cause="SIGHUP")) == 1, house)
+        received += b"".join(pieces)
+    assert received == content
+    assert statuses(url, OLD, 1) == {401}
+    # What a key that is gone has given away holds until its time is over.
+    assert httpx.get(clip["stream_url"]).content == content
+    assert httpx.get(f"{url}/play", headers=headers).status_code == 401
+    listed = httpx.get(f"{url}/play", headers={"X-API-Key": NEW}).json()
+    assert [one["id"] for one in listed] == [clip["id"]]
+    service.terminate()
+    assert service.wait(30) == 0
+
+
+async def test_a_key_made_by_the_command_opens(house: House) -> None:
+    made = house.run("key", "new", "radio")
+    assert (made.returncode, made.stderr, made.stdout.count("\n")) == (0, "", 1)
+    name, _, api_key = made.stdout.strip().partition(":")
+    assert name == "radio"
+    assert len(api_key) > 40
+    assert house.run("key", "new", "radio").stdout != made.stdout
+    assert house.run("key", "new", "a b").returncode == 2
+    with (house.folder / "keys").open("a") as out:
+        out.write(made.stdout)
+    service = house.start("serve")
+    url = await house.url(service)
+    assert statuses(url, api_key, 1) == {404}
+    assert api_key not in house.log()
+
+
+async def test_a_start_with_a_wrong_file_says_where(house: House) -> None:
+    (house.folder / "keys").write_text(f"phone:{OLD}\n{NEW}\n")
+    ended = house.run("serve")
+    assert ended.returncode != 0
+    assert "MOSIC_API_KEYS_FILE" in ended.stderr
+    assert "line 2" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert NEW not in ended.stderr

@@ -1,0 +1,178 @@
+"""Where keys come from, and how they follow their file."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import stat
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from mosic.errors import StartupError
+from mosic.keys.made import kept, new_key
+from mosic.keys.open import open_keys
+from mosic.keys.ring import KeyRing
+from mosic.metrics import Metrics
+from mosic.settings import Settings
+
+
+def settings(folder: Path, **given: Any) -> Settings:
+    return Settings(_env_file=None, data_dir=folder / "data", **given)
+
+
+async def until(true: Callable[[], bool], seconds: float = 30) -> None:
+    async with asyncio.timeout(seconds):
+        while not true():
+            await asyncio.sleep(0.02)
+
+
+def reads(metrics: Metrics) -> tuple[float, float]:
+    """How often the file was taken and refused."""
+    values = [
+        metrics.registry.get_sample_value("mosic_api_key_file_reads_total", {"outcome": outcome}) or 0
+        for outcome in ("taken", "refused")
+    ]
+    return values[0], values[1]
+
+
+def refused(metrics: Metrics, times: int) -> bool:
+    return reads(metrics)[1] == times
+
+
+@pytest.fixture
+def _quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mosic.keys.open._LOOK_SECONDS", 0.1)
+
+
+async def test_every_source_beside_the_others(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("radio:k4\nagain:k1\n")
+    chosen = settings(tmp_path, api_key="k1,k2", api_keys="phone:k3", api_keys_file=tmp_path / "keys")
+    async with open_keys(chosen, Metrics(), watch=False) as ring:
+        holders = [ring.holder(key) for key in (b"k1", b"k2", b"k3", b"k4")]
+    assert holders == ["default", "default", "phone", "radio"]
+    assert not (tmp_path / "data").exists()
+
+
+async def test_one_is_made_only_when_none_is_named(tmp_path: Path) -> None:
+    async with open_keys(settings(tmp_path), Metrics(), watch=False) as ring:
+        made = tmp_path / "data/api_key"
+        assert stat.S_IMODE(made.stat().st_mode) == 0o600
+        assert ring.holder(made.read_bytes().strip()) == "default"
+
+
+def test_made_keys_differ_and_stay(tmp_path: Path) -> None:
+    assert new_key() != new_key()
+    assert kept(tmp_path / "x/one") == kept(tmp_path / "x/one") != kept(tmp_path / "x/two")
+    (tmp_path / "x/empty").write_text("\n")
+    with pytest.raises(StartupError, match="empty"):
+        kept(tmp_path / "x/empty")
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [(None, "no file"), (b"", "no key"), (b"a:k\nsecret\n", "line 2"), ("fifo", "no file")],
+)
+async def test_a_start_without_a_good_file_is_refused(
+    tmp_path: Path, content: bytes | str | None, why: str
+) -> None:
+    file = tmp_path / "keys"
+    if content == "fifo":
+        os.mkfifo(file)
+    elif isinstance(content, bytes):
+        file.write_bytes(content)
+    with pytest.raises(StartupError, match=f"MOSIC_API_KEYS_FILE: .*{why}") as raised:
+        async with open_keys(settings(tmp_path, api_keys_file=file), Metrics(), watch=True):
+            pass
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.usefixtures("_quick_looks")
+async def test_the_file_is_followed(tmp_path: Path) -> None:
+    """Written over, replaced by a rename, and a link turned to another folder as Kubernetes does."""
+    real = tmp_path / "one"
+    real.mkdir()
+    (real / "keys").write_text("a:k1\n")
+    (tmp_path / "current").symlink_to(real)
+    file, metrics = tmp_path / "current/keys", Metrics()
+    async with open_keys(settings(tmp_path, api_keys_file=file), metrics, watch=True) as ring:
+        assert ring.holder(b"k1") == "a"
+        file.write_text("a:k1\nb:k2\n")
+        await until(lambda: ring.holder(b"k2") == "b")
+        assert ring.holder(b"k1") == "a"
+        (real / "new").write_text("b:k2\n")
+        (real / "new").rename(real / "keys")
+        await until(lambda: ring.holder(b"k1") is None)
+        (tmp_path / "two").mkdir()
+        (tmp_path / "two/keys").write_text("c:k3\n")
+        (tmp_path / "link").symlink_to(tmp_path / "two")
+        (tmp_path / "link").rename(tmp_path / "current")
+        await until(lambda: ring.names == ("c",))
+        assert reads(metrics) == (3, 0)
+
+
+@pytest.mark.usefixtures("_quick_looks")
+async def test_a_wrong_or_missing_file_changes_nothing_and_is_said_once(tmp_path: Path) -> None:
+    file, metrics = tmp_path / "keys", Metrics()
+    file.write_text("a:k1\n")
+    with structlog.testing.capture_logs() as logs:
+        async with open_keys(settings(tmp_path, api_keys_file=file), metrics, watch=True) as ring:
+            spoils: tuple[Callable[[], object], ...] = (
+                lambda: file.write_text("b:k2\nsecret-k3\n"),
+                lambda: file.write_text(""),
+                file.unlink,
+                file.mkdir,
+            )
+            for number, spoil in enumerate(spoils, 1):
+                spoil()
+                await until(partial(refused, metrics, number))
+                assert (ring.holder(b"k1"), ring.holder(b"k2")) == ("a", None)
+            await asyncio.sleep(1)
+            assert reads(metrics) == (0, 4)
+            file.rmdir()
+            file.write_text("b:k2\n")
+            await until(lambda: ring.holder(b"k2") == "b")
+    errors = [log for log in logs if log["log_level"] == "error"]
+    assert len(errors) in (4, 5)  # between folder and file it may have been seen missing
+    assert "line 2" in errors[0]["why"]
+    assert "secret-k3" not in str(logs)
+    assert {"added": ["b"], "removed": ["a"]}.items() <= logs[-2].items()
+
+
+async def test_a_file_that_is_still_being_written_is_waited_for(tmp_path: Path) -> None:
+    """Half a line would be a valid key, and a short one."""
+    file = tmp_path / "keys"
+    file.write_text("a:k1\n")
+    async with open_keys(settings(tmp_path, api_keys_file=file), Metrics(), watch=True) as ring:
+        with file.open("w") as out:
+            for letter in "b:a-key-that-comes-slow":
+                out.write(letter)
+                out.flush()
+                assert ring.names == ("a",)
+                await asyncio.sleep(0.15)
+        await until(lambda: ring.holder(b"a-key-that-comes-slow") == "b")
+
+
+async def test_sighup_reads_at_once_and_its_own_handler_goes_with_the_keys(tmp_path: Path) -> None:
+    file, metrics = tmp_path / "keys", Metrics()
+    file.write_text("a:k1\n")
+    before = signal.getsignal(signal.SIGHUP)
+    with structlog.testing.capture_logs() as logs:
+        async with open_keys(settings(tmp_path, api_keys_file=file), metrics, watch=True):
+            os.kill(os.getpid(), signal.SIGHUP)
+            await until(lambda: reads(metrics) == (1, 0))
+    assert [log["cause"] for log in logs if log["log_level"] == "info"] == ["SIGHUP"]
+    assert signal.getsignal(signal.SIGHUP) == before
+
+
+async def test_short_keys_are_warned_of_by_name(tmp_path: Path) -> None:
+    with structlog.testing.capture_logs() as logs:
+        async with open_keys(settings(tmp_path, api_keys="phone:hunter2"), Metrics(), watch=False) as ring:
+            assert isinstance(ring, KeyRing)
+    assert logs[0]["names"] == ["phone"]
+    assert "hunter2" not in str(logs)
