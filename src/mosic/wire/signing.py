@@ -21,6 +21,8 @@ Opened = Literal["stream", "cover"]
 
 # Up to the year 33658, which every machine can count to.
 _EXPIRES = re.compile(r"[1-9][0-9]{0,11}")
+# As `query` makes them: a short cut past the general way, to the same.
+_PLAIN = re.compile(rb"expires=([1-9][0-9]{0,11})&signature=([A-Za-z0-9_-]+)")
 _EXPIRES_FIELD, _SIGNATURE_FIELD = "expires", "signature"
 _MOST_FIELDS = 32
 _MOST_LENGTH = 4096
@@ -70,6 +72,8 @@ def is_signed(query: bytes) -> bool:
 
 def _fields_of(query: bytes) -> tuple[str, str]:
     """Expiry and signature; raises `InvalidSignature` when either is missing, twice there, or not one."""
+    if plain := _PLAIN.fullmatch(query):
+        return plain[1].decode("ascii"), plain[2].decode("ascii")
     if len(query) > _MOST_LENGTH:
         raise InvalidSignature
     try:
