@@ -67,6 +67,12 @@ def test_env_file_and_flags(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("APP_PORT", "70000"),
         ("API_KEY", "two words"),
+        ("API_KEY", "one,,two"),
+        ("API_KEYS", "no-name"),
+        ("API_KEYS", "phone:k1,"),
+        ("API_KEYS", "phone:k1,radio:k1"),
+        ("URL_SECRET", "short"),
+        ("URL_TTL_SECONDS", "0"),
         ("ALIAS_PREFIXES", "clips"),
         ("ALIAS_PREFIXES", "/play"),
         ("PUBLIC_URL", "music.example"),
@@ -86,3 +92,22 @@ def test_secrets_are_not_shown() -> None:
         api_key="s3cret", db_password="s3cret", database_url_override="postgres://u:s3cret@h/d"
     )
     assert "s3cret" not in repr(settings)
+
+
+def test_a_wrong_secret_is_not_shown() -> None:
+    for name in ("api_key", "api_keys", "url_secret"):
+        with pytest.raises(StartupError) as raised:
+            load_settings(**{name: "a s3cret"})
+        assert "s3cret" not in str(raised.value)
+
+
+def test_keys_have_names() -> None:
+    settings = load_settings(api_key="k1,k2", api_keys="phone:k3, radio:k:4")
+    assert [(key.name, key.api_key) for key in settings.given_keys] == [
+        ("default", "k1"),
+        ("default", "k2"),
+        ("phone", "k3"),
+        ("radio", "k:4"),
+    ]
+    assert not settings.makes_key
+    assert load_settings().makes_key

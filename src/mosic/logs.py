@@ -49,10 +49,12 @@ def set_up_logs(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level.upper())
-    for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "alembic", "sqlalchemy", "asyncio"):
+    for name in ("uvicorn", "uvicorn.error", "alembic", "sqlalchemy", "asyncio"):
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
+    # There is a line of our own for each request; this one would show queries, and so signatures.
+    logging.getLogger("uvicorn.access").propagate = False
     # Its lines about each step are of use only to those who write migrations.
     logging.getLogger("alembic").setLevel("WARNING")
     # It warns of every malformed form, which the client is told of already.

@@ -239,3 +239,17 @@ async def test_the_document_has_both_schemes(closed: Service) -> None:
     for one in ("expired-url", "invalid-signature", "remote-disabled"):
         assert f"`{one}`" in streaming["responses"]["403"]["description"]
     assert document["paths"]["/play"]["get"]["security"] == [{"APIKeyHeader": []}]
+
+
+async def test_nothing_is_handed_to_nginx_without_a_key_or_a_signature(
+    tmp_path: Path, database_url: URL
+) -> None:
+    async with running_service(
+        tmp_path / "media", shown(database_url), require_key_for_reads=True, accel_redirect="/_media/"
+    ) as service:
+        url = (await uploaded(service))["stream_url"]
+        for refused in (url.partition("?")[0], url[:-1]):
+            assert "X-Accel-Redirect" not in (await service.http.get(refused)).headers
+        handed = await service.http.get(url)
+        assert handed.headers["X-Accel-Redirect"].startswith("/_media/blobs/")
+        assert handed.headers["Cache-Control"] == "private, no-cache"

@@ -167,7 +167,7 @@ async def test_the_document_says_what_a_route_without_a_valid_key_answers(servic
         "type": "apiKey",
         "in": "header",
         "name": "X-API-Key",
-        "description": "Needed for every write.",
+        "description": "Needed for every write, and for reads where they are not public.",
     }
     for path, operations in document["paths"].items():
         for method, operation in operations.items():

@@ -35,7 +35,11 @@ REFUSALS: tuple[type[MosicError], ...] = (Unauthorized, TooManyFailures)
 _SIGNED: dict[str, Opened] = {f"{PREFIX}/{{clip_id}}/cover": "cover"}
 
 # These two are only for the documentation and its «Authorize» button; the functions below do the work.
-api_key_header = APIKeyHeader(name=HEADER, auto_error=False, description="Needed for every write.")
+api_key_header = APIKeyHeader(
+    name=HEADER,
+    auto_error=False,
+    description="Needed for every write, and for reads where they are not public.",
+)
 signed_address = APIKeyQuery(
     name="signature",
     scheme_name="SignedAddress",
