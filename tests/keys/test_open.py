@@ -161,13 +161,13 @@ async def test_a_file_that_is_still_being_written_is_waited_for(tmp_path: Path) 
 async def test_sighup_reads_at_once_and_its_own_handler_goes_with_the_keys(tmp_path: Path) -> None:
     file, metrics = tmp_path / "keys", Metrics()
     file.write_text("a:k1\n")
-    before = signal.getsignal(signal.SIGHUP)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with structlog.testing.capture_logs() as logs:
         async with open_keys(settings(tmp_path, api_keys_file=file), metrics, watch=True):
             os.kill(os.getpid(), signal.SIGHUP)
             await until(lambda: reads(metrics) == (1, 0))
     assert [log["cause"] for log in logs if log["log_level"] == "info"] == ["SIGHUP"]
-    assert signal.getsignal(signal.SIGHUP) == before
+    assert signal.signal(signal.SIGHUP, before) == signal.SIG_IGN
 
 
 async def test_short_keys_are_warned_of_by_name(tmp_path: Path) -> None:

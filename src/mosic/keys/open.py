@@ -6,8 +6,8 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import structlog
@@ -52,19 +52,29 @@ async def open_keys(settings: Settings, metrics: Metrics, *, watch: bool) -> Asy
         return
     follower = _Follower(ring, settings, metrics, seen)
     following = asyncio.create_task(follower.follow(), name="mosic-keys")
-    loop = asyncio.get_running_loop()
-    # Elsewhere nobody can listen to signals; looking at the file is enough.
-    heard = threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGHUP")
-    if heard:
-        loop.add_signal_handler(signal.SIGHUP, follower.hurry)
     try:
-        yield ring
+        with _at_hangup(follower.hurry):
+            yield ring
     finally:
-        if heard:
-            loop.remove_signal_handler(signal.SIGHUP)
         following.cancel()
         with suppress(asyncio.CancelledError):
             await following
+
+
+@contextmanager
+def _at_hangup(call: Callable[[], None]) -> Iterator[None]:
+    """SIGHUP calls this, on the loop."""
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGHUP"):
+        yield  # nobody can listen to signals here; looking at the file is enough
+        return
+    before = signal.getsignal(signal.SIGHUP)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, call)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
+        signal.signal(signal.SIGHUP, before)
 
 
 class _Follower:
