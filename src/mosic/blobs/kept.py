@@ -37,7 +37,10 @@ class SharedFile:
         The number of its links alone does not tell: a backup may have made one, and then one is left. But
         every link that comes or goes changes the time of the last change.
         """
-        status = os.fstat(self.descriptor)
+        try:
+            status = os.fstat(self.descriptor)
+        except OSError:  # ESTALE: removed by another machine that has the file system (NFS)
+            return False
         return status.st_nlink > 0 and status.st_ctime_ns == self._changed_at
 
     def take(self) -> None:
@@ -89,6 +92,8 @@ class KeptFiles:
             kept.take()
             file.release()
             return kept
+        if not file.is_unchanged():
+            return file  # removed meanwhile: kept, it would fill the disk until enough others were read
         file.keep()
         self._files[name] = file
         while len(self._files) > self._most:

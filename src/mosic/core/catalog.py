@@ -74,7 +74,10 @@ async def edit_clip(
         differing = {name: value for name, value in changes.items() if getattr(clip, name) != value}
         if not differing:
             return clip
-        return await clips.update(connection, clip_id, differing)
+        edited = await clips.update(connection, clip_id, differing)
+    # This process need not wait until it is told.
+    rt.facts.drop(clip_id)
+    return edited
 
 
 async def remove_clip(rt: Runtime, clip_id: UUID, conditions: Mapping[str, str]) -> None:
@@ -85,6 +88,7 @@ async def remove_clip(rt: Runtime, clip_id: UUID, conditions: Mapping[str, str])
     async with rt.begin() as connection:
         clip = await _get_for_change(rt, connection, clip_id, "DELETE", conditions)
         await clips.delete(connection, clip_id)
+    rt.facts.drop(clip_id)
     if clip.blob_key is not None:
         try:
             await rt.blobs.delete(clip.blob_key)

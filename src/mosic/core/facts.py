@@ -120,6 +120,10 @@ def _download_name(clip: Clip) -> str:
     return f"{stem}{_ENDINGS.get(clip.media_type or '', '')}"
 
 
+# The reign of what is never sure.
+_NEVER = -1
+
+
 @dataclass(slots=True)
 class _Entry:
     facts: Facts
@@ -132,6 +136,9 @@ class FactsCache:
     They are believed as long as the process hears of every edit and removal (`believe`, `drop`). While it
     does not (`doubt`), the database is asked each time; when the database is away as well, nothing can have
     changed in it, and what was known last holds.
+
+    What is heard comes a moment late. For a clip whose bytes are in the store that is no harm: the store
+    itself opens nothing that was removed. Of an external clip only the row tells, so it is always asked for.
     """
 
     def __init__(
@@ -173,16 +180,27 @@ class FactsCache:
             return facts
         last_known = self._entries.get(str(clip_id))
         now = asyncio.get_running_loop().time
-        if last_known is not None and now() < self._away_until:
-            return last_known.facts
+        if last_known is not None and self._away_until and isinstance(last_known.facts, BlobFacts):
+            if now() < self._away_until:
+                return last_known.facts
+            # One asks whether the database is back, and the others do not wait with it.
+            self._away_until = now() + self._wait_seconds + _AWAY_SECONDS
         try:
             async with asyncio.timeout(_PATIENCE if last_known is None else self._wait_seconds):
-                return await asyncio.shield(self._lookup(clip_id))
+                return await self._ask(clip_id)
         except (Unavailable, TimeoutError) as error:
             self._away_until = now() + _AWAY_SECONDS
             if last_known is None:
                 raise Unavailable("The database does not answer.") from error
             return last_known.facts
+
+    async def _ask(self, clip_id: UUID) -> Facts:
+        joined = clip_id in self._lookups
+        facts = await asyncio.shield(self._lookup(clip_id))
+        if joined and isinstance(facts, ExternalFacts):
+            # Read before this was asked, maybe: see the class.
+            facts = await asyncio.shield(self._lookup(clip_id))
+        return facts
 
     def drop(self, clip_id: UUID) -> None:
         """The clip was edited or removed. Look-ups under way may have seen it as it was: their result is for
@@ -205,7 +223,7 @@ class FactsCache:
 
     def _lookup(self, clip_id: UUID) -> asyncio.Task[Facts]:
         """One for all who ask at the same time; it goes on when they leave, so that no connection to the
-        database is ever torn out of its work."""
+        database is torn out of its work."""
         lookup = self._lookups.get(clip_id)
         if lookup is None:
             lookup = asyncio.create_task(self._read(clip_id), name="mosic-facts")
@@ -216,11 +234,13 @@ class FactsCache:
     async def _read(self, clip_id: UUID) -> Facts:
         reign = self._reign
         try:
-            async with self._begin() as connection:
+            # Nobody waits for longer; and whoever asks after that must not wait for the same.
+            async with asyncio.timeout(_PATIENCE), self._begin() as connection:
                 clip = await clips.get(connection, clip_id)
         except BaseException:
             self._is_current(clip_id)
             raise
+        self._away_until = 0.0
         current = self._is_current(clip_id)
         if clip is None:
             if current:
@@ -228,7 +248,7 @@ class FactsCache:
             raise ClipNotFound
         facts = facts_of(clip)
         if current:
-            self._entries[str(clip_id)] = _Entry(facts, reign)
+            self._entries[str(clip_id)] = _Entry(facts, reign if isinstance(facts, BlobFacts) else _NEVER)
             self._entries.move_to_end(str(clip_id))
             while len(self._entries) > self._most:
                 self._entries.popitem(last=False)

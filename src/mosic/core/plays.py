@@ -64,8 +64,11 @@ class PlayCounter:
 
         When the database is slow or away the wait ends after a while and playing goes on: the play stays in
         memory, up to a bound, and is written when the database is back; until then nobody waits any more.
-        Past that bound this raises `Unavailable`, since an answered play must never be an uncounted one.
+        Past that bound, and once closed, this raises `Unavailable`, since an answered play must never be an
+        uncounted one.
         """
+        if self._closing:
+            raise Unavailable("The service is stopping.")
         if self._waiting >= self._most_waiting:
             raise Unavailable("Too many plays wait for the database.")
         tally = self._tallies.get(clip_id)
@@ -103,6 +106,12 @@ class PlayCounter:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for waiter in (*self._committing, *self._waiters):
+            if not waiter.done():
+                waiter.set_exception(Unavailable("The service is stopping."))
         if self._waiting:
             _log.error("plays lost: the database was away at shutdown", plays=self._waiting)
 

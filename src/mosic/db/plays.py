@@ -21,7 +21,8 @@ _ADD = """
     UPDATE clip_plays AS counted
        SET play_count = counted.play_count + added.plays,
            bytes_streamed = counted.bytes_streamed + added.bytes,
-           last_played_at = CASE WHEN added.plays > 0 THEN now() ELSE counted.last_played_at END
+           last_played_at = CASE WHEN added.plays > 0 THEN greatest(counted.last_played_at, now())
+                                 ELSE counted.last_played_at END
       FROM locked JOIN added USING (clip_id)
      WHERE counted.clip_id = locked.clip_id
 """

@@ -83,7 +83,8 @@ async def _send_pieces(
             # Here the client is waited for, so that no more is read before it has taken the last piece.
             await send(_NOTHING)
             pace.waited(before, perf_counter())
-            if gone.done():
+            # Of the end of a connection uvicorn tells the request that came last, which may wait behind this.
+            if gone.done() or transport.is_closing():
                 raise ClientDisconnected
             piece = await rest.next(pace.size)
         await send(_END)

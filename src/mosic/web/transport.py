@@ -64,6 +64,11 @@ class Transport:
         self.flush()
         self._server.close()
 
+    def is_closing(self) -> bool:
+        """Whether the connection is at its end; False where that cannot be told."""
+        ask = getattr(self._server, "is_closing", None)
+        return ask is not None and ask()
+
     def wait_when_not_empty(self) -> None:
         """From now on `send` waits while anything is unsent. The server's own bound, 64 KiB, would be most of
         what a slow listener costs."""
