@@ -38,6 +38,11 @@ class Service:
             "/play/upload", files={"file": (path.name, path.read_bytes())}, data=fields, headers=AUTH
         )
 
+    async def metric(self, name: str) -> float:
+        """The value of a series without labels, or with those given in the name."""
+        lines = (await self.http.get("/metrics")).text.splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{name} "))
+
     async def raw(self, request: bytes) -> bytes:
         """Send bytes as they are and read until the service closes (so ask it to)."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
@@ -93,3 +98,16 @@ async def _serve(server: uvicorn.Server) -> None:
 
 def open_descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
+
+
+def open_files(below: Path) -> list[str]:
+    """What this process has open there, removed files too."""
+    found = []
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            path = os.readlink(f"/proc/self/fd/{name}")
+        except FileNotFoundError:
+            continue
+        if path.startswith(f"{below}/"):
+            found.append(path)
+    return found

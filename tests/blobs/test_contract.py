@@ -120,7 +120,7 @@ async def test_readers_do_not_disturb_each_other(blobs: BlobStore, stage: Stage)
         blob = await blobs.open(blob_key)
         content = b""
         for start in reversed(range(0, len(CONTENT), 10_000)):
-            content = await blob.read(start, min(10_000, len(CONTENT) - start)) + content
+            content = bytes(await blob.read(start, min(10_000, len(CONTENT) - start))) + content
         blob.close()
         return content
 
