@@ -7,6 +7,7 @@ can be; with another server, or should uvicorn change, answers stay the same and
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from socket import AF_UNIX, IPPROTO_TCP
 from typing import Any
 
@@ -94,9 +95,11 @@ class Transport:
         By itself it takes as much as it would need for the fastest of clients, up to megabytes for each. What
         is on its way is not counted, so that nobody gets less of a fast network.
         """
-        connection = self._server.get_extra_info("socket")
+        ask = getattr(self._server, "get_extra_info", None)
+        connection = ask("socket") if ask is not None else None
         if _TCP_NOTSENT_LOWAT is not None and connection is not None and connection.family != AF_UNIX:
-            connection.setsockopt(IPPROTO_TCP, _TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
+            with suppress(OSError):  # the client has left, and the socket is closed
+                connection.setsockopt(IPPROTO_TCP, _TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._server, name)
