@@ -18,7 +18,7 @@ MOSIC = [sys.executable, "-m", "mosic"]
 class House:
     """A folder in which mosic is run and killed."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **settings: str) -> None:
         self.folder = folder
         self.media = folder / "media"
         self._log = folder / "stderr.log"
@@ -30,6 +30,7 @@ class House:
             "MOSIC_LOG_FORMAT": "json",
             "MOSIC_MEDIA_ROOT": str(self.media),
             "MOSIC_PROBE_WORKERS": "1",
+            **settings,
         }
         self._started: list[subprocess.Popen[bytes]] = []
 
@@ -65,6 +66,16 @@ class House:
                 assert service.poll() is None, self.log()
                 await asyncio.sleep(0.01)
         return found[1]
+
+    async def workers(self, service: subprocess.Popen[bytes], count: int) -> list[int]:
+        """The pids of those that answer requests, once all of them do."""
+        async with asyncio.timeout(120):
+            while self.log().count("Application startup complete") < count:
+                assert service.poll() is None, self.log()
+                await asyncio.sleep(0.02)
+        if count == 1:
+            return [service.pid]
+        return [int(pid) for pid in set(re.findall(r"Started server process \[([0-9]+)\]", self.log()))]
 
     def log(self) -> str:
         return self._log.read_text()

@@ -7,7 +7,6 @@ can be; with another server, or should uvicorn change, answers stay the same and
 from __future__ import annotations
 
 import socket
-from contextlib import suppress
 from socket import AF_UNIX, IPPROTO_TCP
 from typing import Any
 
@@ -45,21 +44,26 @@ class Transport:
         return made
 
     def write(self, data: Any) -> None:
-        if not self._holding:
-            self._server.write(data)
-        elif self._held is None:
+        if self._holding and self._held is None:
             self._held = data
-        else:
-            self._holding = False
-            self._server.writelines((self._held, data))
-            self._held = None
+            return
+        held, self._held, self._holding = self._held, None, False
+        try:
+            if held is None:
+                self._server.write(data)
+            else:
+                self._server.writelines((held, data))
+        except RuntimeError:
+            # uvloop's word for what others pass over in silence: the client has left.
+            if not self.is_closing():
+                raise
 
     def flush(self) -> None:
         """Hold nothing back any more."""
         self._holding = False
-        if self._held is not None:
-            self._server.write(self._held)
-            self._held = None
+        held, self._held = self._held, None
+        if held is not None:
+            self.write(held)
 
     def close(self) -> None:
         self.flush()
@@ -76,12 +80,13 @@ class Transport:
         if not self._bounded:
             self._bounded = True
             self.flush()
-            self._bound(0)
-            self._bound_kernel()
+            if not self.is_closing():
+                self._bound(0)
+                self._bound_kernel()
 
     def wait_when_full(self) -> None:
         """As it was."""
-        if self._bounded:
+        if self._bounded and not self.is_closing():
             self._bound(None)
 
     def _bound(self, size: int | None) -> None:
@@ -98,8 +103,7 @@ class Transport:
         ask = getattr(self._server, "get_extra_info", None)
         connection = ask("socket") if ask is not None else None
         if _TCP_NOTSENT_LOWAT is not None and connection is not None and connection.family != AF_UNIX:
-            with suppress(OSError):  # the client has left, and the socket is closed
-                connection.setsockopt(IPPROTO_TCP, _TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
+            connection.setsockopt(IPPROTO_TCP, _TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._server, name)

@@ -1,0 +1,380 @@
+"""A real service under listeners in numbers: nothing they hear is lost, and nothing they leave stays."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+import httpx
+import pytest
+
+from mosic.postgres import open_embedded
+from tests.house import KEY, House, kill
+from tests.players import Crowd, Player
+from tests.sounds import wav
+
+AUTH = {"X-API-Key": KEY}
+LONG = wav(1.0, rate=4_000_000)
+"""8 MB: more than sockets hold."""
+
+
+@dataclass
+class Running:
+    house: House
+    process: subprocess.Popen[bytes]
+    workers: list[int]
+    port: int
+    http: httpx.AsyncClient
+
+    async def add(self, content: bytes) -> str:
+        answer = await self.http.post("/play/upload", content=content, headers=AUTH)
+        assert answer.status_code in (200, 201), answer.text
+        return f"/play/{answer.json()['id']}"
+
+    async def plays(self, clip: str) -> int:
+        count: int = (await self.http.get(f"{clip}/stats")).json()["play_count"]
+        return count
+
+    async def metric(self, name: str) -> float:
+        """Of the one worker."""
+        lines = (await self.http.get("/metrics")).text.splitlines()
+        (line,) = [line for line in lines if line.startswith(f"{name} ")]
+        return float(line.split()[1])
+
+
+@pytest.fixture
+def make_house(short_tmp: Path) -> Iterator[Callable[..., House]]:
+    made: list[House] = []
+
+    def make(**settings: str) -> House:
+        folder = short_tmp / f"traffic-{os.urandom(4).hex()}"
+        folder.mkdir()
+        made.append(House(folder, **settings))
+        return made[-1]
+
+    yield make
+    for house in made:
+        house.end()
+
+
+@asynccontextmanager
+async def running(house: House, workers: int = 1) -> AsyncIterator[Running]:
+    process = house.start("serve", "--workers", str(workers))
+    url = httpx.URL(await house.url(process))
+    assert url.port
+    async with httpx.AsyncClient(base_url=url, timeout=60) as http:
+        yield Running(house, process, await house.workers(process, workers), url.port, http)
+
+
+@asynccontextmanager
+async def database(house: House) -> AsyncIterator[asyncpg.Connection]:
+    server = await open_embedded(house.folder / "data")
+    url = server.url
+    connection = await asyncpg.connect(host=url.host, port=url.port, user=url.username, database=url.database)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+        await server.close()
+
+
+def descriptors(pid: int) -> Counter[str]:
+    """What the process has open, by kind; of files by name."""
+    found: Counter[str] = Counter()
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            target = os.readlink(f"/proc/{pid}/fd/{name}")
+        except FileNotFoundError:
+            continue
+        found[target.partition(":[")[0]] += 1
+    return found
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory that are the process's own."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Private_Dirty:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError(pid)
+
+
+async def settled(condition: Callable[[], object], what: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, what()
+        await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("workers", "connections", "plays"),
+    [(2, 100, 2000), pytest.param(4, 1000, 10_000, marks=pytest.mark.slow)],
+)
+async def test_plays_add_up_to_exactly_so_many(
+    make_house: Callable[..., House], workers: int, connections: int, plays: int
+) -> None:
+    async with running(make_house(), workers) as service:
+        hot, other = [await service.add(wav(seed=seed)) for seed in range(2)]
+        players = [await Player(service.port).connect() for _ in range(connections)]
+
+        async def play(number: int) -> Counter[int]:
+            answers: Counter[int] = Counter()
+            for turn in range(plays // connections):
+                clip = other if (number + turn) % 4 == 0 else hot
+                answers[await players[number].hear(f"{clip}/stream")] += 1
+            return answers
+
+        # All at once, each with its next as soon as it has heard the last.
+        answers = await asyncio.gather(*(play(number) for number in range(connections)))
+        assert sum(answers, Counter()) == {200: plays}
+        # At once, whatever worker tells it.
+        for _ in range(10):
+            counts = [await service.plays(clip) for clip in (hot, other)]
+            assert counts == [plays * 3 // 4, plays // 4]
+        taken = [descriptors(pid)["socket"] for pid in service.workers]
+        assert len(taken) == workers
+        assert min(taken) > connections / workers / 10, "some worker took no part"
+        for player in players:
+            await player.reset()
+
+
+@pytest.mark.parametrize("rounds", [3, pytest.param(30, marks=pytest.mark.slow)])
+@pytest.mark.timeout(1200)
+async def test_kill_9_loses_no_play_that_was_answered(make_house: Callable[..., House], rounds: int) -> None:
+    house, rng = make_house(), random.Random()
+    answered = asked = 0
+    clip = ""
+    postgres_killed = False
+    for _ in range(rounds):
+        async with running(house, rng.choice([1, 2])) as service:
+            clip = clip or await service.add(wav())
+            count = await service.plays(clip)
+            assert count >= answered
+            if not postgres_killed:
+                assert count <= asked
+            answered = asked = count
+            crowd = Crowd(service.port, f"{clip}/stream", 40)
+            playing = asyncio.create_task(crowd.play())
+            await asyncio.sleep(rng.uniform(0, 0.6))
+            # Also both: then a commit may be there whose answer was lost, and be made again.
+            if (postgres_killed := rng.random() < 0.25) and (pid := house.postgres()):
+                os.kill(pid, signal.SIGKILL)
+                await asyncio.sleep(rng.uniform(0, 0.1))
+            kill(service.process)
+            await playing
+            assert set(crowd.answers) <= {206}
+            answered += crowd.answered
+            asked += crowd.answered + crowd.cut
+    async with running(house) as service:
+        assert answered <= await service.plays(clip)
+    assert answered > 10 * rounds
+
+
+@pytest.mark.parametrize("count", [200, pytest.param(1000, marks=pytest.mark.slow)])
+async def test_clients_that_vanish_leave_nothing(make_house: Callable[..., House], count: int) -> None:
+    async with running(make_house()) as service:
+        clips = [await service.add(LONG), await service.add(wav())]
+        (pid,) = service.workers
+
+        async def vanish(number: int) -> None:
+            player = await Player(service.port).connect()
+            player.send(f"{clips[number % 2]}/stream", *(("Range: bytes=0-",) if number % 3 else ()))
+            if number % 4 == 1:
+                await asyncio.sleep(random.uniform(0, 0.05))
+            elif number % 4 > 1:
+                await player.read(random.choice([1, 1000, 60_000]))
+            await player.reset()
+
+        await asyncio.gather(*(vanish(number) for number in range(20)))
+        async with database(service.house) as connection:
+            connections = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'mosic'"
+            busy = f"{connections} AND state <> 'idle'"
+            # Those that came first are known to be gone before it is counted what there is.
+            async with asyncio.timeout(60):
+                while await service.metric("mosic_active_streams"):
+                    await asyncio.sleep(0.05)
+            before, at_database = descriptors(pid), await connection.fetchval(connections)
+            for start in range(0, count, 250):
+                await asyncio.gather(*(vanish(start + number) for number in range(min(count, 250))))
+            await settled(lambda: descriptors(pid) == before, lambda: descriptors(pid) - before)
+            assert await connection.fetchval(connections) == at_database
+            assert await connection.fetchval(busy) == 0
+        assert await service.metric("mosic_active_streams") == 0
+        assert await service.metric("mosic_plays_waiting") == 0
+        # Whole files did not go to those who had left.
+        assert await service.metric("mosic_stream_bytes_total") < count * len(LONG) / 4
+        assert "Traceback" not in service.house.log()
+
+
+@pytest.mark.parametrize("count", [60, pytest.param(500, marks=pytest.mark.slow)])
+async def test_listeners_at_10_kb_a_second(make_house: Callable[..., House], count: int) -> None:
+    async with running(make_house()) as service:
+        clip = await service.add(LONG)
+        (pid,) = service.workers
+        # What a process takes once, it takes before it is measured.
+        for _ in range(5):
+            assert await Player(service.port).hear(f"{clip}/stream") == 200
+        before = resident(pid)
+        players = [await Player(service.port).connect() for _ in range(count)]
+        for player in players:
+            assert await player.ask(f"{clip}/stream") == 200
+        heard = [b""] * count
+
+        async def listen(number: int) -> None:
+            for _ in range(15):
+                heard[number] += await players[number].read_exactly(2000)
+                await asyncio.sleep(0.2)
+
+        listening = asyncio.gather(*(listen(number) for number in range(count)))
+        others = Player(service.port)
+        while not listening.done():
+            began = time.monotonic()
+            assert await others.hear(f"{clip}/stream", "Range: bytes=0-65535") == 206
+            assert await others.hear("/play") == 200
+            assert time.monotonic() - began < 10
+            await asyncio.sleep(0.05)
+        await listening
+        assert set(heard) == {LONG[:30_000]}
+        assert await service.metric("mosic_active_streams") == count
+        each = (resident(pid) - before) / count
+        print(f"{count} listeners at 10 KB/s: {each / 1024:.0f} KiB each")
+        assert each < 160 * 1024
+        for player in players:
+            await player.reset()
+
+
+async def test_known_clips_play_on_while_postgres_is_restarted(make_house: Callable[..., House]) -> None:
+    house = make_house(MOSIC_PLAY_WAIT_SECONDS="0.3")
+    async with running(house) as service:
+        clip = await service.add(wav())
+        crowd = Crowd(service.port, f"{clip}/stream", 20)
+        playing = asyncio.create_task(crowd.play())
+        restarts = (signal.SIGINT, signal.SIGKILL)
+        for how in restarts:
+            await asyncio.sleep(0.5)
+            before, pid = crowd.answered, house.postgres()
+            assert pid
+            os.kill(pid, how)
+            await settled(lambda: crowd.answered > before + 100, lambda: crowd.answers)  # noqa: B023
+            async with asyncio.timeout(60):
+                while (await service.http.get("/ready")).status_code != 200:
+                    await asyncio.sleep(0.05)
+        crowd.stop()
+        await playing
+        assert set(crowd.answers) == {206}
+        assert crowd.cut == 0
+        async with asyncio.timeout(60):
+            while await service.metric("mosic_plays_waiting"):
+                await asyncio.sleep(0.05)
+        # A commit whose answer was lost is made again: it held at most one play of each player.
+        assert 0 <= await service.plays(clip) - crowd.answered <= len(restarts) * crowd.count
+        new = await service.add(wav(seed=1))
+        assert (await service.http.get(f"{new}/stream")).status_code == 200
+
+
+async def test_without_postgres_for_good_the_plays_are_kept_up_to_a_bound(
+    make_house: Callable[..., House],
+) -> None:
+    """Stopped, not ended: as when it, or the way to it, hangs."""
+    house = make_house(MOSIC_PLAY_WAIT_SECONDS="0.3", MOSIC_PLAYS_WAITING_MAX="50")
+    async with running(house) as service:
+        clip = await service.add(wav())
+        player = Player(service.port)
+        assert await player.hear(f"{clip}/stream") == 200
+        pids = postgres_processes(house)
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            answers = Counter([await player.hear(f"{clip}/stream") for _ in range(60)])
+            assert answers == {200: 50, 503: 10}
+            # Seeking is not playing.
+            assert await player.hear(f"{clip}/stream", "Range: bytes=100-") == 206
+            assert await service.metric("mosic_plays_waiting") == 50
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+        async with asyncio.timeout(60):
+            while await service.metric("mosic_plays_waiting"):
+                await asyncio.sleep(0.05)
+        assert await service.plays(clip) == 51
+
+
+def postgres_processes(house: House) -> list[int]:
+    postmaster = house.postgres()
+    assert postmaster
+    children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+    return [postmaster, *map(int, children)]
+
+
+@pytest.mark.parametrize("cut", [False, True], ids=["told", "untold"])
+async def test_what_is_deleted_is_played_by_no_worker(make_house: Callable[..., House], cut: bool) -> None:
+    """`untold`: the connections on which the workers are told of changes are cut again and again."""
+    workers = 3
+    async with running(make_house(), workers) as service, database(service.house) as connection:
+        players = [await Player(service.port).connect() for _ in range(8 * workers)]
+        cutting = asyncio.create_task(cut_now_and_then(connection)) if cut else None
+        for seed in range(20):
+            clip = await service.add(wav(seed=seed))
+            stream = f"{clip}/stream"
+            heard = await asyncio.gather(*(player.hear(stream) for player in players))
+            assert set(heard) == {200}
+            playing = [asyncio.create_task(player.hear(stream)) for player in players]
+            assert (await service.http.delete(clip, headers=AUTH)).status_code == 204
+            # Those who asked before may be told either; whoever asks from now on is told one thing.
+            during = await asyncio.gather(*playing)
+            assert set(during) <= {200, 404}
+            after = await asyncio.gather(*(player.hear(stream) for player in players))
+            assert set(after) == {404}
+        if cutting is not None:
+            cutting.cancel()
+            await asyncio.gather(cutting, return_exceptions=True)
+        for player in players:
+            await player.reset()
+
+
+async def cut_now_and_then(connection: asyncpg.Connection) -> None:
+    while True:
+        await connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query ILIKE '%pg_notify($1%'"
+            " AND pid <> pg_backend_pid()"
+        )
+        await asyncio.sleep(random.uniform(0, 0.2))
+
+
+async def test_sigterm_with_listeners_ends_in_time_and_loses_no_play(
+    make_house: Callable[..., House],
+) -> None:
+    house = make_house(MOSIC_SHUTDOWN_SECONDS="2")
+    async with running(house) as service:
+        clip, other = await service.add(LONG), await service.add(wav())
+        slow = [await Player(service.port).connect() for _ in range(20)]
+        for player in slow:
+            assert await player.ask(f"{clip}/stream") == 200
+        quick = await Player(service.port).connect()
+        assert await quick.ask(f"{clip}/stream") == 200
+        crowd = Crowd(service.port, f"{other}/stream", 10)
+        playing = asyncio.create_task(crowd.play())
+        await asyncio.sleep(0.3)
+        service.process.send_signal(signal.SIGTERM)
+        # Who can be served within the time is.
+        assert await quick.read_exactly(len(LONG)) == LONG
+        began = time.monotonic()
+        assert await asyncio.to_thread(service.process.wait, 60) == 0
+        assert time.monotonic() - began < 30
+        await playing
+        for player in slow:
+            await player.reset()
+        assert "Traceback" not in house.log()
+        assert "plays lost" not in house.log()
+    async with running(house) as service:
+        assert await service.plays(clip) == 21
+        assert crowd.answered <= await service.plays(other) <= crowd.answered + crowd.cut
