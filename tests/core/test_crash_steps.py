@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from asyncpg.transaction import Transaction
+from asyncpg import Connection
 
 from mosic.core.append import append
 from mosic.core.catalog import remove_clip
@@ -32,6 +32,7 @@ DYING = """
 import asyncio, os, signal, sys
 from hashlib import sha1
 from uuid import UUID
+from asyncpg import Connection
 from asyncpg.transaction import Transaction
 from mosic.boot import open_runtime
 from mosic.core.catalog import remove_clip
@@ -70,6 +71,16 @@ async def dying_commit(self):
     step()
 
 Transaction.commit = dying_commit
+
+fetchrow = Connection.fetchrow
+
+async def dying_fetchrow(self, *args, **kwargs):
+    step()
+    row = await fetchrow(self, *args, **kwargs)
+    step()
+    return row
+
+Connection.fetchrow = dying_fetchrow
 
 async def chunks(*content):
     for chunk in content:
@@ -226,13 +237,14 @@ async def test_what_is_promised_is_on_the_disk_before_the_row(
 
     for name in ("fsync", "link", "mkdir", "pwrite"):
         told(name)
-    commit = Transaction.commit
+    fetchrow = Connection.fetchrow
 
-    async def told_commit(transaction: Transaction) -> None:
-        await commit(transaction)
-        done.append(("commit", ""))
+    async def told_statement(connection: Connection, statement: str, *arguments: Any) -> Any:
+        row = await fetchrow(connection, statement, *arguments)
+        done.append(("insert" if "INSERT INTO clips" in statement else "look", ""))
+        return row
 
-    monkeypatch.setattr(Transaction, "commit", told_commit)
+    monkeypatch.setattr(Connection, "fetchrow", told_statement)
     clip = await upload(rt, wav())
     key = clip.id.hex
     (staged,) = {name for call, name in done if call == "pwrite"}
@@ -241,7 +253,7 @@ async def test_what_is_promised_is_on_the_disk_before_the_row(
         ("fsync", staged),
         ("link", key),
         ("fsync", key[-2:]),
-        ("commit", ""),
+        ("insert", ""),
     ]
     last = [len(done) - 1 - done[::-1].index(step) for step in order]
     assert last == sorted(last)

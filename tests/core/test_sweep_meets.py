@@ -5,26 +5,30 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from fcntl import flock
 from typing import Any
+from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
+from asyncpg import Connection
 
 from mosic import staged
 from mosic.core.catalog import list_clips, remove_clip
 from mosic.core.runtime import Runtime
 from mosic.core.sweep import Swept, sweep
-from mosic.db import blob_keys
-from mosic.db.clips import Clip
+from mosic.db import blob_keys, clips
+from mosic.db.clips import BlobSwept, Clip, NewClip
 from mosic.errors import Unavailable
 from tests.sounds import wav
 from tests.stores import HOUR, FailingOnce, Open, key_of, keys_in, known_keys, paused, put, swept_keys, upload
 
 NOTHING = Swept()
+INSERT = sa.text(
+    "INSERT INTO clips (id, title, blob_key, size, sha256, media_type)"
+    " VALUES (gen_random_uuid(), 't', :key, 6, 'x', 'audio/mpeg')"
+)
 
 
 # Sweeps that meet
@@ -135,14 +139,8 @@ async def test_a_sweep_that_was_stopped_before_it_removes_leaves_no_row_without_
 
 async def test_a_row_that_is_being_committed_keeps_its_bytes(rt: Runtime) -> None:
     blob_key = await put(rt, key_of(HOUR))
-    insert = sa.text(
-        "INSERT INTO clips (id, title, blob_key, size, sha256, media_type)"
-        " VALUES (gen_random_uuid(), 't', :key, 6, 'x', 'audio/mpeg')"
-    )
     async with rt.begin() as connection:
-        assert await blob_keys.claim(connection, blob_key)
-        assert await sweep(rt, grace_seconds=0) == NOTHING
-        await connection.execute(insert, {"key": blob_key})
+        await connection.execute(INSERT, {"key": blob_key})
         assert await sweep(rt, grace_seconds=0) == NOTHING
     assert await sweep(rt, grace_seconds=0) == NOTHING
     assert await keys_in(rt.blobs) == {blob_key} == await known_keys(rt)
@@ -151,7 +149,7 @@ async def test_a_row_that_is_being_committed_keeps_its_bytes(rt: Runtime) -> Non
 async def test_each_statement_sees_what_is_committed_whatever_the_database_prefers(
     rt: Runtime, open_rt: Open
 ) -> None:
-    """A claim that waited for a doom must see it."""
+    """An insert that waited for a doom must see it."""
     async with rt.begin() as connection:
         name = await connection.scalar(sa.text("SELECT current_database()"))
         await connection.execute(
@@ -161,15 +159,20 @@ async def test_each_statement_sees_what_is_committed_whatever_the_database_prefe
     async with open_rt() as other:
         async with rt.begin() as connection:
             assert await blob_keys.doom(connection, [blob_key]) == [blob_key]
-            claiming = asyncio.create_task(claim(other, blob_key))
+            inserting = asyncio.create_task(insert(other, blob_key))
             await asyncio.sleep(0.2)
-            assert not claiming.done()
-        assert await claiming is False
+            assert not inserting.done()
+        with pytest.raises(BlobSwept):
+            await inserting
+    assert await known_keys(rt) == set()
 
 
-async def claim(rt: Runtime, blob_key: str) -> bool:
-    async with rt.begin() as connection:
-        return await blob_keys.claim(connection, blob_key)
+async def insert(rt: Runtime, blob_key: str) -> Clip | None:
+    new = NewClip(
+        id=UUID(blob_key), title="t", blob_key=blob_key, size=6, sha256=b"x", media_type="audio/mpeg"
+    )
+    async with rt.statements() as driver:
+        return await clips.insert(driver, new)
 
 
 async def test_uploads_deletes_and_sweeps_without_grace_at_once(rt: Runtime, open_rt: Open) -> None:
@@ -205,32 +208,22 @@ async def test_uploads_deletes_and_sweeps_without_grace_at_once(rt: Runtime, ope
 # Commits whose fate is unknown
 
 
-def losing_an_answer(rt: Runtime, error: Exception, *, commits: bool) -> Runtime:
-    """The transaction that inserts the first clip is committed or not, and ends in the error in any case."""
-    lost = False
-
-    class Losing(Runtime):
-        @asynccontextmanager
-        async def begin(self) -> AsyncIterator[AsyncConnection]:
-            nonlocal lost
-            async with super().begin() as connection:
-                yield connection
-                inserted = await connection.scalar(sa.text("SELECT count(*) FROM clips"))
-                if inserted and not lost and not commits:
-                    lost = True
-                    raise error
-            if inserted and not lost:
-                lost = True
-                raise error
-
-    return Losing(**{field.name: getattr(rt, field.name) for field in dataclasses.fields(rt)})
-
-
 @pytest.mark.parametrize("error", [Unavailable(), RuntimeError("not foreseen")])
 @pytest.mark.parametrize("commits", [True, False])
-async def test_an_upload_whose_commit_was_not_answered(rt: Runtime, error: Exception, commits: bool) -> None:
+async def test_an_upload_whose_commit_was_not_answered(
+    rt: Runtime, error: Exception, commits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The row is committed or not, and the insert ends in the error in any case."""
+    insert = clips.insert
+
+    async def losing(driver: Connection, new: NewClip) -> None:
+        if commits:
+            await insert(driver, new)
+        raise error
+
+    monkeypatch.setattr(clips, "insert", losing)
     with pytest.raises(type(error)):
-        await upload(losing_an_answer(rt, error, commits=commits), wav())
+        await upload(rt, wav())
     assert len(await known_keys(rt)) == commits
     assert await keys_in(rt.blobs) == await known_keys(rt)
 

@@ -47,16 +47,16 @@ async def get_clip(rt: Runtime, clip_id: UUID) -> Clip:
 
 
 async def find_by_sha256(rt: Runtime, sha256: bytes) -> Clip | None:
-    async with rt.begin() as connection:
-        return await clips.get_by_sha256(connection, sha256)
+    async with rt.statements() as driver:
+        return await clips.find(driver, sha256)
 
 
 async def add_external(rt: Runtime, *, url: str, **facts: Any) -> Clip:
     """Add a clip whose audio stays where it is; raises `RemoteRefused` for an address not allowed."""
     await rt.remote.check(url)
     new = NewClip(id=uuid_utils.compat.uuid7(), external_url=url, **facts)
-    async with rt.begin() as connection:
-        clip = await clips.insert(connection, new)
+    async with rt.statements() as driver:
+        clip = await clips.insert(driver, new)
     assert clip is not None  # only a sha256 can collide, and this clip has none
     return clip
 

@@ -13,7 +13,7 @@ import uuid_utils.compat
 from mosic.audio.info import AudioInfo
 from mosic.core.runtime import Runtime
 from mosic.db import blob_keys, clips
-from mosic.db.clips import Clip, NewClip
+from mosic.db.clips import BlobSwept, Clip, NewClip
 from mosic.errors import Unavailable
 from mosic.staged import StagedFile
 
@@ -45,8 +45,8 @@ async def ingest(rt: Runtime, staged: StagedFile, hints: Hints) -> tuple[Clip, b
     `Unavailable`; the staged file is then still the caller's to remove.
     """
     sha256 = bytes.fromhex(staged.sha256)
-    async with rt.begin() as connection:
-        existing = await clips.get_by_sha256(connection, sha256)
+    async with rt.statements() as driver:
+        existing = await clips.find(driver, sha256)
     if existing is not None:
         return existing, False
     info = await rt.probes.probe(staged.path)
@@ -86,17 +86,20 @@ async def _withdraw(rt: Runtime, blob_key: str) -> None:
 
 
 async def _insert(rt: Runtime, new: NewClip, sha256: bytes) -> tuple[Clip, bool]:
-    while True:
-        async with rt.begin() as connection:
-            if not await blob_keys.claim(connection, new.id.hex):
-                raise Unavailable("This upload stood still for so long that its bytes were swept; repeat it.")
-            clip = await clips.insert(connection, new)
+    async with rt.statements() as driver:
+        while True:
+            try:
+                clip = await clips.insert(driver, new)
+            except BlobSwept:
+                raise Unavailable(
+                    "This upload stood still for so long that its bytes were swept; repeat it."
+                ) from None
             if clip is not None:
                 return clip, True
-            clip = await clips.get_by_sha256(connection, sha256)
+            clip = await clips.find(driver, sha256)
             if clip is not None:
                 return clip, False
-        # Whoever had these bytes first was deleted between the two statements: try again.
+            # Whoever had these bytes first was deleted between the two statements: try again.
 
 
 def _new_clip(clip_id: UUID, staged: StagedFile, info: AudioInfo, hints: Hints) -> NewClip:

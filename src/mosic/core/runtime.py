@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
+import asyncpg
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from mosic.audio.isolation import ProbePool
@@ -12,7 +13,7 @@ from mosic.blobs.base import BlobStore
 from mosic.core.facts import FactsCache
 from mosic.core.fence import Fence
 from mosic.core.plays import PlayCounter
-from mosic.db.engine import begin
+from mosic.db.engine import begin, statements
 from mosic.keys.failures import Failures
 from mosic.keys.ring import KeyRing
 from mosic.metrics import Metrics
@@ -44,3 +45,7 @@ class Runtime:
     def begin(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A transaction as a visible block; raises `Unavailable` when the database is away."""
         return begin(self.engine)
+
+    def statements(self) -> AbstractAsyncContextManager[asyncpg.Connection]:
+        """A connection on which each statement is a transaction by itself; raises like `begin`."""
+        return statements(self.engine)

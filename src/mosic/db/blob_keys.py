@@ -1,8 +1,8 @@
 """Which blobs the catalogue knows, and how an insert and the sweep agree on one that it does not.
 
-Each blob key is either claimed, by the transaction that inserts its clip, or doomed, by the sweep. Both take
-the key's advisory lock for their short transaction, so one of them comes first and the other sees it. Why
-this holds however long a process was stopped: docs/decisions/0006-sweep.md.
+Each blob key is either claimed, by the insert of its clip (there is a trigger), or doomed, by the sweep. Both
+take the key's advisory lock for their short transaction, so one of them comes first and the other sees it.
+Why this holds however long a process was stopped: docs/decisions/0006-sweep.md.
 """
 
 from __future__ import annotations
@@ -20,13 +20,12 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from mosic.db.engine import is_away
-from mosic.db.tables import clips, swept_blobs
+from mosic.db.tables import clips
 from mosic.errors import Unavailable
 
 # Any fixed number that is not the one of `mosic.db.migrate`: whoever sweeps holds this advisory lock.
 _SWEEP_LOCK = 0x6D6F73696373
 
-_LOCK = sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:blob_key, 0))")
 _KEYS = sa.bindparam("blob_keys", type_=ARRAY(sa.Text))
 _LOCK_WHAT_IS_AT_REST = sa.text(
     "SELECT blob_key FROM unnest(:blob_keys) AS given (blob_key)"
@@ -58,17 +57,6 @@ class ClipBytes:
 _BYTES = sa.select(
     clips.c.id.label("clip_id"), clips.c.title, clips.c.blob_key, clips.c.size, clips.c.sha256
 ).where(clips.c.blob_key.is_not(None))
-
-
-async def claim(connection: AsyncConnection, blob_key: str) -> bool:
-    """Keep the sweep from this blob until the transaction ends; False when the sweep was here first.
-
-    To be called before a clip that names the blob is inserted; after False none may be.
-    """
-    await connection.execute(_LOCK, {"blob_key": blob_key})
-    # A statement of its own: its snapshot is taken after the lock, so it sees what the sweep committed.
-    doomed = sa.select(swept_blobs.c.blob_key).where(swept_blobs.c.blob_key == blob_key)
-    return (await connection.execute(doomed)).first() is None
 
 
 async def doom(connection: AsyncConnection, blob_keys: Sequence[str]) -> list[str]:

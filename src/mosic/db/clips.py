@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mosic.db.tables import clip_plays, clips
@@ -71,22 +72,52 @@ def _clip(row: sa.Row[Any]) -> Clip:
     return Clip(**row._mapping)
 
 
-async def insert(connection: AsyncConnection, new: NewClip) -> Clip | None:
-    """Add the clip and its counters; None when a clip with the same sha256 is there already.
-
-    A concurrent insert of the same bytes is waited for, so that None means «committed by another».
-    """
-    values = {column: getattr(new, column) for column in NewClip.__dataclass_fields__}
-    statement = (
-        pg_insert(clips)
-        .values(values)
-        .on_conflict_do_nothing(index_elements=["sha256"])
-        .returning(clips.c.id)
+# These two are all that an upload asks of the database, in one round trip each.
+_NEW = tuple(NewClip.__dataclass_fields__)
+_CLIP = ", ".join(f"clips.{column.name}" for column in clips.c)
+_PLAYS = "plays.play_count, plays.bytes_streamed, plays.last_played_at"
+_VALUES = ", ".join(f"${number}" for number in range(1, len(_NEW) + 1))
+_INSERT = f"""
+    WITH clips AS (
+        INSERT INTO clips ({", ".join(_NEW)}) VALUES ({_VALUES})
+        ON CONFLICT (sha256) DO NOTHING RETURNING *
+    ), plays AS (
+        INSERT INTO clip_plays (clip_id) SELECT id FROM clips RETURNING *
     )
-    if (await connection.execute(statement)).first() is None:
-        return None
-    await connection.execute(sa.insert(clip_plays).values(clip_id=new.id))
-    return await get(connection, new.id)
+    SELECT {_CLIP}, {_PLAYS} FROM clips, plays
+"""  # noqa: S608
+_FIND = f"SELECT {_CLIP}, {_PLAYS} FROM clips JOIN clip_plays plays ON clip_id = id WHERE sha256 = $1"  # noqa: S608
+# Raised by the trigger `claim_blob`.
+_SWEPT = "MO001"
+
+
+class BlobSwept(Exception):
+    """No clip may have this blob any more: docs/decisions/0006-sweep.md."""
+
+
+async def insert(driver: asyncpg.Connection, new: NewClip) -> Clip | None:
+    """Add the clip and its counters, for good; None when a clip with the same sha256 is there already.
+
+    A concurrent insert of the same bytes is waited for, so that None means «committed by another». Raises
+    `BlobSwept`.
+    """
+    values = [getattr(new, name) for name in _NEW]
+    values[_NEW.index("tags")] = json.dumps(new.tags)
+    try:
+        return _from_driver(await driver.fetchrow(_INSERT, *values))
+    except asyncpg.PostgresError as error:
+        if error.sqlstate == _SWEPT:
+            raise BlobSwept from error
+        raise
+
+
+async def find(driver: asyncpg.Connection, sha256: bytes) -> Clip | None:
+    """The clip that has these bytes."""
+    return _from_driver(await driver.fetchrow(_FIND, sha256))
+
+
+def _from_driver(row: asyncpg.Record | None) -> Clip | None:
+    return None if row is None else Clip(**row)
 
 
 async def get(connection: AsyncConnection, clip_id: UUID, *, lock: bool = False) -> Clip | None:
@@ -95,11 +126,6 @@ async def get(connection: AsyncConnection, clip_id: UUID, *, lock: bool = False)
     if lock:
         statement = statement.with_for_update(of=clips)
     row = (await connection.execute(statement)).first()
-    return _clip(row) if row else None
-
-
-async def get_by_sha256(connection: AsyncConnection, sha256: bytes) -> Clip | None:
-    row = (await connection.execute(_JOINED.where(clips.c.sha256 == sha256))).first()
     return _clip(row) if row else None
 
 

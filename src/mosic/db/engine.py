@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
-from sqlalchemy import URL
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import URL, event
+from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -17,6 +18,8 @@ from mosic.errors import Unavailable
 # SQLSTATE classes that mean «not now»: connection trouble, out of resources, shutting down or not up yet.
 _AWAY_CLASSES = ("08", "53", "57P")
 _POOL_WAIT_SECONDS = 10
+# A connection that was used a moment ago is not asked whether it still lives: that is a round trip.
+_TRUSTED_SECONDS = 1.0
 # What a connection that cannot be made, or that dies under a query, comes out as.
 _BROKEN = (OSError, TimeoutError, PoolTimeout, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
@@ -25,7 +28,12 @@ def create_engine(url: URL, *, pool_size: int, echo: bool = False) -> AsyncEngin
     """An engine whose pool never opens more than `pool_size` connections and outlives a database restart."""
     connect_args: dict[str, Any] = {
         "timeout": 10,
-        "server_settings": {"application_name": "mosic", "TimeZone": "UTC"},
+        "server_settings": {
+            "application_name": "mosic",
+            "TimeZone": "UTC",
+            # Whatever the database's default: several statements here rely on a snapshot of their own.
+            "default_transaction_isolation": "read committed",
+        },
     }
     # libpq's word for it; asyncpg takes the setting under another name, and only as an argument.
     query = dict(url.query)
@@ -35,18 +43,33 @@ def create_engine(url: URL, *, pool_size: int, echo: bool = False) -> AsyncEngin
         # Through a unix socket the server knows who is there. Without this asyncpg would look for a password
         # file at each connection, on the event loop.
         connect_args["password"] = ""
-    return create_async_engine(
+    engine = create_async_engine(
         url.set(query=query),
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=_POOL_WAIT_SECONDS,
-        pool_pre_ping=True,
-        # Whatever the database's default: several statements here rely on a snapshot of their own.
-        isolation_level="READ COMMITTED",
         echo=False,
         logging_name="mosic" if echo else None,
         connect_args=connect_args,
     )
+    event.listen(engine.sync_engine, "checkin", _note_time)
+    event.listen(engine.sync_engine, "checkout", _refuse_dead)
+    return engine
+
+
+def _note_time(_: Any, record: Any) -> None:
+    record.info["used_at"] = time.monotonic()
+
+
+def _refuse_dead(connection: Any, record: Any, _: Any) -> None:
+    """The pool answers `DisconnectionError` with a new connection."""
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError
+    if time.monotonic() - record.info.get("used_at", time.monotonic()) > _TRUSTED_SECONDS:
+        try:
+            connection.ping()
+        except Exception as error:
+            raise DisconnectionError from error
 
 
 def is_away(error: BaseException) -> bool:
@@ -67,9 +90,27 @@ async def begin(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
 
     Raises `Unavailable` when the database cannot be reached.
     """
+    async with _unavailable_when_away(), engine.begin() as connection:
+        yield connection
+
+
+@asynccontextmanager
+async def statements(engine: AsyncEngine) -> AsyncIterator[asyncpg.Connection]:
+    """A connection of the driver, outside of any transaction: each statement is one by itself, done when it
+    returns. For what is done so often that SQLAlchemy and two more round trips would be most of its cost.
+
+    Raises `Unavailable` when the database cannot be reached.
+    """
+    async with _unavailable_when_away(), engine.connect() as connection:
+        driver = (await connection.get_raw_connection()).driver_connection
+        assert driver is not None
+        yield driver
+
+
+@asynccontextmanager
+async def _unavailable_when_away() -> AsyncIterator[None]:
     try:
-        async with engine.begin() as connection:
-            yield connection
+        yield
     except (DBAPIError, asyncpg.PostgresError, *_BROKEN) as error:
         if is_away(error):
             raise Unavailable("The database cannot be reached.") from error
