@@ -23,8 +23,9 @@ import uvloop
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mosic import staged as staged_module
+from mosic import diskfile
 from mosic import staging as staging_module
+from mosic.diskfile import StagedFile
 from mosic.errors import (
     InsufficientStorage,
     OffsetMismatch,
@@ -33,7 +34,7 @@ from mosic.errors import (
     UploadLocked,
     UploadNotFound,
 )
-from mosic.staged import BUFFER_BYTES, StagedFile
+from mosic.staged import BUFFER_BYTES
 from mosic.staging import Staging
 
 MEBIBYTE = 1024 * 1024
@@ -743,7 +744,7 @@ async def test_an_upload_that_is_published_at_this_moment(
         flock(descriptor, operation)
 
     await append(staging, 0, b"audio")
-    monkeypatch.setattr(staged_module, "flock", publish)
+    monkeypatch.setattr(diskfile, "flock", publish)
     with pytest.raises(UploadLocked):
         await append(staging, 5, b"more")
     assert (tmp_path / "blob").read_bytes() == b"audio"

@@ -12,8 +12,8 @@ depends_on = None
 
 def upgrade() -> None:
     # Volatile, so each statement below has a snapshot of its own: the look into `swept_blobs` sees what was
-    # committed before the lock was got. The first 48 bits of a UUIDv7 are its time in milliseconds. A row that
-    # is restored from a backup brings its own `created_at`.
+    # committed before the lock was got. The first 48 bits of a UUIDv7 are its time in milliseconds. A row
+    # that is restored from a backup brings its own `created_at`.
     op.execute(
         """
         CREATE FUNCTION claim_blob() RETURNS trigger LANGUAGE plpgsql VOLATILE AS $$

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import time
 from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from mosic.diskfile import DiskFile, StagedFile, is_at, mark_of, standing
 from mosic.errors import InsufficientStorage, StartupError, TooLarge, UploadLocked, UploadNotFound
-from mosic.staged import DiskFile, StagedFile, StagedWriter, is_at, mark_of, standing
+from mosic.staged import StagedWriter
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -59,12 +60,13 @@ class Staging:
 
     async def free_bytes(self) -> int:
         """Room on the disk, without what it keeps for root."""
-        disk = await asyncio.to_thread(os.statvfs, self._root)
-        return disk.f_bavail * disk.f_frsize
+        return await asyncio.to_thread(_free_bytes, self._root)
 
     async def admit(self, size: int) -> None:
         """Raises `InsufficientStorage` if `size` bytes do not fit beside what running uploads still need."""
-        free = await self.free_bytes()
+        self._admit(size, await self.free_bytes())
+
+    def _admit(self, size: int, free: int) -> None:
         if size > free - sum(writer.outstanding for writer in self._writers):
             raise InsufficientStorage(f"There is no room for {size} bytes.")
 
@@ -82,7 +84,7 @@ class Staging:
             raise TooLarge(f"An upload may have {limit} bytes.")
         async with self._writer(f"{uuid4().hex}.part", limit, declared_size, also) as (file, writer):
             try:
-                await writer.run(file.create)
+                await self._open(writer, file.create, declared_size)
                 yield writer
             finally:
                 await writer.run(file.discard)
@@ -114,7 +116,8 @@ class Staging:
             try:
                 async with cut:
                     known = self._hashes.get(upload_id)
-                    await writer.run(partial(file.resume, offset, known, atomic=atomic))
+                    opening = partial(file.resume, offset, known, atomic=atomic)
+                    await self._open(writer, opening, declared_size)
                     self._appending[upload_id] = cut, released
                     yield writer
                     await writer.sync()
@@ -190,18 +193,29 @@ class Staging:
     async def _writer(
         self, name: str, limit: int, declared_size: int | None, also: _Hash | None
     ) -> AsyncIterator[tuple[DiskFile, StagedWriter]]:
-        if declared_size is not None:
-            await self.admit(declared_size)
         thread = min(self._threads, key=self._files_of.__getitem__)
         file = DiskFile(self._root / name, also=also)
         writer = StagedWriter(file, thread, limit=limit, declared_size=declared_size or 0)
         self._files_of[thread] += 1
-        self._writers.add(writer)
         try:
             yield file, writer
         finally:
-            self._writers.remove(writer)
+            self._writers.discard(writer)
             self._files_of[thread] -= 1
+
+    async def _open(
+        self, writer: StagedWriter, opening: Callable[[], None], declared_size: int | None
+    ) -> None:
+        """In one turn of the thread, with a look at the room that there is."""
+
+        def open_and_look() -> int:
+            opening()
+            return _free_bytes(self._root)
+
+        free = await writer.run(open_and_look)
+        if declared_size is not None:
+            self._admit(declared_size, free)
+        self._writers.add(writer)
 
     def _remember(self, upload_id: str, file: DiskFile) -> None:
         """A hash cannot be stored, so the next request goes on with this one if it comes to this process."""
@@ -209,6 +223,11 @@ class Staging:
         self._hashes.move_to_end(upload_id)
         if len(self._hashes) > HASHES_KEPT:
             self._hashes.popitem(last=False)
+
+
+def _free_bytes(folder: Path) -> int:
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize
 
 
 def _file_name(upload_id: str) -> str:

@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 from asyncpg import Connection
 
-from mosic import staged
+from mosic import diskfile
 from mosic.core.catalog import list_clips, remove_clip
 from mosic.core.runtime import Runtime
 from mosic.core.sweep import Swept, sweep
@@ -243,7 +243,7 @@ async def test_a_staged_file_that_a_sweep_takes_is_made_again(
             taken = asyncio.run_coroutine_threadsafe(rt.staging.sweep(0), loop).result(10)
         flock(descriptor, operation)
 
-    monkeypatch.setattr(staged, "flock", late)
+    monkeypatch.setattr(diskfile, "flock", late)
     clip = await upload(rt, wav())
     assert taken == 1
     assert await keys_in(rt.blobs) == {clip.blob_key}

@@ -21,6 +21,7 @@ FLOORS = (
         "mosic.audio",
         "mosic.staging",
         "mosic.staged",
+        "mosic.diskfile",
         "mosic.blobs",
         "mosic.db",
         "mosic.postgres",
@@ -38,7 +39,8 @@ SIBLINGS = {
     "mosic.logs": {"mosic.settings"},
     # One whole, in two files of a readable length.
     "mosic.settings": {"mosic.key_settings"},
-    "mosic.staging": {"mosic.staged"},
+    "mosic.staging": {"mosic.staged", "mosic.diskfile"},
+    "mosic.staged": {"mosic.diskfile"},
     # `mosic serve` is the one command that needs the web application.
     "mosic.cli.serve": {"mosic.web"},
 }

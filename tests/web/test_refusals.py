@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy import URL
 
-from mosic.errors import InsufficientStorage
 from tests.conftest import shown
 from tests.service import AUTH, Service, running_service
 from tests.sounds import wav
@@ -117,10 +116,7 @@ async def test_slow_but_steady_sender_is_taken(small: Service) -> None:
 
 
 async def test_no_room_for_the_declared_size_is_507(small: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def full(*_: object) -> None:
-        raise InsufficientStorage
-
-    monkeypatch.setattr("mosic.staging.Staging.admit", full)
+    monkeypatch.setattr("mosic.staging._free_bytes", lambda _: 100)
     answer = await small.http.post("/play/upload", content=wav(), headers=AUTH)
     assert (answer.status_code, answer.json()["code"]) == (507, "insufficient-storage")
     assert small.files() == []

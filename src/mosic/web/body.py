@@ -13,6 +13,7 @@ from starlette.requests import Request
 
 from mosic.core.ingest import Hints
 from mosic.core.runtime import Runtime
+from mosic.diskfile import StagedFile
 from mosic.errors import (
     DigestMismatch,
     InvalidRequest,
@@ -21,7 +22,7 @@ from mosic.errors import (
     TooLarge,
     UnsupportedContentType,
 )
-from mosic.staged import StagedFile, StagedWriter
+from mosic.staged import StagedWriter
 from mosic.web.arriving import arriving_chunks, declared_size
 from mosic.web.errors import invalid_request
 from mosic.web.schemas import UploadWords
