@@ -15,6 +15,8 @@ from mosic.errors import OffsetMismatch, UploadLocked
 if TYPE_CHECKING:
     from hashlib import _Hash
 
+_COPY_BYTES = 1024 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class StagedFile:
@@ -48,22 +50,20 @@ class DiskFile:
             with suppress(UploadLocked):
                 self._descriptor = _open_locked(self.path, create=True)
 
-    def resume(self, offset: int, known: tuple[int, _Hash] | None, *, atomic: bool) -> None:
-        """Opens the file of an upload that stands at `offset`, a new one at 0. `known`: a size and the hash
-        that the file had then. With `atomic` a crash before `release` takes the file back to `offset`.
+    def resume(
+        self, offset: int, known: tuple[int, _Hash] | None, *, atomic: bool, cut: bool = False
+    ) -> None:
+        """Opens the file of an upload that stands at `offset`, a new one at 0; with `cut` also one that has
+        more, which goes. `known`: a size and the hash that the file had then. With `atomic` a crash before
+        `release` takes the file back to `offset`.
         """
         descriptor = _open_locked(self.path, create=offset == 0)
         try:
             size = standing(self.path)
-            if size != offset:
+            if size != offset and not (cut and size > offset):
                 raise _mismatch(size)
             os.ftruncate(descriptor, offset)
-            mark = mark_of(self.path)
-            mark.unlink(missing_ok=True)
-            if atomic:
-                # A symbolic link appears together with its content, unlike a file.
-                mark.symlink_to(str(offset))
-                self._mark = mark
+            self._begin(offset, atomic=atomic)
             if offset == 0:
                 _sync_folder(self.path.parent)
             if known is not None and known[0] <= offset:
@@ -73,6 +73,33 @@ class DiskFile:
             raise
         self._descriptor = descriptor
         self.start = self.size = offset
+
+    def copy(self, source: Path, offset: int, *, atomic: bool) -> None:
+        """Makes the file, of the first `offset` bytes of another that somebody may still write to behind
+        them. Once it returns they are on the disk for good."""
+        self._descriptor = _open_locked(self.path, create=True)
+        also, self._also = self._also, None  # which is about the bytes to come
+        try:
+            with suppress(FileNotFoundError), source.open("rb", buffering=0) as whole:
+                while chunk := whole.read(min(_COPY_BYTES, offset - self.size)):
+                    self.store(bytearray(chunk))
+            if self.size != offset:
+                raise _mismatch(self.size)
+            self._begin(offset, atomic=atomic)
+            self.sync()
+            _sync_folder(self.path.parent)
+        except BaseException:
+            self.discard()
+            raise
+        self._also, self.start = also, offset
+
+    def _begin(self, offset: int, *, atomic: bool) -> None:
+        mark = mark_of(self.path)
+        mark.unlink(missing_ok=True)
+        if atomic:
+            # A symbolic link appears together with its content, unlike a file.
+            mark.symlink_to(str(offset))
+            self._mark = mark
 
     def store(self, buffer: bytearray) -> None:
         if self._failure is not None:
@@ -104,9 +131,7 @@ class DiskFile:
     def finish(self) -> StagedFile:
         self.sync()
         if self.hashed < self.size:
-            os.lseek(self._descriptor, self.hashed, os.SEEK_SET)
-            with open(self._descriptor, "rb", buffering=0, closefd=False) as stream:
-                hashlib.file_digest(stream, lambda: self.sha256)
+            _hash_on(self._descriptor, self.hashed, self.sha256)
             self.hashed = self.size
         self._finished = True
         if self._mark is not None:
@@ -146,6 +171,15 @@ class DiskFile:
         _close(descriptor)
 
 
+def read_whole(path: Path, known: tuple[int, _Hash] | None) -> StagedFile:
+    """A file that has all its bytes, while somebody else may hold it. Blocks; raises `FileNotFoundError`."""
+    hashed, sha256 = (known[0], known[1].copy()) if known is not None else (0, hashlib.sha256())
+    with path.open("rb", buffering=0) as file:
+        os.fsync(file.fileno())
+        _hash_on(file.fileno(), hashed, sha256)
+        return StagedFile(path, os.fstat(file.fileno()).st_size, sha256.hexdigest())
+
+
 def standing(path: Path) -> int:
     """Where an upload can go on: the size of its file without what an atomic block left half done; 0 when
     there is no file. Blocks.
@@ -171,6 +205,12 @@ def is_at(path: Path, descriptor: int) -> bool:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:
         return False
+
+
+def _hash_on(descriptor: int, start: int, sha256: _Hash) -> None:
+    os.lseek(descriptor, start, os.SEEK_SET)
+    with open(descriptor, "rb", buffering=0, closefd=False) as stream:
+        hashlib.file_digest(stream, lambda: sha256)
 
 
 def _open_locked(path: Path, *, create: bool) -> int:

@@ -8,20 +8,19 @@ import os
 import re
 import shutil
 import tempfile
-import time
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
-from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, flock
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from mosic.diskfile import DiskFile, StagedFile, is_at, mark_of, standing
+from mosic.diskfile import DiskFile, StagedFile, mark_of, read_whole, standing
 from mosic.errors import InsufficientStorage, StartupError, TooLarge, UploadLocked, UploadNotFound
+from mosic.leftovers import idle_uploads, is_locked, sweep
 from mosic.staged import StagedWriter
 
 if TYPE_CHECKING:
@@ -99,12 +98,15 @@ class Staging:
         declared_size: int | None = None,
         also: _Hash | None = None,
         atomic: bool = False,
+        cut: bool = False,
+        copy_of: str | None = None,
     ) -> AsyncIterator[StagedWriter]:
         """Continues the file of a resumable upload, which may have `limit` bytes in all, from `offset`.
 
         When the block is left, everything received is on disk for good, also when an exception leaves it.
         With `atomic` an exception takes back instead what came in this block, unless the file was finished;
-        so does a crash.
+        so does a crash. With `cut` what the file has behind `offset` goes. With `copy_of` the file is a new
+        one that begins with the first `offset` bytes of that other upload's.
         `declared_size` (of what is to come now) and `also` are as in `receive`.
 
         Raises `OffsetMismatch` when the file does not have `offset` bytes (what does not exist has none), and
@@ -112,18 +114,22 @@ class Staging:
         """
         name = _file_name(upload_id)
         async with self._writer(name, limit, declared_size, also) as (file, writer):
-            keep, cut, released = not atomic, asyncio.timeout(None), asyncio.Event()
+            keep, timeout, released = not atomic, asyncio.timeout(None), asyncio.Event()
             try:
-                async with cut:
+                async with timeout:
                     known = self._hashes.get(upload_id)
-                    opening = partial(file.resume, offset, known, atomic=atomic)
+                    opening = (
+                        partial(file.resume, offset, known, atomic=atomic, cut=cut)
+                        if copy_of is None
+                        else partial(file.copy, self._root / _file_name(copy_of), offset, atomic=atomic)
+                    )
                     await self._open(writer, opening, declared_size)
-                    self._appending[upload_id] = cut, released
+                    self._appending[upload_id] = timeout, released
                     yield writer
                     await writer.sync()
                     keep = True
             except TimeoutError:
-                if cut.expired():
+                if timeout.expired():
                     raise UploadLocked("A newer request has taken over this upload.") from None
                 raise
             finally:
@@ -134,21 +140,33 @@ class Staging:
                     if keep:
                         self._remember(upload_id, file)
                 finally:
-                    if self._appending.get(upload_id) == (cut, released):
+                    if self._appending.get(upload_id) == (timeout, released):
                         del self._appending[upload_id]
                     released.set()
 
-    async def interrupt(self, upload_id: str) -> None:
-        """Makes the request of this process that appends to this upload let go, and waits until it has.
+    async def interrupt(self, upload_id: str, *, seconds: float | None = None) -> None:
+        """Makes the request of this process that appends to this upload let go, and waits until it has, or
+        for so many seconds.
 
         It is cancelled wherever it waits inside its block and leaves it with `UploadLocked`; what it received
         is kept as `append` says. Without such a request nothing happens.
         """
         if upload_id in self._appending:
-            cut, released = self._appending[upload_id]
+            timeout, released = self._appending[upload_id]
             with suppress(RuntimeError):  # it is leaving already
-                cut.reschedule(0)
-            await released.wait()
+                timeout.reschedule(0)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await released.wait()
+
+    def is_appending(self, upload_id: str) -> bool:
+        """Whether a request of this process holds it."""
+        return upload_id in self._appending
+
+    async def whole(self, upload_id: str) -> StagedFile:
+        """The file of an upload that has all its bytes, whoever holds it; raises `FileNotFoundError`."""
+        path = self._root / _file_name(upload_id)
+        return await asyncio.to_thread(read_whole, path, self._hashes.get(upload_id))
 
     async def upload_size(self, upload_id: str) -> int:
         """The offset at which `append` can go on; 0 when nothing is there."""
@@ -156,11 +174,11 @@ class Staging:
 
     async def is_held(self, upload_id: str) -> bool:
         """Whether a request, of whatever process, is appending to it at this moment."""
-        return await asyncio.to_thread(_is_locked, self._root / _file_name(upload_id))
+        return await asyncio.to_thread(is_locked, self._root / _file_name(upload_id))
 
     async def idle_uploads(self, grace_seconds: float = LEFTOVER_SECONDS) -> list[str]:
         """The uploads of which something is there that nobody holds or has written to for so long."""
-        return await asyncio.to_thread(_idle_uploads, self._root, grace_seconds)
+        return await asyncio.to_thread(idle_uploads, self._root, grace_seconds)
 
     @asynccontextmanager
     async def lend(self, staged: StagedFile) -> AsyncIterator[StagedFile]:
@@ -178,6 +196,10 @@ class Staging:
     async def remove_upload(self, upload_id: str) -> None:
         """Interrupts whoever appends to it and removes what is there, if anything."""
         await self.interrupt(upload_id)
+        await self.forget(upload_id)
+
+    async def forget(self, upload_id: str) -> None:
+        """Removes what is there; whoever still writes to it, writes to nothing that anybody will see."""
         self._hashes.pop(upload_id, None)
         path = self._root / _file_name(upload_id)
         await asyncio.to_thread(path.unlink, missing_ok=True)
@@ -187,7 +209,7 @@ class Staging:
         """Removes what `receive` left behind in processes that were killed, once nothing was written to it
         for so long; says how many files. What a living process holds is left alone, whatever its age.
         """
-        return await asyncio.to_thread(_sweep, self._root, grace_seconds)
+        return await asyncio.to_thread(sweep, self._root, grace_seconds)
 
     @asynccontextmanager
     async def _writer(
@@ -236,25 +258,6 @@ def _file_name(upload_id: str) -> str:
     return f"{upload_id}.upload"
 
 
-def _is_locked(path: Path) -> bool:
-    with suppress(FileNotFoundError), path.open("rb") as file:
-        try:
-            flock(file, LOCK_SH | LOCK_NB)
-        except BlockingIOError:
-            return True
-        flock(file, LOCK_UN)
-    return False
-
-
-def _idle_uploads(root: Path, grace_seconds: float) -> list[str]:
-    found = []
-    for path in root.glob("*.upload"):
-        with suppress(FileNotFoundError):
-            if time.time() - path.stat().st_mtime >= grace_seconds and not _is_locked(path):
-                found.append(path.stem)
-    return found
-
-
 def _link_or_copy(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
@@ -264,21 +267,3 @@ def _link_or_copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
         with target.open("rb") as file:
             os.fsync(file.fileno())
-
-
-def _sweep(root: Path, grace_seconds: float) -> int:
-    for mark in root.glob("*.atomic"):
-        # Made after its file and removed after it, so without one it belongs to nobody.
-        if not mark.with_suffix(".upload").exists():
-            mark.unlink(missing_ok=True)
-    return sum(_remove_leftover(path, grace_seconds) for path in root.glob("*.part"))
-
-
-def _remove_leftover(path: Path, grace_seconds: float) -> bool:
-    with suppress(FileNotFoundError, BlockingIOError), path.open("rb") as file:
-        if time.time() - os.fstat(file.fileno()).st_mtime >= grace_seconds:
-            flock(file, LOCK_EX | LOCK_NB)
-            if is_at(path, file.fileno()):
-                path.unlink()
-                return True
-    return False

@@ -22,6 +22,7 @@ FLOORS = (
         "mosic.staging",
         "mosic.staged",
         "mosic.diskfile",
+        "mosic.leftovers",
         "mosic.blobs",
         "mosic.db",
         "mosic.postgres",
@@ -39,7 +40,8 @@ SIBLINGS = {
     "mosic.logs": {"mosic.settings"},
     # One whole, in two files of a readable length.
     "mosic.settings": {"mosic.key_settings"},
-    "mosic.staging": {"mosic.staged", "mosic.diskfile"},
+    "mosic.staging": {"mosic.staged", "mosic.diskfile", "mosic.leftovers"},
+    "mosic.leftovers": {"mosic.diskfile"},
     "mosic.staged": {"mosic.diskfile"},
     # `mosic serve` is the one command that needs the web application.
     "mosic.cli.serve": {"mosic.web"},
@@ -49,8 +51,14 @@ CORE_SIBLINGS = {
     "mosic.core.runtime": {"mosic.core.facts", "mosic.core.fence", "mosic.core.plays"},
     "mosic.core.facts": {"mosic.core.delivery"},
     "mosic.core.stream": {"mosic.core.runtime", "mosic.core.facts", "mosic.core.delivery"},
-    "mosic.core.append": {"mosic.core.runtime", "mosic.core.ingest"},
-    "mosic.core.uploads": {"mosic.core.runtime", "mosic.core.ingest", "mosic.core.append"},
+    "mosic.core.turns": {"mosic.core.runtime"},
+    "mosic.core.append": {"mosic.core.runtime", "mosic.core.ingest", "mosic.core.turns"},
+    "mosic.core.uploads": {
+        "mosic.core.runtime",
+        "mosic.core.ingest",
+        "mosic.core.append",
+        "mosic.core.turns",
+    },
     "mosic.core.sweep": {"mosic.core.runtime", "mosic.core.uploads"},
 }
 ONLY = {

@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mosic.db import uploads
+from mosic.db.uploads import Upload
 from mosic.errors import Unavailable
 from mosic.staged import StagedWriter
 from mosic.staging import Staging
@@ -40,7 +41,7 @@ class Fence:
         self._staging = staging
         self._expiry_seconds = expiry_seconds
         self._expected = Counter[UUID]()
-        self._guarded: dict[UUID, tuple[UUID, StagedWriter]] = {}
+        self._guarded: dict[UUID, tuple[Upload, StagedWriter]] = {}
         self._any = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -70,11 +71,13 @@ class Fence:
         return upload_id in self._expected
 
     @contextmanager
-    def guard(self, upload_id: UUID, token: UUID, writer: StagedWriter) -> Iterator[None]:
+    def guard(self, upload: Upload, writer: StagedWriter) -> Iterator[None]:
         """While the block runs, what the writer takes comes to its file without waiting for more, the upload
-        does not expire, and the writer is interrupted once `token` no longer stands in the row.
+        does not expire, and the writer is interrupted once another token stands in the row.
         """
-        self._guarded[token] = upload_id, writer
+        token = upload.writer
+        assert token is not None
+        self._guarded[token] = upload, writer
         self._any.set()
         try:
             yield
@@ -101,15 +104,17 @@ class Fence:
                 _log.warning("writers go on unwatched", error=str(error))
 
     async def _interrupt_replaced(self) -> None:
-        asked = {token: upload_id for token, (upload_id, _) in self._guarded.items()}
+        asked = {token: upload for token, (upload, _) in self._guarded.items()}
         if not asked:
             return
+        ids = [upload.id for upload in asked.values()]
         async with self._begin() as connection:
-            standing = await uploads.writers(connection, asked.values(), expiry_seconds=self._expiry_seconds)
+            standing = await uploads.writers(connection, ids, expiry_seconds=self._expiry_seconds)
         # Those that ended meanwhile are no longer guarded, and may have changed the token themselves.
         replaced = {
-            upload_id
-            for token, upload_id in asked.items()
-            if token in self._guarded and standing.get(upload_id) != token
+            str(upload.file_id)
+            for token, upload in asked.items()
+            if token in self._guarded and standing.get(upload.id) != token
         }
-        await asyncio.gather(*(self._staging.interrupt(str(upload_id)) for upload_id in replaced))
+        # One whose disk is stuck must not keep the others from being watched.
+        await asyncio.gather(*(self._staging.interrupt(name, seconds=TICK_SECONDS) for name in replaced))

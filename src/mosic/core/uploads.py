@@ -10,10 +10,12 @@ from uuid import UUID
 import structlog
 import uuid_utils.compat
 
-from mosic.core.append import POLL_SECONDS, UploadState, append, finish, read
+from mosic.core.append import UploadState, append, finish
 from mosic.core.ingest import Hints
 from mosic.core.runtime import Runtime
+from mosic.core.turns import POLL_SECONDS, read
 from mosic.db import uploads
+from mosic.db.uploads import Upload
 from mosic.errors import MosicError, UploadGone, UploadNotFound
 from mosic.staging import LEFTOVER_SECONDS
 from mosic.wire import tus
@@ -60,8 +62,9 @@ async def look_up(rt: Runtime, upload_id: UUID) -> UploadState:
 
     One that has all its bytes and no outcome yet is finished first. Raises like `append`.
     """
-    await _wait_until_let_go(rt, upload_id, _LOOK_SECONDS)
     upload, offset = await read(rt, upload_id)
+    if upload.clip_id is None and await _wait_until_let_go(rt, upload, _LOOK_SECONDS):
+        upload, offset = await read(rt, upload_id)
     if upload.clip_id is None and offset == upload.length:
         return await finish(rt, upload_id, offset)
     return UploadState.of(upload, offset)
@@ -79,13 +82,13 @@ async def remove(rt: Runtime, upload_id: UUID) -> None:
             raise UploadNotFound
         if upload.expired:
             raise UploadGone("This upload has expired.")
-        if upload.clip_id is None and await rt.staging.upload_size(str(upload_id)) == upload.length:
+        if upload.clip_id is None and await rt.staging.upload_size(str(upload.file_id)) == upload.length:
             # Its clip may be in the making, which is not to be torn.
-            await _wait_until_let_go(rt, upload_id, rt.settings.probe_timeout_seconds)
+            await _wait_until_let_go(rt, upload, rt.settings.probe_timeout_seconds)
         async with rt.begin() as connection:
             if await uploads.delete(connection, upload_id, held=upload.writer):
                 break
-    await rt.staging.remove_upload(str(upload_id))
+    await rt.staging.remove_upload(str(upload.file_id))
 
 
 async def remove_expired(rt: Runtime, *, grace_seconds: float = LEFTOVER_SECONDS) -> int:
@@ -94,8 +97,8 @@ async def remove_expired(rt: Runtime, *, grace_seconds: float = LEFTOVER_SECONDS
     idle = await rt.staging.idle_uploads(grace_seconds)
     async with rt.begin() as connection:
         expired = await uploads.delete_expired(connection)
-        live = {str(upload.id) for upload in await uploads.unsettled(connection)}
-    for name in {str(upload_id) for upload_id in expired} | (set(idle) - live):
+        live = {str(upload.file_id) for upload in await uploads.unsettled(connection)}
+    for name in {str(file_id) for file_id in expired} | (set(idle) - live):
         await rt.staging.remove_upload(name)
     return len(expired)
 
@@ -109,7 +112,7 @@ async def finish_whole(rt: Runtime) -> int:
     async with rt.begin() as connection:
         found = await uploads.unsettled(connection)
     for upload in found:
-        name = str(upload.id)
+        name = str(upload.file_id)
         offset = await rt.staging.upload_size(name)
         if offset != upload.length or upload.expired or await rt.staging.is_held(name):
             continue
@@ -122,16 +125,20 @@ async def finish_whole(rt: Runtime) -> int:
     return finished
 
 
-async def _wait_until_let_go(rt: Runtime, upload_id: UUID, seconds: float) -> None:
-    """Wait for whoever writes to the upload, or is about to, but not for longer than this."""
+async def _wait_until_let_go(rt: Runtime, upload: Upload, seconds: float) -> bool:
+    """Wait for whoever writes to the upload, or is about to, but not for longer than this; says whether
+    there was anybody."""
     loop = asyncio.get_running_loop()
     until = loop.time() + seconds
+    waited = False
     while loop.time() < until:
         # Of another process there is nothing to see but the lock.
-        held = await rt.staging.is_held(str(upload_id))
-        if not held and not rt.fence.expects(upload_id):
-            return
+        held = await rt.staging.is_held(str(upload.file_id))
+        if not held and not rt.fence.expects(upload.id):
+            break
+        waited = True
         await asyncio.sleep(POLL_SECONDS)
+    return waited
 
 
 async def _forget(rt: Runtime, upload_id: UUID) -> None:

@@ -83,13 +83,15 @@ uploads = sa.Table(
     sa.Column("length", sa.BigInteger),
     sa.Column("raw_metadata", sa.Text, nullable=False),
     sa.Column("hints", JSONB, nullable=False),
-    # Who may write: whoever put the last token here. See core/uploads.py.
+    # Who may write: whoever put the last token here. See docs/decisions/0008-tus-writers.md.
     sa.Column("writer", sa.Uuid),
     sa.Column("clip_id", sa.Uuid, sa.ForeignKey("clips.id", ondelete="CASCADE"), index=True),
     sa.Column("refused_code", sa.Text),
     sa.Column("refused_detail", sa.Text),
     sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
     sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+    # The staged file; the upload's own id, until a writer that does not let go is left alone with its file.
+    sa.Column("file_id", sa.Uuid, nullable=False),
     sa.CheckConstraint("clip_id IS NULL OR refused_code IS NULL", name="one_outcome"),
     sa.CheckConstraint("(refused_code IS NULL) = (refused_detail IS NULL)", name="whole_refusal"),
     sa.Index(None, "expires_at", postgresql_where=sa.text("clip_id IS NULL")),

@@ -28,6 +28,7 @@ class Upload:
     raw_metadata: str
     hints: Mapping[str, Any]
     writer: UUID | None
+    file_id: UUID
     clip_id: UUID | None
     refused_code: str | None
     refused_detail: str | None
@@ -65,6 +66,7 @@ async def insert(
         length=length,
         raw_metadata=raw_metadata,
         hints=hints,
+        file_id=upload_id,
         expires_at=_in(expiry_seconds),
     )
     upload = await _first(connection, statement.returning(*_COLUMNS))
@@ -103,20 +105,35 @@ async def replace_writer(
     return await _first(connection, statement.returning(*_COLUMNS))
 
 
+async def move(connection: AsyncConnection, upload_id: UUID, *, held: UUID, file_id: UUID) -> Upload | None:
+    """Let the upload go on in another file; None when another token than `held` stands there."""
+    statement = (
+        sa.update(uploads)
+        .where(uploads.c.id == upload_id, uploads.c.writer == held)
+        .values(file_id=file_id)
+        .returning(*_COLUMNS)
+    )
+    return await _first(connection, statement)
+
+
 async def settle(connection: AsyncConnection, upload_id: UUID, clip_id: UUID) -> Upload | None:
-    """Note the clip that the upload became; None when the upload is gone."""
-    statement = sa.update(uploads).where(uploads.c.id == upload_id).values(clip_id=clip_id, writer=None)
-    return await _first(connection, statement.returning(*_COLUMNS))
+    """Note the clip that the upload became, unless it has an outcome; None when the upload is gone."""
+    return await _end(connection, upload_id, clip_id=clip_id)
 
 
 async def refuse(connection: AsyncConnection, upload_id: UUID, code: str, detail: str) -> Upload | None:
-    """Note why the bytes did not make a clip; None when the upload is gone."""
+    """Note why the bytes did not make a clip, unless there is an outcome; None when the upload is gone."""
+    return await _end(connection, upload_id, refused_code=code, refused_detail=detail)
+
+
+async def _end(connection: AsyncConnection, upload_id: UUID, **outcome: Any) -> Upload | None:
     statement = (
         sa.update(uploads)
-        .where(uploads.c.id == upload_id)
-        .values(refused_code=code, refused_detail=detail, writer=None)
+        .where(uploads.c.id == upload_id, uploads.c.clip_id.is_(None), uploads.c.refused_code.is_(None))
+        .values(**outcome, writer=None)
+        .returning(*_COLUMNS)
     )
-    return await _first(connection, statement.returning(*_COLUMNS))
+    return await _first(connection, statement) or await get(connection, upload_id)
 
 
 async def writers(
@@ -139,8 +156,9 @@ async def delete(connection: AsyncConnection, upload_id: UUID, *, held: UUID | N
 
 
 async def delete_expired(connection: AsyncConnection) -> list[UUID]:
-    """Remove the rows of all that have expired and say which they were."""
-    return list((await connection.scalars(sa.delete(uploads).where(_EXPIRED).returning(uploads.c.id))).all())
+    """Remove the rows of all that have expired and say which were their files."""
+    statement = sa.delete(uploads).where(_EXPIRED).returning(uploads.c.file_id)
+    return list((await connection.scalars(statement)).all())
 
 
 async def unsettled(connection: AsyncConnection) -> list[Upload]:
