@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from fcntl import LOCK_EX, LOCK_NB, LOCK_UN, flock
@@ -82,7 +83,7 @@ class DiskFile:
         try:
             with suppress(FileNotFoundError), source.open("rb", buffering=0) as whole:
                 while chunk := whole.read(min(_COPY_BYTES, offset - self.size)):
-                    self.store(bytearray(chunk))
+                    self.store((chunk,))
             if self.size != offset:
                 raise _mismatch(self.size)
             self._begin(offset, atomic=atomic)
@@ -101,20 +102,13 @@ class DiskFile:
             mark.symlink_to(str(offset))
             self._mark = mark
 
-    def store(self, buffer: bytearray) -> None:
+    def store(self, chunks: Sequence[bytes | bytearray | memoryview]) -> None:
         if self._failure is not None:
             raise self._failure  # what would follow a hole is of no use
-        view, start = memoryview(buffer), self.size
+        start = self.size
         try:
-            while view:
-                written = os.pwrite(self._descriptor, view, self.size)
-                if self.hashed == self.size:
-                    self.sha256.update(view[:written])
-                    self.hashed += written
-                if self._also is not None:
-                    self._also.update(view[:written])
-                self.size += written
-                view = view[written:]
+            for chunk in chunks:
+                self._store(memoryview(chunk))
         except OSError as error:
             self._failure = error
             raise
@@ -122,6 +116,17 @@ class DiskFile:
             # For pages just written this means on Linux: start writing them out, wait for nothing. So fsync
             # finds little left to do. Being dirty they stay cached, for the probe and the first listener.
             os.posix_fadvise(self._descriptor, start, self.size - start, os.POSIX_FADV_DONTNEED)
+
+    def _store(self, view: memoryview) -> None:
+        while view:
+            written = os.pwrite(self._descriptor, view, self.size)
+            if self.hashed == self.size:
+                self.sha256.update(view[:written])
+                self.hashed += written
+            if self._also is not None:
+                self._also.update(view[:written])
+            self.size += written
+            view = view[written:]
 
     def sync(self) -> None:
         if self._failure is not None:

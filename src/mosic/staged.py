@@ -1,8 +1,8 @@
 """The writer of one staged file, which a request feeds.
 
 While the event loop receives, the thread writes and hashes what came before: one pass over the bytes.
-Chunks are gathered into buffers, of which a writer has few, so a sender that is faster than the disk is made
-to wait. The thread does the jobs of a file in the order given, so none is closed or removed while still
+Chunks are gathered into lots, of which a writer has few, so a sender that is faster than the disk is made to
+wait. The thread does the jobs of a file in the order given, so none is closed or removed while still
 written to, however its request ends.
 """
 
@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 BUFFER_BYTES = 1024 * 1024
 BUFFERS_AHEAD = 2  # with the thread or waiting for it; one more is being filled
+# Chunks smaller than this are copied together: one by one they would cost more than a copy.
+_COPIED_BYTES = 16 * 1024
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -34,7 +36,8 @@ class StagedWriter:
     ) -> None:
         self._file, self._thread = file, thread
         self._limit, self._declared_size = limit, declared_size
-        self._filling = bytearray()
+        self._filling: list[bytes | bytearray | memoryview] = []
+        self._filled = 0
         # The thread is done with those before the ones in here once it is done with the first of them.
         self._ahead: deque[Future[None]] = deque(maxlen=BUFFERS_AHEAD + 1)
         self._taken = 0
@@ -50,21 +53,31 @@ class StagedWriter:
         return max(0, self._declared_size - (self._file.size - self._file.start))
 
     async def write(self, chunk: bytes | memoryview) -> None:
-        """Takes all of `chunk`, or raises `TooLarge` and takes nothing of it. Waits only while the disk is
-        behind. Raises `InsufficientStorage`, perhaps for bytes of an earlier call.
+        """Takes all of `chunk`, which must not change any more, or raises `TooLarge` and takes nothing of it.
+        Waits only while the disk is behind. Raises `InsufficientStorage`, perhaps for earlier bytes.
         """
         if self.size + len(chunk) > self._limit:
             raise TooLarge(f"An upload may have {self._limit} bytes.")
         self._taken += len(chunk)
-        view = memoryview(chunk)
-        while view:
-            room = BUFFER_BYTES - len(self._filling)
-            self._filling += view[:room]
-            view = view[room:]
-            if len(self._filling) == BUFFER_BYTES:
-                self.hand_over()
-                if len(self._ahead) > BUFFERS_AHEAD:
-                    await _done(self._ahead.popleft())
+        if len(chunk) > BUFFER_BYTES:
+            view = memoryview(chunk)
+            for start in range(0, len(view), BUFFER_BYTES):
+                await self._take(view[start : start + BUFFER_BYTES])
+        else:
+            await self._take(chunk)
+
+    async def _take(self, chunk: bytes | memoryview) -> None:
+        if len(chunk) >= _COPIED_BYTES:
+            self._filling.append(chunk)
+        elif self._filling and isinstance(self._filling[-1], bytearray):
+            self._filling[-1] += chunk
+        else:
+            self._filling.append(bytearray(chunk))
+        self._filled += len(chunk)
+        if self._filled >= BUFFER_BYTES:
+            self.hand_over()
+            if len(self._ahead) > BUFFERS_AHEAD:
+                await _done(self._ahead.popleft())
 
     async def sync(self) -> int:
         """The size of the file, once all of it is on disk for good. Raises `InsufficientStorage`."""
@@ -81,8 +94,8 @@ class StagedWriter:
     def hand_over(self) -> None:
         """Gives the thread what was gathered. An error shows in the next job that is waited for."""
         if self._filling:
-            buffer, self._filling = self._filling, bytearray()
-            self._ahead.append(self._thread.submit(self._file.store, buffer))
+            chunks, self._filling, self._filled = self._filling, [], 0
+            self._ahead.append(self._thread.submit(self._file.store, chunks))
 
     async def run(self, job: Callable[[], T]) -> T:
         """Has the thread do `job` after all that was given to it; it will even if the caller is cancelled."""

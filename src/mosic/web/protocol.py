@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from mosic.errors import HeadTooLarge, MalformedRequest, MosicError
@@ -37,6 +38,20 @@ class MosicProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head, self._head_size = False, 0
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        # uvicorn gathers what comes in a bytearray and copies it once more for the application. What is alone
+        # when the application asks, as it is while the application keeps up, is handed on as it is.
+        cycle = self.cycle
+        if not cycle.body and cycle.more_body and not cycle.response_complete:
+            cycle.body = body  # type: ignore[assignment]
+            if len(body) > HIGH_WATER_LIMIT:
+                self.flow.pause_reading()
+            cycle.message_event.set()
+            return
+        if isinstance(cycle.body, bytes):
+            cycle.body = bytearray(cycle.body)
+        super().on_body(body)
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(MalformedRequest(msg))
