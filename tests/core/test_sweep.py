@@ -19,6 +19,8 @@ from mosic.core.ingest import Hints
 from mosic.core.runtime import Runtime
 from mosic.core.sweep import SweepRefused, Swept, sweep, sweeping
 from mosic.core.uploads import create, look_up
+from mosic.db import clips
+from mosic.db.clips import BlobSwept, NewClip
 from mosic.errors import UploadNotFound
 from mosic.wire.tus import Creation, Metadata
 from tests.sounds import wav
@@ -56,6 +58,37 @@ async def test_a_key_without_a_time_is_as_old_as_the_store_says(rt: Runtime) -> 
     (path,) = rt.settings.media_root.glob(f"blobs/*/{blob_key}")
     os.utime(path, (1, 1))
     assert await sweep(rt, grace_seconds=HOUR) == Swept(blobs=1)
+
+
+async def test_notes_on_swept_blobs_go_once_nobody_can_need_them(rt: Runtime) -> None:
+    """A month after the key was made no clip gets it, swept or not."""
+    day = 24 * HOUR
+    young, old = key_of(29 * day), key_of(40 * day)
+    notes = sa.text(
+        "INSERT INTO swept_blobs (blob_key, swept_at)"
+        " VALUES (:young, now() - interval '40 days'), (:old, now() - interval '40 days'), (:late, now())"
+    )
+    late = key_of(41 * day)
+    async with rt.begin() as connection:
+        await connection.execute(notes, {"young": young, "old": old, "late": late})
+    await sweep(rt, grace_seconds=HOUR)
+    assert await swept_keys(rt) == {young, late}
+    for blob_key in (young, old):
+        new = NewClip(id=uuid4(), title="t", blob_key=blob_key, size=6, sha256=b"x", media_type="audio/mpeg")
+        async with rt.statements() as driver:
+            with pytest.raises(BlobSwept):
+                await clips.insert(driver, new)
+
+
+async def test_a_clip_restored_from_a_backup_has_its_old_blob(rt: Runtime) -> None:
+    blob_key = await put(rt, key_of(400 * 24 * HOUR))
+    insert = sa.text(
+        "INSERT INTO clips (id, title, blob_key, size, sha256, media_type, created_at)"
+        " VALUES (gen_random_uuid(), 't', :key, 6, 'x', 'audio/mpeg', now() - interval '400 days')"
+    )
+    async with rt.begin() as connection:
+        await connection.execute(insert, {"key": blob_key})
+    assert await sweep(rt, grace_seconds=0) == NOTHING
 
 
 async def test_more_orphans_than_one_batch_holds(rt: Runtime) -> None:

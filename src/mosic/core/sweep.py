@@ -109,6 +109,8 @@ async def sweep(rt: Runtime, *, grace_seconds: float, force: bool = False) -> Sw
         blobs = 0
         for batch in _in_batches(orphans, _DOOMED_AT_ONCE):
             blobs += await _remove_orphans(rt, batch)
+        async with rt.begin() as connection:
+            await blob_keys.forget_swept(connection)
         rt.metrics.sweep_ended()
     _log.info("swept", uploads=uploads, staged=staged, blobs=blobs)
     return Swept(uploads, staged, blobs)
