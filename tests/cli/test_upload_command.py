@@ -528,7 +528,7 @@ async def test_a_slow_line_that_flows_is_given_its_time(relay: Relay, service: S
             yield part
 
     async with Server(URL(relay.url), KEY, patience=1) as server:
-        upload_id = await server.create(len(content), "a.wav")
+        upload_id = await server.create(len(content), "a.wav", sha256(content))
         began = time.monotonic()
         assert await server.append(upload_id, 0, len(content), chunks()) == len(content)
         assert time.monotonic() - began > 1

@@ -163,7 +163,7 @@ class Sender:
             return await self._done(job, Result.ADDED if job.has_sent else Result.PRESENT)
         upload_id = await self._resume(job)
         if upload_id is None:
-            upload_id = await server.create(size, job.found.name)
+            upload_id = await server.create(size, job.found.name, job.sha256)
             await self._remembered.put(server.shown, job.sha256, upload_id)
             job.offset = 0
         job.watcher.resumed(job.offset)

@@ -24,6 +24,7 @@ from yarl import URL
 from mosic import __version__
 from mosic.cli.verdict import Hopeless, Refused, Trouble, UploadLost, verdict
 from mosic.wire import tus
+from mosic.wire.digest import digest_field
 
 CONNECT_SECONDS = 15.0
 # How long the service may take to answer, and may take nothing of what is being sent. It may have to bring
@@ -77,8 +78,8 @@ class Server:
                 f"{self.shown}/play does not answer as Mosic does; is this the right address?"
             ) from None
 
-    async def create(self, size: int, file_name: str) -> str:
-        """The id of a new upload of so many bytes."""
+    async def create(self, size: int, file_name: str, sha256: str) -> str:
+        """The id of a new upload of so many bytes, which the service is to verify."""
         media_type = mimetypes.guess_type(file_name)[0] or "application/octet-stream"
         # The bytes of the name as they are: the service makes the best of what is not UTF-8.
         metadata = {"filename": os.fsencode(file_name), "filetype": media_type.encode()}
@@ -88,6 +89,7 @@ class Server:
                 "play/uploads",
                 headers={
                     "Upload-Length": str(size),
+                    "Repr-Digest": digest_field(bytes.fromhex(sha256)),
                     "Upload-Metadata": ",".join(
                         f"{name} {base64.b64encode(value).decode('ascii')}"
                         for name, value in metadata.items()

@@ -16,15 +16,14 @@ from uuid import UUID, uuid4
 
 from mosic.core.ingest import Hints, ingest
 from mosic.core.runtime import Runtime
-from mosic.core.turns import Turn, raise_refusal, read, replace_writer, taken_over
+from mosic.core.turns import REFUSALS, Turn, raise_refusal, read, replace_writer, taken_over
 from mosic.db import uploads
 from mosic.db.uploads import Upload
 from mosic.diskfile import StagedFile
 from mosic.errors import (
     ClientDisconnected,
+    DigestMismatch,
     MosicError,
-    UnreadableMedia,
-    UnsupportedMedia,
     UploadGone,
     UploadInterrupted,
     UploadStalled,
@@ -58,8 +57,9 @@ async def append(
     What was received before the connection broke is kept, but for bytes with a checksum. Raises
     `UploadNotFound`, `UploadGone`, `OffsetMismatch`, `UploadLocked`, `TooLarge`, `ChecksumMismatch`,
     `MalformedRequest`, `InsufficientStorage`, `Unavailable`, `ClientDisconnected` and, when `body` raises
-    `UploadStalled`, `UploadInterrupted`; and `UnsupportedMedia` or `UnreadableMedia` when the bytes are whole
-    and no audio: that stays the answer to every later request.
+    `UploadStalled`, `UploadInterrupted`; and, when the bytes are whole, `DigestMismatch` if they are not what
+    was declared, `UnsupportedMedia` or `UnreadableMedia` if they are no audio: that stays the answer to every
+    later request.
     """
     hasher = request.checksum.hasher() if request.checksum else None
     failure = None
@@ -133,8 +133,10 @@ async def _finish(rt: Runtime, upload: Upload, writer: StagedWriter | None) -> U
 
 async def _outcome(rt: Runtime, upload: Upload, staged: StagedFile) -> Upload:
     try:
+        if upload.sha256 is not None and staged.sha256 != upload.sha256.hex():
+            raise DigestMismatch(f"The file received has the SHA-256 {staged.sha256}.")
         clip, created = await ingest(rt, staged, Hints(**upload.hints))
-    except (UnsupportedMedia, UnreadableMedia) as error:
+    except REFUSALS as error:
         rt.metrics.upload_ended(error.code, staged.size)
         async with rt.begin() as connection:
             settled = await uploads.refuse(connection, upload.id, error.code, error.detail)

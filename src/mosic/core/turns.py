@@ -12,6 +12,7 @@ from mosic.core.runtime import Runtime
 from mosic.db import uploads
 from mosic.db.uploads import Upload
 from mosic.errors import (
+    DigestMismatch,
     OffsetMismatch,
     UnreadableMedia,
     UnsupportedMedia,
@@ -32,12 +33,14 @@ LET_GO_SECONDS = 1.0
 # How long another process may take to make the clip before this one does it as well.
 OUTCOME_SECONDS = 5.0
 POLL_SECONDS = 0.05
+# What the bytes of a whole upload may be refused for.
+REFUSALS = (DigestMismatch, UnsupportedMedia, UnreadableMedia)
 
 
 async def read(rt: Runtime, upload_id: UUID) -> tuple[Upload, int]:
     """The row, and the offset at which the upload stands.
 
-    Raises `UploadNotFound`, `UploadGone`, and the refusal of one whose bytes are no audio.
+    Raises `UploadNotFound`, `UploadGone`, and the refusal of one whose bytes made no clip.
     """
     async with rt.begin() as connection:
         upload = await uploads.get(connection, upload_id)
@@ -53,7 +56,7 @@ async def read(rt: Runtime, upload_id: UUID) -> tuple[Upload, int]:
 
 
 def raise_refusal(upload: Upload) -> None:
-    for error in (UnsupportedMedia, UnreadableMedia):
+    for error in REFUSALS:
         if upload.refused_code == error.code:
             raise error(upload.refused_detail)
 

@@ -45,6 +45,7 @@ async def create(
             length=creation.length,
             raw_metadata=creation.metadata.raw,
             hints={name: value for name, value in asdict(hints).items() if value is not None},
+            sha256=creation.sha256,
             expiry_seconds=rt.settings.upload_expiry_seconds,
         )
     if not creation.with_upload and creation.length != 0:

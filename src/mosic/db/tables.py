@@ -83,6 +83,8 @@ uploads = sa.Table(
     sa.Column("length", sa.BigInteger),
     sa.Column("raw_metadata", sa.Text, nullable=False),
     sa.Column("hints", JSONB, nullable=False),
+    # That the sender declares, to be verified at the end.
+    sa.Column("sha256", sa.LargeBinary),
     # Who may write: whoever put the last token here. See docs/decisions/0008-tus-writers.md.
     sa.Column("writer", sa.Uuid),
     sa.Column("clip_id", sa.Uuid, sa.ForeignKey("clips.id", ondelete="CASCADE"), index=True),

@@ -27,6 +27,7 @@ class Upload:
     length: int | None
     raw_metadata: str
     hints: Mapping[str, Any]
+    sha256: bytes | None
     writer: UUID | None
     file_id: UUID
     clip_id: UUID | None
@@ -59,6 +60,7 @@ async def insert(
     length: int | None,
     raw_metadata: str,
     hints: Mapping[str, Any],
+    sha256: bytes | None,
     expiry_seconds: float,
 ) -> Upload:
     statement = sa.insert(uploads).values(
@@ -66,6 +68,7 @@ async def insert(
         length=length,
         raw_metadata=raw_metadata,
         hints=hints,
+        sha256=sha256,
         file_id=upload_id,
         expires_at=_in(expiry_seconds),
     )

@@ -23,6 +23,7 @@ from mosic.errors import (
     UnsupportedContentType,
     UnsupportedTusVersion,
 )
+from mosic.wire.digest import declared_sha256
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -77,7 +78,8 @@ class Checksum:
 class Creation:
     """POST. `length` is None when it is to follow; `with_upload` says that the body holds first bytes.
 
-    `body_size` is the declared size of that body, None when chunked.
+    `body_size` is the declared size of that body, None when chunked. `sha256` is what the whole upload is to
+    have in the end: Repr-Digest (RFC 9530), which is not part of tus.
     """
 
     length: int | None
@@ -85,6 +87,7 @@ class Creation:
     with_upload: bool
     body_size: int | None
     checksum: Checksum | None
+    sha256: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +142,7 @@ def parse_creation(headers: RawHeaders, *, max_size: int) -> Creation:
         with_upload=with_upload,
         body_size=body_size,
         checksum=_checksum(fields),
+        sha256=declared_sha256(fields.get("repr-digest")),
     )
 
 

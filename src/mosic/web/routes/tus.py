@@ -17,9 +17,11 @@ from mosic.core.ingest import Hints
 from mosic.core.uploads import create, look_up, remove
 from mosic.errors import (
     ChecksumMismatch,
+    DigestMismatch,
     InsufficientStorage,
     InvalidRequest,
     MalformedRequest,
+    MethodNotAllowed,
     OffsetMismatch,
     TooLarge,
     Unavailable,
@@ -44,7 +46,7 @@ from mosic.wire.disposition import safe_file_name
 PATH = "/play/uploads"
 _ONE = PATH + "/{upload_id}"
 
-_GONE = (UploadNotFound, UploadGone, UnsupportedMedia, UnreadableMedia)
+_GONE = (UploadNotFound, UploadGone, DigestMismatch, UnsupportedMedia, UnreadableMedia)
 _RECEIVING = (
     *REFUSALS,
     UnsupportedTusVersion,
@@ -88,12 +90,18 @@ async def describe(rt: Rt) -> Response:
     return Response(status_code=204, headers=tus.options_headers(max_size=rt.settings.max_upload_bytes))
 
 
+@router.api_route(PATH, methods=["GET", "HEAD", "PUT", "PATCH", "DELETE", "TRACE"], include_in_schema=False)
+async def refuse_method() -> Response:
+    """Without this the path would be taken for that of a clip."""
+    raise MethodNotAllowed(headers={"Allow": "OPTIONS, POST"})
+
+
 @router.post(
     PATH,
     status_code=201,
     dependencies=WITH_KEY,
     summary="Create a resumable upload, with its first bytes or without",
-    responses=problems(*_RECEIVING, InvalidRequest, UnsupportedMedia, UnreadableMedia),
+    responses=problems(*_RECEIVING, InvalidRequest, DigestMismatch, UnsupportedMedia, UnreadableMedia),
     openapi_extra=_BODY,
 )
 async def create_upload(request: Request, rt: Rt, links: Links) -> Response:
