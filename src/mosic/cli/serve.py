@@ -14,6 +14,7 @@ from uvicorn.supervisors import ChangeReload, Multiprocess
 
 from mosic.boot import load_api_keys
 from mosic.logs import set_up_logs
+from mosic.metrics.workers import folder_for_workers
 from mosic.settings import Settings, load_settings
 from mosic.web.app import create_app
 from mosic.web.protocol import MosicProtocol
@@ -95,7 +96,8 @@ def _run(config: uvicorn.Config, settings: Settings) -> None:
     if config.should_reload:
         ChangeReload(config, target=uvicorn.Server(config).run, sockets=[listening]).run()
     else:
-        Multiprocess(config, sockets=[listening]).run()
+        with folder_for_workers():
+            Multiprocess(config, sockets=[listening]).run()
 
 
 def _greet(settings: Settings, port: int) -> None:

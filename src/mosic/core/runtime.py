@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
@@ -33,9 +34,12 @@ class Runtime:
     fence: Fence
     remote: Remote
     metrics: Metrics
+    stopping: asyncio.Event
+    """Set once the service was told to stop, while it may still answer."""
+
     api_key_digests: tuple[bytes, ...]
     """SHA-256 of each key that may write; the keys themselves are not kept."""
 
     def begin(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A transaction as a visible block; raises `Unavailable` when the database is away."""
-        return begin(self.engine)
+        return begin(self.engine, self.metrics.connection_awaited)

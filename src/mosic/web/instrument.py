@@ -43,7 +43,7 @@ def tell_of_request(
     metrics: Metrics, *, method: str, route: str, status: int, seconds: float, sent: int, request_id: str
 ) -> None:
     """To be called once for each request, when its answer has ended."""
-    metrics.request_ended(method if method in _METHODS else "OTHER", route, status, seconds)
+    metrics.request_ended(method if method in _METHODS else "OTHER", route, status, seconds, request_id)
     _request_log.write(
         request_id=request_id, method=method, route=route, status=status, seconds=seconds, sent=sent
     )
