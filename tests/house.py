@@ -18,7 +18,7 @@ MOSIC = [sys.executable, "-m", "mosic"]
 class House:
     """A folder in which mosic is run and killed."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **settings: str) -> None:
         self.folder = folder
         self.media = folder / "media"
         self._log = folder / "stderr.log"
@@ -30,6 +30,7 @@ class House:
             "MOSIC_LOG_FORMAT": "json",
             "MOSIC_MEDIA_ROOT": str(self.media),
             "MOSIC_PROBE_WORKERS": "1",
+            **settings,
         }
         self._started: list[subprocess.Popen[bytes]] = []
 
