@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import sqlalchemy as sa
 import structlog
 
 from mosic.core.runtime import Runtime
@@ -45,7 +44,9 @@ async def _watch(rt: Runtime) -> None:
                     took = time.monotonic() - began
                     due = began + max(rt.settings.metrics_refresh_seconds, took / _SHARE)
                 else:
-                    await _ping(rt)
+                    # A connection is tried before it is given out.
+                    async with rt.begin():
+                        pass
             up = True
         except Exception as error:
             up = False
@@ -70,8 +71,3 @@ async def look_at_catalogue(rt: Runtime) -> None:
             top=tuple(TopClip(str(clip_id), title, plays) for clip_id, title, plays in top),
         )
     )
-
-
-async def _ping(rt: Runtime) -> None:
-    async with rt.begin() as connection:
-        await connection.execute(sa.select(1))
