@@ -130,6 +130,19 @@ def test_its_successor_goes_on_counting_in_its_place(workers: type[Worker], tmp_
     assert sorted(path.name for path in (tmp_path / "shared").iterdir()) == files
 
 
+def test_one_that_is_just_beginning_or_was_killed_at_it_disturbs_nobody(
+    workers: type[Worker], tmp_path: Path
+) -> None:
+    worker = workers()
+    worker.do("metrics.stream_began()")
+    for name in ("counter_1.db", "histogram_1.db", "gauge_livesum_1.db", "worker_1.lock"):
+        (tmp_path / "shared" / name).touch()
+    assert worker.scrape()["mosic_streams_total"] == 1
+    successor = workers()
+    successor.do("metrics.stream_began()")
+    assert worker.scrape()["mosic_streams_total"] == 2
+
+
 def test_all_show_what_the_one_that_leads_saw(workers: type[Worker]) -> None:
     first, second = workers(), workers()
     leads = [worker.do("metrics.looks_at_catalogue()") for worker in (first, second, first, second)]

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Gauge, disable_created_metrics
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.multiprocess import MultiProcessCollector
 
 from mosic import __version__
 from mosic.metrics.database import DatabaseMetrics
@@ -33,7 +32,7 @@ class Metrics(RequestMetrics, UploadMetrics, StreamMetrics, DatabaseMetrics):
         registry = shown = CollectorRegistry()
         if self._workers is not None:
             shown = CollectorRegistry()
-            MultiProcessCollector(shown, str(self._workers.path))  # type: ignore[no-untyped-call]
+            shown.register(self._workers)
         RequestMetrics.__init__(self, registry, exemplars=self._workers is None)
         UploadMetrics.__init__(self, registry)
         StreamMetrics.__init__(self, registry)

@@ -1,7 +1,7 @@
 """A folder in which the worker processes of one service keep their metrics together.
 
 prometheus_client's multiprocess mode does the work: each process maps files into memory, which survive it,
-and a scrape of any one adds up those of all. What is done otherwise than there is in docs/decisions/0007.
+and a scrape of any one adds up those of all. What is done otherwise than there is in docs/decisions/0020.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from prometheus_client import values
-from prometheus_client.multiprocess import mark_process_dead
+from prometheus_client.core import Metric
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
 
 ENVIRONMENT = "PROMETHEUS_MULTIPROC_DIR"
 """The variable that names the folder; the one of prometheus_client."""
@@ -23,7 +25,7 @@ ENVIRONMENT = "PROMETHEUS_MULTIPROC_DIR"
 _PREFIX = "mosic-metrics-"
 
 
-class WorkersFolder:
+class WorkersFolder(Collector):
     """This process's place in the folder, held until it ends.
 
     A place is a number: whoever comes after one that died takes over its place, and with it its counters.
@@ -61,6 +63,13 @@ class WorkersFolder:
                     mark_process_dead(number, str(self.path))  # type: ignore[no-untyped-call]
                 finally:
                     os.close(held)
+
+    def collect(self) -> Iterable[Metric]:
+        """The sums over all who ever were in the folder."""
+        # A file has no size for a moment when it is new, which prometheus_client takes for a broken one.
+        files = [str(file) for file in self.path.glob("*.db") if _size(file)]
+        merged: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
+        return merged
 
     def leads(self) -> bool:
         """Whether this is the one process that looks at what they all share."""
@@ -119,6 +128,12 @@ def _remove_left() -> None:
         for descriptor in held:
             if descriptor is not None:
                 os.close(descriptor)
+
+
+def _size(file: Path) -> int:
+    with suppress(FileNotFoundError):
+        return file.stat().st_size
+    return 0
 
 
 def _lock(path: Path) -> int | None:
