@@ -231,6 +231,53 @@ async def test_plays_written_late(tmp_path: Path, short_tmp: Path, database_url:
         assert found.value("mosic_plays_total") == 4
 
 
+# What Prometheus 2.42 and 3 send, what browsers and curl do, and what neither should.
+PROMETHEUS_2 = (
+    "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
+    "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+)
+PROMETHEUS_3 = (
+    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
+    "application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,"
+    "text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
+)
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        PROMETHEUS_2,
+        PROMETHEUS_3,
+        "application/openmetrics-text",
+        "Application/OpenMetrics-Text; Version=1.0.0; q=0.5, text/plain; q=0.5",
+    ],
+)
+async def test_openmetrics_when_asked_for(service: Service, accept: str) -> None:
+    answer = await service.http.get("/metrics", headers={"Accept": accept})
+    assert answer.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0;")
+    assert answer.text.endswith("# EOF\n")
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "",
+        "*/*",
+        "text/html,application/xhtml+xml,*/*;q=0.8",
+        "text/plain; version=0.0.4, application/openmetrics-text; version=1.0.0; q=0.5",
+        "application/openmetrics-text; version=1.0.0; q=0",
+        "application/openmetrics-text; version=2.0.0",
+        "application/openmetrics-text; version=abc",
+        "application/openmetrics-text; version=1e999; q=high",
+        ";;=,,;q=,é",
+    ],
+)
+async def test_plain_text_otherwise(service: Service, accept: str) -> None:
+    answer = await service.http.get("/metrics", headers=[(b"Accept", accept.encode("latin-1"))])
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+
+
 async def test_openmetrics_has_exemplars_that_lead_to_the_log(service: Service) -> None:
     await service.http.get("/play", headers={"X-Request-ID": "ours-1"})
     await service.http.get("/health", headers={"X-Request-ID": "x" * 128})

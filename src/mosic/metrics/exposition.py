@@ -17,6 +17,9 @@ from mosic.metrics.streams import StreamMetrics
 from mosic.metrics.uploads import UploadMetrics
 from mosic.metrics.workers import ENVIRONMENT, WorkersFolder
 
+_OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+_VERSIONS = ("1", "1.0", "1.0.0")
+
 
 class Metrics(RequestMetrics, UploadMetrics, StreamMetrics, DatabaseMetrics):
     """One method per event, on a registry of its own, so that two services in one process do not mix.
@@ -75,5 +78,26 @@ class Metrics(RequestMetrics, UploadMetrics, StreamMetrics, DatabaseMetrics):
         """
         if self._workers is not None:
             self._workers.forget_the_dead()
-        encode, content_type = choose_encoder(accept)
+        encode, content_type = choose_encoder(_OPENMETRICS if _wants_openmetrics(accept) else "")
         return encode(self._shown), content_type
+
+
+def _wants_openmetrics(accept: str) -> bool:
+    """Whether the field (RFC 9110 §12.5.1) asks for OpenMetrics 1.0 and does not like plain text better.
+
+    prometheus_client's own reading of it fails on a version that is no number, and promises whichever is
+    asked.
+    """
+    openmetrics = text = 0.0
+    for part in accept.split(","):
+        media_type, *given = (word.strip().lower() for word in part.split(";"))
+        parameters = dict(word.split("=", 1) for word in given if "=" in word)
+        try:
+            weight = float(parameters.get("q", "1"))
+        except ValueError:
+            continue
+        if media_type == "text/plain":
+            text = max(text, weight)
+        elif media_type == "application/openmetrics-text" and parameters.get("version", "1") in _VERSIONS:
+            openmetrics = max(openmetrics, weight)
+    return openmetrics > 0 and openmetrics >= text
