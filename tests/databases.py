@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import asyncpg
+from sqlalchemy import URL
 
 from mosic.postgres import EmbeddedPostgres
 from tests.conftest import shown
@@ -26,3 +30,54 @@ async def empty_database(server: EmbeddedPostgres) -> AsyncIterator[str]:
         await maintenance.execute(f"DROP DATABASE {name} WITH (FORCE)")
     finally:
         await maintenance.close()
+
+
+class Way:
+    """A unix socket that leads to a server's own, until it is blocked."""
+
+    def __init__(self, server: URL, folder: Path) -> None:
+        assert server.host
+        self._target = f"{server.host}/.s.PGSQL.{server.port}"
+        self._path = folder / f".s.PGSQL.{server.port}"
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._listening: asyncio.Server | None = None
+        self.url = shown(server.set(host=str(folder)))
+
+    async def unblock(self) -> None:
+        self._listening = await asyncio.start_unix_server(self._pass_on, self._path)
+
+    async def block(self) -> None:
+        """From now on the database is away: connections are cut and refused."""
+        if self._listening is not None:
+            self._listening.close()
+            self._listening = None
+            self._path.unlink(missing_ok=True)
+        for writer in list(self._writers):
+            writer.transport.abort()
+        await asyncio.sleep(0)
+
+    async def _pass_on(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        server, to_server = await asyncio.open_unix_connection(self._target)
+        self._writers |= {to_client, to_server}
+        await asyncio.gather(_copy(client, to_server), _copy(server, to_client))
+        self._writers -= {to_client, to_server}
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError):
+        while chunk := await reader.read(65536):
+            writer.write(chunk)
+            await writer.drain()
+    writer.close()
+
+
+@asynccontextmanager
+async def way_to(server: URL, folder: Path) -> AsyncIterator[Way]:
+    """`folder` must have a short path: that of a unix socket is limited to 107 bytes."""
+    folder.mkdir()
+    way = Way(server, folder)
+    await way.unblock()
+    try:
+        yield way
+    finally:
+        await way.block()

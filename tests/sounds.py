@@ -31,9 +31,8 @@ def wav(seconds: float = 0.2, *, rate: int = 8000, seed: int = 0) -> bytes:
         file.setsampwidth(2)
         file.setframerate(rate)
         count = round(seconds * rate)
-        file.writeframes(
-            b"".join(struct.pack("<h", (i * 37 + seed * 101) % 2000 - 1000) for i in range(count))
-        )
+        period = b"".join(struct.pack("<h", (i * 37 + seed * 101) % 2000 - 1000) for i in range(2000))
+        file.writeframes((period * (count // 2000 + 1))[: 2 * count])
     return out.getvalue()
 
 

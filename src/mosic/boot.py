@@ -19,11 +19,14 @@ from mosic.audio.isolation import ProbePool
 from mosic.blobs.open import open_blobs
 from mosic.core.facts import FactsCache
 from mosic.core.fence import Fence
+from mosic.core.health import written_folders
 from mosic.core.plays import PlayCounter
 from mosic.core.runtime import Runtime
 from mosic.core.sweep import sweeping
+from mosic.core.watch import watching
 from mosic.db.changes import Changes
-from mosic.db.engine import begin, create_engine, is_away
+from mosic.db.engine import begin as begin_on
+from mosic.db.engine import create_engine, is_away, watch_pool
 from mosic.db.migrate import migrate
 from mosic.db.plays import PlayWriter
 from mosic.errors import StartupError
@@ -95,7 +98,7 @@ async def open_runtime(
     settings: Settings, metrics: Metrics, *, sweeps: bool = False
 ) -> AsyncIterator[Runtime]:
     """Everything, ready for use: the database is migrated, folders exist and can be written. With `sweeps`,
-    as for a service, leftovers are swept now and then, and the key file is followed.
+    as for a service, leftovers are swept now and then, the key file is followed, metrics are kept fresh.
 
     Raises `StartupError` with a sentence for the operator. What was opened is closed in reverse order: plays
     are written before the database goes.
@@ -111,8 +114,17 @@ async def open_runtime(
         stack.push_async_callback(staging.close)
         database = await stack.enter_async_context(open_database(settings))
         await migrate(database.engine)
+        metrics.watch_disks(written_folders(settings))
+        metrics.pool_opened(settings.db_pool_size)
+        watch_pool(database.engine, metrics.connections_in_use)
+        begin = partial(begin_on, database.engine, metrics.connection_awaited)
 
-        probes = ProbePool(settings.probe_workers, settings.probe_timeout_seconds, settings.probe_memory_mb)
+        probes = ProbePool(
+            settings.probe_workers,
+            settings.probe_timeout_seconds,
+            settings.probe_memory_mb,
+            on_outcome=metrics.probe_ended,
+        )
         await probes.start()
         stack.push_async_callback(probes.close)
 
@@ -135,11 +147,11 @@ async def open_runtime(
         plays.start()
         stack.push_async_callback(plays.close)
 
-        facts = FactsCache(partial(begin, database.engine), blobs, wait_seconds=settings.play_wait_seconds)
+        facts = FactsCache(begin, blobs, wait_seconds=settings.play_wait_seconds)
         changes = Changes(beside, facts)
         stack.push_async_callback(changes.close)
         await changes.start()
-        fence = Fence(partial(begin, database.engine), staging, expiry_seconds=settings.upload_expiry_seconds)
+        fence = Fence(begin, staging, expiry_seconds=settings.upload_expiry_seconds)
         fence.start()
         stack.push_async_callback(fence.close)
 
@@ -157,9 +169,11 @@ async def open_runtime(
             keys=keys,
             key_failures=Failures(),
             signer=signer,
+            stopping=asyncio.Event(),
         )
         if sweeps:
             await stack.enter_async_context(sweeping(runtime))
+            await stack.enter_async_context(watching(runtime))
         yield runtime
 
 

@@ -56,6 +56,13 @@ class Settings(KeySettings):
     shutdown_seconds: float = Field(
         10, gt=0, le=3600, description="How long open requests may go on after the first Ctrl-C or SIGTERM."
     )
+    shutdown_delay_seconds: float = Field(
+        0,
+        ge=0,
+        le=600,
+        description="How long to take new requests still after SIGTERM, with `/ready` at 503, so that load "
+        "balancers turn away first.",
+    )
 
     # Where things are kept
     media_root: Path = Field(Path("media"), description="Folder of the audio files.")
@@ -86,10 +93,7 @@ class Settings(KeySettings):
     # Limits
     max_upload_mb: int = Field(2048, ge=1, le=1024 * 1024, description="Largest upload, in MiB (2^20 bytes).")
     upload_idle_seconds: float = Field(
-        30,
-        gt=0,
-        le=3600,
-        description="How long a sender may keep an upload waiting; then 408.",
+        30, gt=0, le=3600, description="How long a sender may keep an upload waiting; then 408."
     )
     upload_min_rate: int = Field(
         1024, ge=0, description="Bytes a second that a sender must bring on average over that time."
@@ -141,21 +145,31 @@ class Settings(KeySettings):
     )
 
     # Watching it
+    metrics_refresh_seconds: float = Field(
+        30,
+        ge=0.1,
+        le=86400,
+        description="Seconds between two looks at the catalogue for the metrics about it (clips, top clips).",
+    )
+    disk_floor_mb: int = Field(
+        100, ge=0, description="`/ready` says 503 while a disk of Mosic's has less room than so many MiB."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")
     log_format: Literal["auto", "console", "json"] = Field(
         "auto", description="Form of the log lines; `auto`: readable on a terminal, JSON elsewhere."
     )
 
-    @field_validator("alias_prefixes", mode="before")
+    @field_validator("alias_prefixes", "cors_origins", mode="before")
     @classmethod
-    def _split_prefixes(cls, value: Any) -> Any:
+    def _split(cls, value: Any) -> Any:
         if isinstance(value, str):
-            value = tuple(part.strip().rstrip("/") for part in value.split(",") if part.strip())
+            value = tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
     @field_validator("alias_prefixes")
     @classmethod
     def _check_prefixes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        value = tuple(prefix.rstrip("/") for prefix in value)
         for prefix in value:
             if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", prefix):
                 raise ValueError(f"{prefix!r} is not a path such as '/clips'")
@@ -171,13 +185,6 @@ class Settings(KeySettings):
                 ip_network("0.0.0.0/0" if part == "*" else part, strict=False)
             except ValueError:
                 raise ValueError(f"{part!r} is neither an address nor a network such as 10.0.0.0/8") from None
-        return value
-
-    @field_validator("cors_origins", mode="before")
-    @classmethod
-    def _split_origins(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            value = tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
     @field_validator("cors_origins")

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import structlog
+from prometheus_client.parser import text_string_to_metric_families
 
 from mosic.errors import StartupError
 from mosic.keys.made import kept, new_key
@@ -20,6 +21,8 @@ from mosic.keys.open import open_keys
 from mosic.keys.ring import KeyRing
 from mosic.metrics import Metrics
 from mosic.settings import Settings
+
+_READS = "mosic_api_key_file_reads_total"
 
 
 def settings(folder: Path, **given: Any) -> Settings:
@@ -34,11 +37,10 @@ async def until(true: Callable[[], bool], seconds: float = 30) -> None:
 
 def reads(metrics: Metrics) -> tuple[float, float]:
     """How often the file was taken and refused."""
-    values = [
-        metrics.registry.get_sample_value("mosic_api_key_file_reads_total", {"outcome": outcome}) or 0
-        for outcome in ("taken", "refused")
-    ]
-    return values[0], values[1]
+    text = metrics.exposition("")[0].decode()
+    samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    counts = {one.labels["outcome"]: one.value for one in samples if one.name == _READS}
+    return counts.get("taken", 0), counts.get("refused", 0)
 
 
 def refused(metrics: Metrics, times: int) -> bool:

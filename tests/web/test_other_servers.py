@@ -35,7 +35,7 @@ async def http(tmp_path: Path, database_url: URL) -> AsyncIterator[httpx.AsyncCl
     app = create_app(settings)
     asked: asyncio.Queue[Message] = asyncio.Queue()
     told: asyncio.Queue[Message] = asyncio.Queue()
-    alive = asyncio.create_task(app({"type": "lifespan"}, asked.get, told.put))
+    alive = asyncio.ensure_future(app({"type": "lifespan"}, asked.get, told.put))
     await asked.put({"type": "lifespan.startup"})
     assert (await told.get())["type"] == "lifespan.startup.complete"
     async with httpx.AsyncClient(

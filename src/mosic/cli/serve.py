@@ -14,6 +14,7 @@ from uvicorn.supervisors import ChangeReload, Multiprocess
 
 from mosic.keys.open import load_keys
 from mosic.logs import set_up_logs
+from mosic.metrics.workers import folder_for_workers
 from mosic.settings import Settings, load_settings
 from mosic.web.app import create_app
 from mosic.web.protocol import MosicProtocol
@@ -112,7 +113,8 @@ def _run(config: uvicorn.Config, settings: Settings) -> None:
     if config.should_reload:
         ChangeReload(config, target=uvicorn.Server(config).run, sockets=[listening]).run()
     else:
-        _Supervisor(config, settings, [listening]).run()
+        with folder_for_workers():
+            _Supervisor(config, settings, [listening]).run()
 
 
 def _greet(settings: Settings, port: int) -> None:

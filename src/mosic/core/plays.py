@@ -166,7 +166,7 @@ class PlayCounter:
             self._metrics.plays_waiting(self._waiting)
             return False
         self._waiting -= plays
-        self._metrics.plays_counted(plays)
+        self._metrics.plays_counted(plays, late=self._behind)
         self._metrics.plays_waiting(self._waiting)
         if self._behind:
             self._behind = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
@@ -42,10 +43,13 @@ class Runtime:
     signer: UrlSigner | None
     """Of addresses that need no key; None while reads are public."""
 
+    stopping: asyncio.Event
+    """Set once the service was told to stop, while it may still answer."""
+
     def begin(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A transaction as a visible block; raises `Unavailable` when the database is away."""
-        return begin(self.engine)
+        return begin(self.engine, self.metrics.connection_awaited)
 
     def statements(self) -> AbstractAsyncContextManager[asyncpg.Connection]:
         """A connection on which each statement is a transaction by itself; raises like `begin`."""
-        return statements(self.engine)
+        return statements(self.engine, self.metrics.connection_awaited)

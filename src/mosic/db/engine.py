@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,6 +12,7 @@ from sqlalchemy import URL, event
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import QueuePool
 
 from mosic.errors import Unavailable
 
@@ -84,34 +85,64 @@ def is_away(error: BaseException) -> bool:
     return isinstance(error, _BROKEN)
 
 
+def watch_pool(engine: AsyncEngine, on_change: Callable[[int], None]) -> None:
+    """Call back with the number of connections in use whenever it changes."""
+
+    def in_use() -> int:
+        pool = engine.sync_engine.pool
+        assert isinstance(pool, QueuePool)
+        return pool.checkedout()
+
+    event.listen(engine.sync_engine, "checkout", lambda *_: on_change(in_use()))
+    # This one comes just before the connection is back.
+    event.listen(engine.sync_engine, "checkin", lambda *_: on_change(in_use() - 1))
+
+
+def _nobody(_: int) -> None:
+    """Is not told who waits."""
+
+
 @asynccontextmanager
-async def begin(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+async def begin(
+    engine: AsyncEngine, on_wait: Callable[[int], None] = _nobody
+) -> AsyncIterator[AsyncConnection]:
     """A transaction: committed when the block ends, rolled back when it raises.
 
+    `on_wait` is called with 1 when it begins to wait for a connection, and with -1 when it does no more.
     Raises `Unavailable` when the database cannot be reached.
     """
-    async with _unavailable_when_away(), engine.begin() as connection:
+    async with _acquired(engine, on_wait) as connection, connection.begin():
         yield connection
 
 
 @asynccontextmanager
-async def statements(engine: AsyncEngine) -> AsyncIterator[asyncpg.Connection]:
+async def statements(
+    engine: AsyncEngine, on_wait: Callable[[int], None] = _nobody
+) -> AsyncIterator[asyncpg.Connection]:
     """A connection of the driver, outside of any transaction: each statement is one by itself, done when it
     returns. For what is done so often that SQLAlchemy and two more round trips would be most of its cost.
 
-    Raises `Unavailable` when the database cannot be reached.
+    `on_wait` and what is raised are those of `begin`.
     """
-    async with _unavailable_when_away(), engine.connect() as connection:
+    async with _acquired(engine, on_wait) as connection:
         driver = (await connection.get_raw_connection()).driver_connection
         assert driver is not None
         yield driver
 
 
 @asynccontextmanager
-async def _unavailable_when_away() -> AsyncIterator[None]:
+async def _acquired(engine: AsyncEngine, on_wait: Callable[[int], None]) -> AsyncIterator[AsyncConnection]:
+    waiting = 1
+    on_wait(1)
     try:
-        yield
+        async with engine.connect() as connection:
+            waiting = 0
+            on_wait(-1)
+            yield connection
     except (DBAPIError, asyncpg.PostgresError, *_BROKEN) as error:
         if is_away(error):
             raise Unavailable("The database cannot be reached.") from error
         raise
+    finally:
+        if waiting:
+            on_wait(-1)

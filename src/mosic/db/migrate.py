@@ -54,8 +54,8 @@ def _upgrade(connection: Connection, current: str | None) -> None:
 def _current(connection: Connection) -> str | None:
     if not sa.inspect(connection).has_table("alembic_version"):
         return None
-    revision: str | None = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
-    return revision
+    current: str | None = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+    return current
 
 
 async def migrate(engine: AsyncEngine) -> None:
@@ -70,7 +70,12 @@ async def migrate(engine: AsyncEngine) -> None:
             await connection.run_sync(_upgrade, current)
 
 
+async def revision(engine: AsyncEngine) -> str | None:
+    """The revision that the schema is at; None when nothing was ever migrated."""
+    async with engine.connect() as connection:
+        return await connection.run_sync(_current)
+
+
 async def is_current(engine: AsyncEngine) -> bool:
     """Whether the schema is the one that this version needs."""
-    async with engine.connect() as connection:
-        return await connection.run_sync(_current) == head()
+    return await revision(engine) == head()

@@ -26,6 +26,7 @@ from mosic.web.lifespan import Lifespan
 from mosic.web.paths import PREFIX, OnePath
 from mosic.web.private import Private
 from mosic.web.routes import ops, play, stream, tus
+from mosic.web.stopping import told_to_stop
 from mosic.web.undelivered import Undelivered
 
 _DESCRIPTION = """Upload, list, edit and stream audio.
@@ -63,7 +64,10 @@ def create_app(settings: Settings) -> ASGIApp:
 
     @asynccontextmanager
     async def alive() -> AsyncIterator[None]:
-        async with open_runtime(settings, metrics, sweeps=True) as runtime:
+        async with (
+            open_runtime(settings, metrics, sweeps=True) as runtime,
+            told_to_stop(runtime.stopping, settings.shutdown_delay_seconds),
+        ):
             api.state.runtime = door.runtime = runtime
             # What is here now stays; to look through it for garbage ever again costs a tenth of the time.
             gc.collect()

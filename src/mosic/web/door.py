@@ -25,6 +25,7 @@ from mosic.web.transport import Transport
 _log = structlog.get_logger("mosic.request")
 
 _END = "/stream"
+_COMPLETE = "complete"
 _CONDITIONS = {name.encode("ascii"): name for name in CONDITIONS}
 
 
@@ -82,17 +83,22 @@ class StreamDoor:
         bound = request_id_in_logs.set(request_id)
         status = ClientDisconnected.status
         stream: Stream | None = None
+        outcome: str | None = None
         try:
             if self._check is not None:
                 self._check(rt, scope)
             stream = await open_stream(rt, scope["mosic.clip"], scope["method"], fields)
             status = stream.status
             stream.headers = (*stream.headers, (b"x-request-id", request_id.encode("ascii")))
+            if stream.first:
+                self._metrics.stream_opened(perf_counter() - started)
+                outcome = _COMPLETE
             await send_stream(stream, receive, send, scope["mosic.transport"], rt.metrics, rt.plays)
         except (ClientDisconnected, asyncio.CancelledError):
             # Cancelled is what is still open when the time to stop in order is over: the task ends anyway.
-            pass
+            outcome = ClientDisconnected.code
         except Exception as error:
+            outcome = error.code if isinstance(error, MosicError) else InternalError.code
             if not isinstance(error, MosicError):
                 _log.exception("unexpected error", method=scope["method"], path=scope["path"])
             if stream is not None:
@@ -100,6 +106,8 @@ class StreamDoor:
             status = await self._refuse(error, request_id, scope, receive, send)
         finally:
             request_id_in_logs.reset(bound)
+            if outcome is not None:
+                self._metrics.stream_outcome(outcome)
             tell_of_request(
                 self._metrics,
                 method=scope["method"],

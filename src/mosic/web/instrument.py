@@ -54,7 +54,7 @@ def tell_of_request(
     """To be called once for each request, when its answer has ended. `key_name` is that of a valid key."""
     if key_name is not None:
         metrics.request_by_key(key_name)
-    metrics.request_ended(method if method in _METHODS else "OTHER", route, status, seconds)
+    metrics.request_ended(method if method in _METHODS else "OTHER", route, status, seconds, request_id)
     _request_log.write(
         request_id=request_id,
         method=method,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel
@@ -27,7 +29,7 @@ async def health() -> Health:
 @readable(
     router,
     "/ready",
-    summary="Whether it can do its work: database and store",
+    summary="Whether it can do its work: database, migrations, store, disk; and is not shutting down",
     responses=problems(Unavailable),
 )
 async def ready(rt: Rt) -> Health:
@@ -39,5 +41,5 @@ async def ready(rt: Rt) -> Health:
     router, "/metrics", summary="Prometheus or OpenMetrics exposition", response_class=PlainTextResponse
 )
 async def metrics(request: Request, rt: Rt) -> Response:
-    content, content_type = rt.metrics.exposition(request.headers.get("accept", ""))
+    content, content_type = await asyncio.to_thread(rt.metrics.exposition, request.headers.get("accept", ""))
     return Response(content, headers={"Content-Type": content_type, "Cache-Control": "no-store"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from http import HTTPStatus
+from time import perf_counter
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Query, Request, Response
@@ -18,6 +19,7 @@ from mosic.errors import (
     ClipNotFound,
     DigestMismatch,
     InsufficientStorage,
+    InternalError,
     InvalidRequest,
     MalformedRequest,
     MissingFile,
@@ -236,7 +238,7 @@ async def _upload(request: Request, rt: Runtime, links: Urls) -> Response:
         if existing is not None:
             rt.metrics.upload_ended("duplicate", 0)
             return _clip_answer(existing, links, HTTPStatus.OK, location=True)
-    size = 0
+    size, started = 0, perf_counter()
     try:
         async with receive_upload(request, rt) as received:
             size = received.staged.size
@@ -244,7 +246,10 @@ async def _upload(request: Request, rt: Runtime, links: Urls) -> Response:
     except MosicError as error:
         rt.metrics.upload_ended(error.code, size)
         raise
-    rt.metrics.upload_ended("created" if created else "duplicate", size)
+    except Exception:
+        rt.metrics.upload_ended(InternalError.code, size)
+        raise
+    rt.metrics.upload_ended("created" if created else "duplicate", size, perf_counter() - started)
     return _clip_answer(clip, links, HTTPStatus.CREATED if created else HTTPStatus.OK, location=True)
 
 

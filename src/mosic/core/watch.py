@@ -1,0 +1,73 @@
+"""Looks now and then at what no event tells the metrics: the catalogue, and whether the database answers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+
+from mosic.core.runtime import Runtime
+from mosic.db.totals import most_played, totals
+from mosic.metrics import CatalogueGlance, TopClip
+
+_log = structlog.get_logger("mosic.watch")
+
+_TOP = 10
+_LOOK_SECONDS = 5.0
+_PATIENCE_SECONDS = 30.0
+# A look at a catalogue so large that it takes long is taken less often: it may have this part of the time.
+_SHARE = 0.01
+
+
+@asynccontextmanager
+async def watching(rt: Runtime) -> AsyncIterator[None]:
+    """Keeps the metrics fresh until the block ends."""
+    task = asyncio.create_task(_watch(rt), name="mosic-watch")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _watch(rt: Runtime) -> None:
+    due = 0.0
+    while True:
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                if began >= due and rt.metrics.looks_at_catalogue():
+                    await look_at_catalogue(rt)
+                    took = time.monotonic() - began
+                    due = began + max(rt.settings.metrics_refresh_seconds, took / _SHARE)
+                else:
+                    # A connection is tried before it is given out.
+                    async with rt.begin():
+                        pass
+            up = True
+        except Exception as error:
+            up = False
+            _log.debug("the database did not answer", error=repr(error))
+        rt.metrics.database_seen(up=up)
+        await asyncio.sleep(min(_LOOK_SECONDS, rt.settings.metrics_refresh_seconds))
+
+
+async def look_at_catalogue(rt: Runtime) -> None:
+    """Tell the metrics how much there is, and what is played most; raises `Unavailable`."""
+    at = time.time()
+    async with rt.begin() as connection:
+        whole = await totals(connection)
+        top = await most_played(connection, _TOP)
+    rt.metrics.catalogue_seen(
+        CatalogueGlance(
+            at=at,
+            clips=whole.clips,
+            stored_bytes=whole.stored_bytes,
+            plays=whole.plays,
+            streamed_bytes=whole.streamed_bytes,
+            top=tuple(TopClip(str(clip_id), title, plays) for clip_id, title, plays in top),
+        )
+    )

@@ -1,0 +1,50 @@
+"""The connections to the database."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Gauge
+
+
+class DatabaseMetrics:
+    """Part of `Metrics`."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._connections = Gauge(
+            "mosic_database_connections_in_use",
+            "Connections of the pool that are in use.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self._most_connections = Gauge(
+            "mosic_database_connections_max",
+            "Connections that the pool may open.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self._waiting = Gauge(
+            "mosic_database_waiting",
+            "Transactions that wait for a connection.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self._up = Gauge(
+            "mosic_database_up",
+            "1 when the database answered at the last try, else 0.",
+            registry=registry,
+            multiprocess_mode="livemin",
+        )
+        # Until something else is known: a service does not start without its database.
+        self._up.set(1)
+
+    def pool_opened(self, most: int) -> None:
+        self._most_connections.set(most)
+
+    def connections_in_use(self, count: int) -> None:
+        self._connections.set(count)
+
+    def connection_awaited(self, change: int) -> None:
+        """1 when a transaction begins to wait for a connection, -1 when it has one or gave up."""
+        self._waiting.inc(change)
+
+    def database_seen(self, *, up: bool) -> None:
+        self._up.set(up)

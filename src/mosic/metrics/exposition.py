@@ -1,0 +1,105 @@
+"""All metrics of a service, and how they are shown."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Gauge, disable_created_metrics
+from prometheus_client.exposition import choose_encoder
+
+from mosic import __version__
+from mosic.metrics.database import DatabaseMetrics
+from mosic.metrics.glance import CatalogueGlance, Glances
+from mosic.metrics.keys import KeyMetrics
+from mosic.metrics.requests import RequestMetrics
+from mosic.metrics.streams import StreamMetrics
+from mosic.metrics.uploads import UploadMetrics
+from mosic.metrics.workers import ENVIRONMENT, WorkersFolder
+
+_OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+_VERSIONS = ("1", "1.0", "1.0.0")
+
+
+class Metrics(RequestMetrics, KeyMetrics, UploadMetrics, StreamMetrics, DatabaseMetrics):
+    """One method per event, on a registry of its own, so that two services in one process do not mix.
+
+    Where the environment says that several worker processes share a folder (`mosic.metrics.workers`), the
+    values live there, and `exposition` gives those of all of them. That is then so for the whole process.
+    """
+
+    def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        folder = os.environ.get(ENVIRONMENT)
+        self._workers = WorkersFolder(Path(folder)) if folder else None
+        registry = shown = CollectorRegistry()
+        if self._workers is not None:
+            shown = CollectorRegistry()
+            shown.register(self._workers)
+        RequestMetrics.__init__(self, registry, exemplars=self._workers is None)
+        KeyMetrics.__init__(self, registry)
+        UploadMetrics.__init__(self, registry)
+        StreamMetrics.__init__(self, registry)
+        DatabaseMetrics.__init__(self, registry)
+        build = Gauge(
+            "mosic_build_info",
+            "Always 1; names the version.",
+            ["version"],
+            registry=registry,
+            multiprocess_mode="max",
+        )
+        build.labels(__version__).set(1)
+        workers = Gauge(
+            "mosic_workers",
+            "Worker processes that serve.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        workers.set(1)
+        self._glances = Glances(self._workers)
+        self._shown = shown
+        shown.register(self._glances)
+
+    def watch_disks(self, folders: Mapping[str, Path]) -> None:
+        """From now on the room on these folders' disks is told, under these names."""
+        self._glances.folders = dict(folders)
+
+    def looks_at_catalogue(self) -> bool:
+        """Whether it is this process that should look at the catalogue; of several workers one does."""
+        return self._workers is None or self._workers.leads()
+
+    def catalogue_seen(self, glance: CatalogueGlance) -> None:
+        self._glances.keep(glance)
+
+    def exposition(self, accept: str) -> tuple[bytes, str]:
+        """The current values and their content type, as OpenMetrics when `accept` asks for it.
+
+        Takes milliseconds, and where there are several workers it reads files: for a thread. Exemplars are in
+        OpenMetrics only, and only where one process serves.
+        """
+        if self._workers is not None:
+            self._workers.forget_the_dead()
+        encode, content_type = choose_encoder(_OPENMETRICS if _wants_openmetrics(accept) else "")
+        return encode(self._shown), content_type
+
+
+def _wants_openmetrics(accept: str) -> bool:
+    """Whether the field (RFC 9110 §12.5.1) asks for OpenMetrics 1.0 and does not like plain text better.
+
+    prometheus_client's own reading of it fails on a version that is no number, and promises whichever is
+    asked.
+    """
+    openmetrics = text = 0.0
+    for part in accept.split(","):
+        media_type, *given = (word.strip().lower() for word in part.split(";"))
+        parameters = dict(word.split("=", 1) for word in given if "=" in word)
+        try:
+            weight = float(parameters.get("q", "1"))
+        except ValueError:
+            continue
+        if media_type == "text/plain":
+            text = max(text, weight)
+        elif media_type == "application/openmetrics-text" and parameters.get("version", "1") in _VERSIONS:
+            openmetrics = max(openmetrics, weight)
+    return openmetrics > 0 and openmetrics >= text

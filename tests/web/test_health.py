@@ -1,0 +1,138 @@
+"""/health and /ready."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import URL
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from tests.conftest import shown
+from tests.databases import way_to
+from tests.house import House
+from tests.service import AUTH, Service, running_service
+from tests.sounds import wav
+
+
+def assert_unfit(answer: httpx.Response, *failed: str) -> None:
+    assert answer.status_code == 503
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert (problem["code"], problem["failed"]) == ("unavailable", list(failed))
+    assert all(name in problem["detail"] for name in failed)
+
+
+async def test_health_and_ready(service: Service) -> None:
+    assert (await service.http.get("/health")).json() == {"status": "ok"}
+    assert (await service.http.get("/ready")).json() == {"status": "ready"}
+
+
+async def test_ready_names_the_store_when_it_is_gone(service: Service) -> None:
+    root = service.settings.media_root
+    shutil.rmtree(root)
+    root.write_text("no folder any more")
+    answer = await service.http.get("/ready")
+    assert_unfit(answer, "store")
+    assert str(root) not in answer.text
+    assert (await service.http.get("/health")).status_code == 200
+
+
+@pytest.mark.parametrize("revision", ["0000", "9999"], ids=["older", "newer"])
+async def test_ready_names_the_migrations_at_another_revision(
+    tmp_path: Path, own_database_url: URL, revision: str
+) -> None:
+    async with running_service(tmp_path / "media", shown(own_database_url)) as service:
+        engine = create_async_engine(own_database_url)
+        async with engine.begin() as connection:
+            await connection.execute(
+                sa.text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision}
+            )
+        answer = await service.http.get("/ready")
+        assert_unfit(answer, "migrations")
+        assert revision in answer.json()["detail"]
+        async with engine.begin() as connection:
+            await connection.execute(sa.text("DROP TABLE alembic_version"))
+        assert_unfit(await service.http.get("/ready"), "migrations")
+        await engine.dispose()
+
+
+async def test_ready_names_the_database_while_it_is_away(
+    tmp_path: Path, short_tmp: Path, database_url: URL
+) -> None:
+    async with (
+        way_to(database_url, short_tmp / f"way-{os.urandom(4).hex()}") as way,
+        running_service(tmp_path / "media", way.url) as service,
+    ):
+        assert (await service.http.get("/ready")).status_code == 200
+        await way.block()
+        answer = await service.http.get("/ready")
+        assert_unfit(answer, "database")
+        assert str(short_tmp) not in answer.text
+        assert (await service.http.get("/health")).status_code == 200
+        await way.unblock()
+        assert (await service.http.get("/ready")).status_code == 200
+
+
+async def test_ready_names_a_disk_with_too_little_room(tmp_path: Path, database_url: URL) -> None:
+    exbibyte_in_mb = 2**40
+    async with running_service(
+        tmp_path / "media", shown(database_url), disk_floor_mb=exbibyte_in_mb
+    ) as service:
+        answer = await service.http.get("/ready")
+        assert_unfit(answer, "disk")
+        assert "media" in answer.json()["detail"]
+        # What is asked of it the service does all the same.
+        upload = await service.http.post("/play/upload", content=wav(), headers=AUTH)
+        assert upload.status_code == 201
+
+
+async def test_ready_between_sigterm_and_the_end(short_tmp: Path) -> None:
+    """Told to stop, with time for load balancers: open and new connections are answered, /ready with 503."""
+    folder = short_tmp / f"stop-{os.urandom(4).hex()}"
+    folder.mkdir()
+    house = House(folder, MOSIC_SHUTDOWN_DELAY_SECONDS="3")
+    try:
+        service = house.start("serve")
+        async with httpx.AsyncClient(base_url=await house.url(service), timeout=30) as http:
+            clip = (await http.post("/play/upload", content=wav(), headers={"X-API-Key": "house-key"})).json()
+            assert (await http.get("/ready")).status_code == 200
+            service.send_signal(signal.SIGTERM)
+            told = time.monotonic()
+            while (answer := await http.get("/ready")).status_code == 200:
+                assert time.monotonic() - told < 2
+                await asyncio.sleep(0.02)
+            assert_unfit(answer, "shutting-down")
+            assert (await http.get("/health")).status_code == 200
+            async with httpx.AsyncClient(base_url=http.base_url, timeout=30) as another:
+                assert_unfit(await another.get("/ready"), "shutting-down")
+                assert (await another.get(f"/play/{clip['id']}/stream")).status_code == 200
+        assert await asyncio.to_thread(service.wait, 30) == 0
+        assert time.monotonic() - told >= 3
+    finally:
+        house.end()
+
+
+async def test_a_second_sigterm_does_not_wait(short_tmp: Path) -> None:
+    folder = short_tmp / f"stop-{os.urandom(4).hex()}"
+    folder.mkdir()
+    house = House(folder, MOSIC_SHUTDOWN_DELAY_SECONDS="600")
+    try:
+        service = house.start("serve")
+        async with httpx.AsyncClient(base_url=await house.url(service), timeout=30) as http:
+            service.send_signal(signal.SIGTERM)
+            while (await http.get("/ready")).status_code == 200:
+                await asyncio.sleep(0.02)
+            # The first may have come twice.
+            await asyncio.sleep(0.6)
+        service.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(service.wait, 60) == 0
+    finally:
+        house.end()
