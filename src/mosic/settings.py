@@ -258,6 +258,12 @@ class Settings(BaseSettings):
         return tuple(part.strip() for part in self.api_key.get_secret_value().split(","))
 
     @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must never be shown to anybody: for those who write logs."""
+        url = self.external_database
+        return (*self.api_keys, str(url.password) if url is not None and url.password else "")
+
+    @property
     def api_key_file(self) -> Path:
         """Where a key that Mosic made is kept."""
         return self.data_dir / "api_key"

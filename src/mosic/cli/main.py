@@ -153,8 +153,10 @@ def _run(work: Coroutine[Any, Any, _T]) -> _T:
 
 def _or_exit(work: Callable[[], object]) -> None:
     """What goes wrong is a sentence for the operator, not a traceback."""
+    from mosic.logs import without_home
+
     try:
         work()
     except (StartupError, MosicError, ArchiveError) as error:
-        typer.echo(f"mosic: {error}", err=True)
+        typer.echo(without_home(f"mosic: {error}"), err=True)
         sys.exit(1)

@@ -45,6 +45,9 @@ def create_engine(url: URL, *, pool_size: int, echo: bool = False) -> AsyncEngin
         isolation_level="READ COMMITTED",
         echo=False,
         logging_name="mosic" if echo else None,
+        # Neither in the log nor in the text of an error: they are what clients sent, addresses with a
+        # signature for example.
+        hide_parameters=True,
         connect_args=connect_args,
     )
 
