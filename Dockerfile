@@ -5,10 +5,11 @@ FROM python:3.13-slim AS build
 
 # Behind a mirror: --build-arg PIP_INDEX_URL=…
 ARG PIP_INDEX_URL
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
+ENV PIP_CACHE_DIR=/var/cache/pip \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
     POETRY_VIRTUALENVS_CREATE=false
 
-RUN --mount=type=cache,target=/root/.cache/pip \
+RUN --mount=type=cache,target=/var/cache/pip \
     python -m venv /opt/poetry \
     && /opt/poetry/bin/pip install poetry==2.5.1 poetry-plugin-export==1.10.1 \
     && python -m venv /opt/mosic
@@ -18,7 +19,7 @@ WORKDIR /src
 # What Mosic needs changes more rarely than Mosic: its layer stays cached. The versions and hashes are those of
 # poetry.lock; pip does the fetching.
 COPY pyproject.toml poetry.lock ./
-RUN --mount=type=cache,target=/root/.cache/pip \
+RUN --mount=type=cache,target=/var/cache/pip \
     /opt/poetry/bin/poetry export --only main --output /tmp/requirements.txt \
     && /opt/mosic/bin/pip install --require-hashes --requirement /tmp/requirements.txt
 

@@ -1,11 +1,13 @@
 # `make run` and `make test` are all that a new user needs: each sets up what it lacks.
-.PHONY: run test check lint types format bench setup clean
+.PHONY: run test check lint types docs wheel format bench setup clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make run     start the service on http://127.0.0.1:8000 (with its own PostgreSQL)"
 	@echo "make test    run the tests"
 	@echo "make check   lint, format check, types, tests"
+	@echo "make docs    check links, commands and settings in the documents"
+	@echo "make wheel   build dist/mosic-….whl"
 	@echo "make bench   measure speed and memory against peers"
 	@echo "make format  put the code into the house form"
 
@@ -26,6 +28,13 @@ types: setup
 	.venv/bin/mypy
 
 check: lint types test
+
+docs: setup
+	.venv/bin/python scripts/document.py --check
+	.venv/bin/pytest -q tests/rules/test_documents.py
+
+wheel: setup
+	scripts/poetry build --quiet --clean --format wheel
 
 format: setup
 	.venv/bin/ruff check --fix

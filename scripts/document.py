@@ -1,11 +1,13 @@
 """Write what the code knows about itself into `.env.example`, README.md and docs/errors.md.
 
-`python scripts/document.py` rewrites them; a test fails when they are behind.
+`python scripts/document.py` rewrites them; with `--check` it only says which are behind, as a test does.
 """
 
 from __future__ import annotations
 
 import re
+import sys
+import tomllib
 from pathlib import Path
 from types import NoneType
 from typing import get_args
@@ -57,11 +59,18 @@ def settings_table() -> str:
 
 
 def errors_table() -> str:
-    lines = ["| code | status | what it means |", "|---|---|---|"]
+    lines = ["| code | status | what it means | what to do |", "|---|---|---|---|"]
+    advised = remedies()
     for error in sorted(all_errors(), key=lambda one: one.code):
-        said = re.sub(r"\s+", " ", _own_docstring(error))
-        lines.append(f'| <a id="{error.code}"></a>`{error.code}` | {error.status} | {error.title}. {said} |')
+        meant = " ".join((f"{error.title}.", *_own_docstring(error).split()))
+        code = f'<a id="{error.code}"></a>`{error.code}`'
+        lines.append(f"| {code} | {error.status} | {meant} | {advised.get(error.code, '')} |")
     return "\n".join(lines)
+
+
+def remedies() -> dict[str, str]:
+    """Code → what to do."""
+    return tomllib.loads((TOP / "scripts/remedies.toml").read_text())
 
 
 def _own_docstring(error: type[MosicError]) -> str:
@@ -87,5 +96,8 @@ def documents() -> dict[Path, str]:
 
 
 if __name__ == "__main__":
-    for path, content in documents().items():
-        path.write_text(content)
+    behind = [path for path, content in documents().items() if path.read_text() != content]
+    if "--check" in sys.argv:
+        sys.exit("\n".join(f"{path.name} is behind: run scripts/document.py" for path in behind) or 0)
+    for path in behind:
+        path.write_text(documents()[path])

@@ -16,6 +16,7 @@ from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from mosic.audio.isolation import ProbePool
+from mosic.blobs.base import BlobStore
 from mosic.blobs.open import open_blobs
 from mosic.core.facts import FactsCache
 from mosic.core.fence import Fence
@@ -82,6 +83,34 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
         yield Database(engine, url)
 
 
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """What a service keeps, apart from what it does: for work beside it or before its first start."""
+
+    engine: AsyncEngine
+    blobs: BlobStore
+    staging: Staging
+
+
+@asynccontextmanager
+async def open_holdings(settings: Settings) -> AsyncIterator[Holdings]:
+    """Made when missing, but not migrated. Raises `StartupError`."""
+    async with AsyncExitStack() as stack:
+        blobs, staging = await _open_folders(settings, stack)
+        database = await stack.enter_async_context(open_database(settings))
+        yield Holdings(database.engine, blobs, staging)
+
+
+async def _open_folders(settings: Settings, stack: AsyncExitStack) -> tuple[BlobStore, Staging]:
+    await asyncio.to_thread(make_folder, settings.media_root, "MOSIC_MEDIA_ROOT")
+    blobs = open_blobs(settings.store_url, settings.media_root)
+    stack.push_async_callback(blobs.close)
+    await blobs.start()
+    staging = await asyncio.to_thread(Staging, settings.media_root / ".staging")
+    stack.push_async_callback(staging.close)
+    return blobs, staging
+
+
 @asynccontextmanager
 async def _cancelled_at_the_end(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     task = asyncio.create_task(work)
@@ -106,12 +135,7 @@ async def open_runtime(
     async with AsyncExitStack() as stack:
         keys = await stack.enter_async_context(open_keys(settings, metrics, watch=sweeps))
         signer = await asyncio.to_thread(_signer, settings)
-        await asyncio.to_thread(make_folder, settings.media_root, "MOSIC_MEDIA_ROOT")
-        blobs = open_blobs(settings.store_url, settings.media_root)
-        stack.push_async_callback(blobs.close)
-        await blobs.start()
-        staging = await asyncio.to_thread(Staging, settings.media_root / ".staging")
-        stack.push_async_callback(staging.close)
+        blobs, staging = await _open_folders(settings, stack)
         database = await stack.enter_async_context(open_database(settings))
         await migrate(database.engine)
         metrics.watch_disks(written_folders(settings))

@@ -245,6 +245,16 @@ class Settings(KeySettings):
         return self.max_upload_mb * MEBIBYTE
 
     @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must never be shown to anybody: for those who write logs."""
+        url = self.external_database
+        return (
+            *(named.api_key for named in self.given_keys),
+            self.url_secret.get_secret_value() if self.url_secret else "",
+            str(url.password) if url is not None and url.password else "",
+        )
+
+    @property
     def made_key_file(self) -> Path:
         """Where a key that Mosic made is kept."""
         return self.data_dir / "api_key"

@@ -264,7 +264,12 @@ def test_prometheus_accepts_its_file() -> None:
 
 @pytest.mark.skipif(CHECK_JSONSCHEMA is None, reason="needs check-jsonschema")
 @pytest.mark.parametrize(
-    ("schema", "path"), [("vendor.compose-spec", COMPOSE), ("vendor.github-workflows", WORKFLOW)]
+    ("schema", "path"),
+    [
+        ("vendor.compose-spec", COMPOSE),
+        ("vendor.github-workflows", WORKFLOW),
+        ("vendor.dependabot", TOP / ".github/dependabot.yml"),
+    ],
 )
 def test_follows_the_published_schema(schema: str, path: Path) -> None:
     command = [str(CHECK_JSONSCHEMA), "--builtin-schema", schema, str(path)]

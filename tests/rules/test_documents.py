@@ -6,9 +6,12 @@ import importlib.util
 import re
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
+import typer
 
+from mosic.cli.main import app
 from mosic.errors import all_errors
 from mosic.settings import Settings, load_settings
 
@@ -47,3 +50,72 @@ def test_error_codes_are_unique_and_documented() -> None:
     text = (TOP / "docs/errors.md").read_text()
     for code in codes:
         assert f'id="{code}"' in text
+
+
+def test_every_error_says_what_to_do(document: ModuleType) -> None:
+    assert document.remedies().keys() == {error.code for error in all_errors()}
+    assert all(text.startswith(("Client: ", "Operator: ")) for text in document.remedies().values())
+
+
+DOCUMENTS = sorted([*TOP.glob("*.md"), *TOP.glob("docs/**/*.md")])
+_FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(TOP))
+
+
+def anchors(path: Path) -> set[str]:
+    """Of the headings, as GitHub makes them, and those that are written down."""
+    text = path.read_text()
+    headings = re.findall(r"^#+ (.+)$", _FENCED.sub("", text), re.MULTILINE)
+    made = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    return made | set(re.findall(r'<a id="([^"]+)">', text))
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_links_lead_somewhere(path: Path) -> None:
+    for link in re.findall(r"\]\(([^()\s]+)\)", _FENCED.sub("", path.read_text())):
+        if re.match(r"[a-z]+:", link):
+            continue
+        place, _, anchor = link.partition("#")
+        target = (path.parent / place).resolve() if place else path
+        assert target.exists(), f"{name_of(path)}: {link}"
+        if anchor:
+            assert anchor in anchors(target), f"{name_of(path)}: {link}"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_settings_and_commands_exist(path: Path) -> None:
+    text = path.read_text()
+    settings = {f"MOSIC_{name.upper()}" for name in Settings.model_fields}
+    for name in re.findall(r"\bMOSIC_[A-Z_]+\b(?!\*)", text):
+        if not name.startswith("MOSIC_TEST_") and not name.endswith("_"):
+            assert name in settings, f"{name_of(path)}: there is no setting {name}"
+    commands = {name: command.params for name, command in _commands().items()}
+    # What is code: in a fence, or between back quotes.
+    for line in [*re.findall(r"^.*$", "\n".join(_FENCED.findall(text)), re.MULTILINE), *code_in(text)]:
+        for name, rest in re.findall(r"(?:^|[\s/=])mosic ([a-z]+)\b([^|&;#]*)", line):
+            assert name in commands, f"{name_of(path)}: there is no command `mosic {name}`"
+            options = {option for parameter in commands[name] for option in parameter.opts}
+            for option in re.findall(r"(?<=\s)--[a-z-]+", rest):
+                assert option in options, f"{name_of(path)}: `mosic {name}` has no {option}"
+        for target in re.findall(r"\bmake ([a-z]+)\b", line):
+            assert re.search(rf"^{target}:", (TOP / "Makefile").read_text(), re.MULTILINE), target
+        for script in re.findall(r"(?<![\w/])(?:scripts|tests|deploy|src|docs)/[\w./-]+\w", line):
+            assert (TOP / script).exists(), f"{name_of(path)}: there is no {script}"
+
+
+def code_in(text: str) -> list[str]:
+    return re.findall(r"`([^`\n]+)`", _FENCED.sub("", text))
+
+
+def _commands() -> dict[str, Any]:
+    group: Any = typer.main.get_command(app)
+    return dict(group.commands)
+
+
+def test_every_command_is_documented() -> None:
+    readme = (TOP / "README.md").read_text()
+    for name in _commands():
+        assert f"| `mosic {name}" in readme

@@ -18,6 +18,7 @@ FLOORS = (
     ("mosic.errors", "mosic.wire"),
     ("mosic.settings", "mosic.key_settings", "mosic.metrics", "mosic.logs"),
     (
+        "mosic.archive",
         "mosic.audio",
         "mosic.staging",
         "mosic.staged",
@@ -73,6 +74,8 @@ ONLY = {
         "mosic.core.runtime",
         "mosic.core.facts",
         "mosic.core.fence",
+        "mosic.core.backup",
+        "mosic.core.restore",
         "mosic.settings",
         "mosic.postgres",
     ),

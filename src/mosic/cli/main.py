@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
 
 from mosic import __version__
+from mosic.archive import ArchiveError
 from mosic.errors import MosicError, StartupError
 
 app = typer.Typer(
@@ -111,6 +113,24 @@ def audit(
 
 
 @app.command()
+def backup(
+    folder: Annotated[Path, typer.Argument(help="Where to; a backup that is there is brought up to date.")],
+) -> None:
+    """Save all clips with their bytes and plays to a folder, also while the service runs."""
+    from mosic.cli import backup as saving
+
+    _or_exit(lambda: _run(saving.backup(folder)))
+
+
+@app.command()
+def restore(folder: Annotated[Path, typer.Argument(help="Where `mosic backup` has saved to.")]) -> None:
+    """Fill an empty service with what was saved."""
+    from mosic.cli import backup as saving
+
+    _or_exit(lambda: _run(saving.restore(folder)))
+
+
+@app.command()
 def upload(
     paths: Annotated[list[str], typer.Argument(help="Files, and folders to search for audio.")],
     url: Annotated[
@@ -146,8 +166,10 @@ def _run(work: Coroutine[Any, Any, _T]) -> _T:
 
 def _or_exit(work: Callable[[], object]) -> None:
     """What goes wrong is a sentence for the operator, not a traceback."""
+    from mosic.logs import without_home
+
     try:
         work()
-    except (StartupError, MosicError) as error:
-        typer.echo(f"mosic: {error}", err=True)
+    except (StartupError, MosicError, ArchiveError) as error:
+        typer.echo(without_home(f"mosic: {error}"), err=True)
         sys.exit(1)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import resource
+import shlex
 import signal
 import socket
 import sys
 from contextlib import suppress
+from multiprocessing.connection import Connection
+from typing import Any
 
 import uvicorn
-from uvicorn.supervisors import ChangeReload, Multiprocess
+from uvicorn.supervisors import ChangeReload
 
+from mosic.cli.server import OrderlyServer, WorkerServer
+from mosic.cli.workers import BEAT, BEAT_SECONDS, READY, STARTUP_FAILURE, Workers
 from mosic.keys.open import load_keys
-from mosic.logs import set_up_logs
+from mosic.logs import set_up_logs, without_home
 from mosic.metrics.workers import folder_for_workers
 from mosic.settings import Settings, load_settings
 from mosic.web.app import create_app
@@ -35,14 +41,22 @@ def serve(*, host: str | None, port: int | None, workers: int | None, reload: bo
     settings = load_settings()
     set_up_logs(settings)
     _allow_descriptors()
-    single = settings.workers == 1 and not reload
-    config = uvicorn.Config(
-        create_app(settings) if single else "mosic.web.app:app_from_environment",
-        factory=not single,
+    if reload:
+        config = _config(settings, "mosic.web.app:app_from_environment", factory=True, reload=True)
+        listening = config.bind_socket()
+        _greet(settings, listening.getsockname()[1])
+        ChangeReload(config, target=uvicorn.Server(config).run, sockets=[listening]).run()
+    elif settings.workers == 1:
+        _serve_alone(settings)
+    else:
+        _serve_together(settings)
+
+
+def _config(settings: Settings, app: Any, **options: Any) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
         host=settings.host,
         port=settings.app_port,
-        workers=settings.workers,
-        reload=reload,
         loop="uvloop",
         http=MosicProtocol,
         ws="none",
@@ -53,9 +67,8 @@ def serve(*, host: str | None, port: int | None, workers: int | None, reload: bo
         # mosic.web.urls reads what proxies say.
         proxy_headers=False,
         timeout_keep_alive=30,
-        timeout_graceful_shutdown=max(1, round(settings.shutdown_seconds)),
+        **options,
     )
-    _run(config, settings)
 
 
 def _allow_descriptors() -> None:
@@ -68,53 +81,61 @@ def _allow_descriptors() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-class _Server(uvicorn.Server):
-    """Greets once it listens, so that a line that can be pasted is also one that works."""
+def _serve_alone(settings: Settings) -> None:
+    def greet(server: OrderlyServer) -> None:
+        """Once it listens, so that a line that can be pasted is also one that works."""
+        _greet(settings, server.servers[0].sockets[0].getsockname()[1])
 
-    def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
-        super().__init__(config)
-        self._settings = settings
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=sockets)
-        if self.started:
-            _greet(self._settings, self.servers[0].sockets[0].getsockname()[1])
-
-
-class _Supervisor(Multiprocess):
-    """Hands SIGHUP on to the workers, which then read the key file again, and interrupts nobody."""
-
-    def __init__(self, config: uvicorn.Config, settings: Settings, sockets: list[socket.socket]) -> None:
-        super().__init__(config, sockets)
-        self._settings = settings
-
-    def handle_hup(self) -> None:
-        if self._settings.api_keys_file is None:
-            super().handle_hup()  # one by one, they start anew
-            return
-        for worker in self.processes:
-            # One that is starting does not listen to the signal yet, and has the file still to read.
-            if worker.is_ready() and worker.pid is not None:
-                os.kill(worker.pid, signal.SIGHUP)
+    server = OrderlyServer(_config(settings, create_app(settings)), settings.shutdown_seconds, greet)
+    with suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        sys.exit(STARTUP_FAILURE)
 
 
-def _run(config: uvicorn.Config, settings: Settings) -> None:
-    if not config.should_reload and config.workers == 1:
-        server = _Server(config, settings)
-        # uvicorn raises the signal again once it has shut down in order, and an orderly end is a success.
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-        with suppress(KeyboardInterrupt):
-            server.run()
-        if not server.started:
-            sys.exit(3)
-        return
-    listening = config.bind_socket()
-    _greet(settings, listening.getsockname()[1])
-    if config.should_reload:
-        ChangeReload(config, target=uvicorn.Server(config).run, sockets=[listening]).run()
-    else:
-        with folder_for_workers():
-            _Supervisor(config, settings, [listening]).run()
+def _serve_together(settings: Settings) -> None:
+    listening = _config(settings, "").bind_socket()
+    port = listening.getsockname()[1]
+    workers = Workers(
+        _work,
+        settings.workers,
+        listening,
+        shutdown_seconds=settings.shutdown_seconds + settings.shutdown_delay_seconds,
+        on_ready=lambda: _greet(settings, port),
+        # They read the key file again; without one it means the end, as for any program.
+        hand_on_hangup=settings.api_keys_file is not None,
+    )
+    with folder_for_workers():
+        status = workers.run()
+    sys.exit(status)
+
+
+def _work(listening: socket.socket, line: Connection) -> None:
+    """One worker process, until it is told to end or the process that started it is gone."""
+    # A person's Ctrl-C and a terminal that is closed reach every process; the first of them passes it on.
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    settings = load_settings()
+    set_up_logs(settings)
+
+    async def beat() -> None:
+        with suppress(OSError):
+            line.send_bytes(BEAT)
+
+    def begin(server: OrderlyServer) -> None:
+        def orphaned() -> None:
+            asyncio.get_running_loop().remove_reader(line.fileno())
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        asyncio.get_running_loop().add_reader(line.fileno(), orphaned)
+        with suppress(OSError):
+            line.send_bytes(READY)
+
+    config = _config(settings, create_app(settings), callback_notify=beat, timeout_notify=BEAT_SECONDS)
+    server = WorkerServer(config, settings.shutdown_seconds, begin)
+    server.run(sockets=[listening])
+    if not server.started:
+        sys.exit(STARTUP_FAILURE)
 
 
 def _greet(settings: Settings, port: int) -> None:
@@ -125,6 +146,9 @@ def _greet(settings: Settings, port: int) -> None:
     url = settings.public_url or f"http://{host}:{port}"
     if settings.makes_key:
         key, origin = load_keys(settings)[0].api_key, f"the API key is kept in {settings.made_key_file}"
+        if not sys.stderr.isatty():
+            # What is not read by a person now is kept somewhere, and read by others.
+            key = f"$(cat {shlex.quote(str(settings.made_key_file))})"
     elif settings.api_key is not None:
         key, origin = "$MOSIC_API_KEY", "the API key is the one that was set"
     else:
@@ -136,4 +160,4 @@ def _greet(settings: Settings, port: int) -> None:
         f"Upload:  curl {with_key}-F file=@song.mp3 {url}/play/upload",
         f"List:    curl {with_key if settings.require_key_for_reads else ''}{url}/play",
     )
-    print(*lines, sep="\n", file=sys.stderr, flush=True)  # noqa: T201
+    print(*map(without_home, lines), sep="\n", file=sys.stderr, flush=True)  # noqa: T201

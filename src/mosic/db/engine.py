@@ -51,6 +51,9 @@ def create_engine(url: URL, *, pool_size: int, echo: bool = False) -> AsyncEngin
         pool_timeout=_POOL_WAIT_SECONDS,
         echo=False,
         logging_name="mosic" if echo else None,
+        # Neither in the log nor in the text of an error: they are what clients sent, addresses with a
+        # signature for example.
+        hide_parameters=True,
         connect_args=connect_args,
     )
     event.listen(engine.sync_engine, "checkin", _note_time)

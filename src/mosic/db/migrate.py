@@ -8,7 +8,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from mosic.errors import StartupError
 
@@ -34,21 +34,27 @@ def head() -> str:
     return newest.split("_")[1]
 
 
-def _upgrade(connection: Connection, current: str | None) -> None:
+def knows(revision: str) -> bool:
+    """Whether this version can bring a database to the revision, or from there to its own."""
+    return any(migrations_folder().glob(f"versions/*_{revision}_*.py"))
+
+
+def _move(connection: Connection, current: str | None, target: str) -> None:
     from alembic import command
     from alembic.config import Config
-    from alembic.script import ScriptDirectory
 
     config = Config()
     config.set_main_option("script_location", str(migrations_folder()).replace("%", "%%"))
-    known = {revision.revision for revision in ScriptDirectory.from_config(config).walk_revisions()}
-    if current is not None and current not in known:
+    if current is not None and not knows(current):
         raise StartupError(
             f"The database is at revision {current}, which this version of Mosic does not know: "
             "it was migrated by a newer version. Start that version, or restore a backup."
         )
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    if current is None or current < target:
+        command.upgrade(config, target)
+    else:
+        command.downgrade(config, target)
 
 
 def _current(connection: Connection) -> str | None:
@@ -64,10 +70,19 @@ async def migrate(engine: AsyncEngine) -> None:
     Raises `StartupError` when the database belongs to a newer version.
     """
     async with engine.begin() as connection:
-        await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
-        current = await connection.run_sync(_current)
-        if current != head():
-            await connection.run_sync(_upgrade, current)
+        await move_to(connection, head())
+
+
+async def move_to(connection: AsyncConnection, revision: str) -> None:
+    """Bring the schema to a known revision, an older one too, which is for empty tables only.
+
+    Nobody else migrates until the transaction ends. Raises `StartupError` when the database belongs to a
+    newer version.
+    """
+    await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+    current = await connection.run_sync(_current)
+    if current != revision:
+        await connection.run_sync(_move, current, revision)
 
 
 async def revision(engine: AsyncEngine) -> str | None:

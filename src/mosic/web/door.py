@@ -84,6 +84,7 @@ class StreamDoor:
         status = ClientDisconnected.status
         stream: Stream | None = None
         outcome: str | None = None
+        refusal = 0
         try:
             if self._check is not None:
                 self._check(rt, scope)
@@ -101,9 +102,12 @@ class StreamDoor:
             outcome = error.code if isinstance(error, MosicError) else InternalError.code
             if not isinstance(error, MosicError):
                 _log.exception("unexpected error", method=scope["method"], path=scope["path"])
+            elif error.status == InternalError.status:
+                # What nobody but the operator can mend: the store has lost the clip's bytes.
+                _log.error(error.detail, code=error.code, path=scope["path"])
             if stream is not None:
                 raise  # the connection is then cut: the only way to say that the answer is not whole
-            status = await self._refuse(error, request_id, scope, receive, send)
+            status, refusal = await self._refuse(error, request_id, scope, receive, send)
         finally:
             request_id_in_logs.reset(bound)
             if outcome is not None:
@@ -114,22 +118,22 @@ class StreamDoor:
                 route=PATH,
                 status=status,
                 seconds=perf_counter() - started,
-                sent=stream.sent if stream is not None else 0,
+                sent=stream.sent if stream is not None else refusal,
                 request_id=request_id,
                 key_name=scope.get(KEY_NAME),
             )
 
     async def _refuse(
         self, error: Exception, request_id: str, scope: Scope, receive: Receive, send: Send
-    ) -> int:
-        """Answer with the error; returns the status."""
+    ) -> tuple[int, int]:
+        """Answer with the error; returns the status and the size of the body that is sent."""
         if not isinstance(error, MosicError):
             error = InternalError(f"The log has the cause under the request id {request_id}.")
         self._metrics.error_answered(error.code)
         answer = ProblemResponse(error)
         answer.headers["X-Request-ID"] = request_id
         await answer(scope, receive, send)
-        return answer.status_code
+        return answer.status_code, 0 if scope["method"] == "HEAD" else len(answer.body)
 
 
 def _read(scope: Scope) -> tuple[dict[str, str], str]:

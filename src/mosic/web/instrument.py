@@ -12,9 +12,10 @@ import uuid_utils
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import STRUCTLOG_KEY_PREFIX
 
-from mosic.errors import ClientDisconnected
+from mosic.errors import ClientDisconnected, MosicError, Unavailable
 from mosic.metrics import UNMATCHED, Metrics
 from mosic.web.auth import KEY_NAME
+from mosic.web.errors import ProblemResponse
 from mosic.web.requestlog import RequestLog
 
 _log = structlog.get_logger("mosic.request")
@@ -84,6 +85,11 @@ class Instrument:
             await self._app(scope, exchange.receive, exchange.send)
         except ClientDisconnected:
             pass
+        except asyncio.CancelledError:
+            # The time for stopping in order is over. The task ends here anyway.
+            if not exchange.status:
+                await exchange.refuse(Unavailable("The service is stopping."), scope)
+                self._metrics.error_answered(Unavailable.code)
         except Exception:
             _log.exception("unexpected error", method=scope["method"], path=scope["path"])
             # An answer that was cut off can only be told by closing the connection, as the server does
@@ -146,6 +152,11 @@ class _Exchange:
                 message = {"type": "http.response.body", "body": b"", "more_body": False}
             self.complete = not message.get("more_body", False)
         await self._send(message)
+
+    async def refuse(self, error: MosicError, scope: Scope) -> None:
+        """Answer with the error, and do not wait for what the client is still sending."""
+        self._waits_for_continue = True
+        await ProblemResponse(error)(scope, self.receive, self.send)
 
     async def _drain_body(self) -> None:
         """Read and drop what the client is still sending, within bounds (RFC 9112 §9.6 says why)."""

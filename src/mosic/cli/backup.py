@@ -1,0 +1,117 @@
+"""`mosic backup` and `mosic restore`: everything a service keeps, to a folder and back."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import typer
+
+from mosic.archive import Archive, ArchiveError, Manifest
+from mosic.boot import open_holdings
+from mosic.core.backup import Progress
+from mosic.core.backup import backup as save
+from mosic.core.restore import restore as bring_back
+from mosic.errors import StartupError
+from mosic.logs import set_up_logs
+from mosic.settings import Settings, load_settings
+
+
+async def backup(folder: Path) -> None:
+    """Exits with 1 when clips had to be saved without their bytes; all others are saved then."""
+    settings = _settings()
+    _refuse_inside(folder, settings)
+    archive = Archive(folder)
+    shown = _Shown()
+    last = Progress()
+
+    def tell(progress: Progress) -> None:
+        nonlocal last
+        last = progress
+        shown.say(f"{progress.copied} copied, {progress.copied_bytes / 1e6:.0f} MB")
+
+    async with open_holdings(settings) as held:
+        try:
+            with archive.writing():
+                manifest = await save(held.engine, held.blobs, archive, on_progress=tell)
+        except OSError as error:
+            raise _unusable(folder, error) from error
+        finally:
+            shown.clear()
+    typer.echo(
+        f"Saved {_contents(manifest)} in {folder}; {last.copied} blobs ({last.copied_bytes / 1e6:.1f} MB) "
+        "were new."
+    )
+    if _tell_damaged(manifest):
+        raise typer.Exit(1)
+
+
+async def restore(folder: Path) -> None:
+    """Into the service that the settings name, which has to be empty."""
+    settings = _settings()
+    archive = Archive(folder)
+    # What can be known without touching anything comes first: a first start makes a database and folders.
+    shown = _Shown()
+    try:
+        archive.read()
+        async with open_holdings(settings) as held:
+            manifest = await bring_back(
+                held.engine,
+                held.blobs,
+                held.staging,
+                archive,
+                on_progress=lambda done: shown.say(f"{done} blobs"),
+            )
+    except OSError as error:
+        raise _unusable(folder, error) from error
+    finally:
+        shown.clear()
+    typer.echo(f"Restored {_contents(manifest)}, saved {manifest.created_at:%Y-%m-%d %H:%M} UTC.")
+    _tell_damaged(manifest)
+
+
+def _settings() -> Settings:
+    settings = load_settings()
+    set_up_logs(settings)
+    if settings.store_url == "memory:":
+        raise StartupError("MOSIC_STORE_URL=memory: is seen by the process of the service alone")
+    return settings
+
+
+def _refuse_inside(folder: Path, settings: Settings) -> None:
+    """What is not of the backup is removed from its folder, and what is in the media root might be swept."""
+    place = folder.resolve()
+    for name in ("media_root", "data_dir"):
+        root = getattr(settings, name).resolve()
+        if place.is_relative_to(root) or root.is_relative_to(place):
+            raise ArchiveError(f"{folder} and MOSIC_{name.upper()} must not lie one in the other.")
+
+
+def _unusable(folder: Path, error: OSError) -> ArchiveError:
+    return ArchiveError(f"{error.filename or folder}: {error.strerror or error}")
+
+
+def _contents(manifest: Manifest) -> str:
+    clips = next(table.rows for table in manifest.tables if table.table == "clips")
+    return f"{clips} clips with {manifest.blobs} blobs ({manifest.bytes / 1e6:.1f} MB)"
+
+
+def _tell_damaged(manifest: Manifest) -> bool:
+    for one in manifest.damaged:
+        typer.echo(f"mosic: clip {one.clip_id} is without its bytes: {one.detail}", err=True)
+    return bool(manifest.damaged)
+
+
+class _Shown:
+    """One line on a terminal that changes."""
+
+    def __init__(self) -> None:
+        self._wanted = sys.stderr.isatty()
+
+    def say(self, text: str) -> None:
+        if self._wanted:
+            typer.echo(f"\r\x1b[K{text}", nl=False, err=True)
+
+    def clear(self) -> None:
+        if self._wanted:
+            typer.echo("\r\x1b[K", nl=False, err=True)

@@ -1,0 +1,95 @@
+"""uvicorn's server with an end of its own: everything that was promised is done, in order, and in time."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from types import FrameType
+
+import structlog
+import uvicorn
+
+_log = structlog.get_logger("mosic.server")
+
+_POLL_SECONDS = 0.05
+# What a request that is cut off may take to clean up: an upload that is being published is published.
+_CLEAN_UP_SECONDS = 10.0
+# One press of Ctrl-C, or one `systemctl stop`, may reach a process in two ways.
+_SAME_SIGNAL_SECONDS = 0.5
+
+
+class OrderlyServer(uvicorn.Server):
+    """On the first signal it takes no new connections, and open requests have `shutdown_seconds` to end; on
+    a second one they are cut off at once. Then the application closes, in both cases: plays that wait are
+    written. A third signal ends the process as if nobody heard it.
+
+    uvicorn itself knows a second SIGINT only, and after it leaves the application open; it closes the
+    application while the requests that it cut off are still cleaning up; it raises the signal again at the
+    end, so that an orderly end looks like a death.
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, shutdown_seconds: float, on_started: Callable[[OrderlyServer], None]
+    ) -> None:
+        super().__init__(config)
+        self._shutdown_seconds = shutdown_seconds
+        self._on_started = on_started
+        self._last_signal = 0.0
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if self.started:
+            self._on_started(self)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if not self.should_exit:
+            self.should_exit = True
+        elif now - self._last_signal < _SAME_SIGNAL_SECONDS:
+            return
+        elif not self.force_exit:
+            self.force_exit = True
+        else:
+            signal.signal(sig, signal.SIG_DFL)
+            os.kill(os.getpid(), sig)
+        self._last_signal = now
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        for listening in sockets or ():
+            listening.close()
+        state = self.server_state
+        # Closes those that wait for a request; the others close after the answer they are at.
+        for connection in list(state.connections):
+            connection.shutdown()
+        _log.info("stopping", requests=len(state.tasks))
+        deadline = time.monotonic() + self._shutdown_seconds
+        while (state.connections or state.tasks) and not self.force_exit and time.monotonic() < deadline:
+            await self._while_stopping()
+            await asyncio.sleep(_POLL_SECONDS)
+        if late := list(state.tasks):
+            _log.warning("requests cut off", requests=len(late))
+            for task in late:
+                task.cancel()
+            await asyncio.wait(late, timeout=_CLEAN_UP_SECONDS)
+        for connection in list(state.connections):
+            connection.transport.abort()
+        await self.lifespan.shutdown()
+        _log.info("stopped")
+
+    async def _while_stopping(self) -> None:
+        if self.config.callback_notify is not None:
+            await self.config.callback_notify()
+
+
+class WorkerServer(OrderlyServer):
+    """One of several: SIGINT is for the process above it, which passes it on as SIGTERM."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if sig != signal.SIGINT:
+            super().handle_exit(sig, frame)

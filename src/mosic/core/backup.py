@@ -1,0 +1,199 @@
+"""Save catalogue and blobs to a folder while the service runs.
+
+What is saved is the catalogue as it was at one moment, and the bytes of every clip in it. Copying takes
+long and a database that stands still is dear, so the bytes come first: those of the clips as they come and
+go. Only then is the catalogue held still, for as long as it takes to copy what was uploaded meanwhile, and
+its rows. A clip that is deleted just then may be in the held catalogue while its bytes are gone; it is then
+let go and held anew. docs/decisions/0030-backup.md has the reasons.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID
+
+import structlog
+from sqlalchemy import Table
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from mosic import __version__
+from mosic.archive import Archive, ArchiveError, Damaged, IncomingFile, Manifest, SavedTable
+from mosic.blobs.base import BlobStore
+from mosic.db import blob_keys, dump, migrate
+from mosic.db.blob_keys import ClipBytes
+from mosic.db.engine import begin
+from mosic.errors import BlobMissing
+
+_log = structlog.get_logger("mosic.backup")
+
+_ROWS_AT_ONCE = 500
+_CHUNK_BYTES = 1024 * 1024
+# Each begins anew only because a clip was deleted within the moment between being listed and being copied.
+_ATTEMPTS = 100
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a backup has come: what it copied, and what was there from an earlier one."""
+
+    copied: int = 0
+    copied_bytes: int = 0
+    present: set[str] = field(default_factory=set)
+
+
+class _Deleted(Exception):
+    """A clip in the held catalogue was deleted, and its bytes with it."""
+
+
+async def backup(
+    engine: AsyncEngine, blobs: BlobStore, archive: Archive, *, on_progress: Callable[[Progress], None]
+) -> Manifest:
+    """Make the archive a backup of this moment; what it has from earlier is not copied again.
+
+    Until the last step the archive stays the backup that it was. Clips whose bytes are missing or wrong are
+    saved without them and named in the manifest. Raises `ArchiveError`, `Unavailable`, and `OSError` for what
+    the folder's file system says.
+    """
+    if not await migrate.is_current(engine):
+        raise ArchiveError(
+            "The database is not at the revision of this version of Mosic: back up with the version that it "
+            "was last used with."
+        )
+    copying = _Copying(engine, blobs, archive, on_progress)
+    await copying.all_there_are()
+    for _ in range(_ATTEMPTS):
+        try:
+            async with dump.snapshot(engine) as held:
+                saved = await copying.all_in(held)
+                manifest = await _write_catalogue(held, archive, saved, copying.damaged)
+        except _Deleted:
+            continue
+        await asyncio.to_thread(archive.finish, manifest)
+        return manifest
+    raise ArchiveError("Clips are deleted faster than they can be copied: try again when it is quieter.")
+
+
+class _Copying:
+    """Gets blobs from the store into the archive, once each."""
+
+    def __init__(
+        self, engine: AsyncEngine, blobs: BlobStore, archive: Archive, on_progress: Callable[[Progress], None]
+    ) -> None:
+        self._engine = engine
+        self._blobs = blobs
+        self._archive = archive
+        self._on_progress = on_progress
+        self._progress = Progress()
+        self.damaged: dict[str, Damaged] = {}
+
+    async def all_there_are(self) -> None:
+        """Clips that are added meanwhile come in behind, for ids are in the order of time."""
+        after: UUID | None = None
+        while True:
+            async with begin(self._engine) as connection:
+                rows = await blob_keys.page(connection, limit=_ROWS_AT_ONCE, after=after)
+            if not rows:
+                return
+            after = rows[-1].clip_id
+            for row in rows:
+                try:
+                    await self._copy(row)
+                except _Deleted:
+                    continue
+
+    async def all_in(self, held: AsyncConnection) -> list[ClipBytes]:
+        """The bytes that belong to the held catalogue, all in the archive but for the damaged ones."""
+        saved: list[ClipBytes] = []
+        after: UUID | None = None
+        while rows := await blob_keys.page(held, limit=_ROWS_AT_ONCE, after=after):
+            after = rows[-1].clip_id
+            for row in rows:
+                await self._copy(row)
+            saved += rows
+        return saved
+
+    async def _copy(self, row: ClipBytes) -> None:
+        """Raises `_Deleted` when the clip was deleted before its bytes were copied."""
+        if row.blob_key in self._progress.present or row.blob_key in self.damaged:
+            return
+        if await asyncio.to_thread(self._archive.has, row.blob_key, row.size):
+            self._progress.present.add(row.blob_key)
+            return
+        detail = await self._copy_bytes(row)
+        if detail is None:
+            self._progress.present.add(row.blob_key)
+            self._progress.copied += 1
+            self._progress.copied_bytes += row.size
+            self._on_progress(self._progress)
+            return
+        # The row of a deleted clip always goes before its bytes.
+        async with begin(self._engine) as connection:
+            current = await blob_keys.get(connection, row.clip_id)
+        if current is None:
+            raise _Deleted
+        _log.error("a clip is saved without its bytes", blob_key=row.blob_key, reason=detail)
+        self.damaged[row.blob_key] = Damaged(clip_id=str(row.clip_id), blob_key=row.blob_key, detail=detail)
+
+    async def _copy_bytes(self, row: ClipBytes) -> str | None:
+        """What is wrong with them, or None."""
+        try:
+            blob = await self._blobs.open(row.blob_key)
+        except BlobMissing:
+            return "the store does not have it"
+        try:
+            file = await asyncio.to_thread(self._archive.receive, row.blob_key)
+            try:
+                while True:
+                    try:
+                        chunk = await blob.read(file.size, _CHUNK_BYTES)
+                    except OSError as error:
+                        return f"cannot be read: {error.strerror or error}"
+                    if not chunk:
+                        break
+                    await asyncio.to_thread(file.write, chunk)
+                if file.sha256 != row.sha256.hex():
+                    return "has other bytes than were uploaded"
+                await asyncio.to_thread(file.keep)
+            finally:
+                await asyncio.to_thread(file.discard)
+        finally:
+            blob.close()
+        return None
+
+
+async def _write_catalogue(
+    held: AsyncConnection, archive: Archive, rows: list[ClipBytes], damaged: dict[str, Damaged]
+) -> Manifest:
+    folder = await asyncio.to_thread(archive.new_catalogue)
+    tables = [await _write_table(held, archive, folder, table) for table in dump.saved_tables()]
+    saved = {row.blob_key: row for row in rows if row.blob_key not in damaged}
+    listed = {blob_key: row.sha256 for blob_key, row in saved.items()}
+    return Manifest(
+        made_by=f"mosic {__version__}",
+        revision=migrate.head(),
+        created_at=datetime.now(UTC),
+        tables=tuple(tables),
+        blob_list=await asyncio.to_thread(archive.list_blobs, folder, listed),
+        blobs=len(saved),
+        bytes=sum(row.size for row in saved.values()),
+        damaged=tuple(damaged[row.blob_key] for row in rows if row.blob_key in damaged),
+    )
+
+
+async def _write_table(held: AsyncConnection, archive: Archive, folder: Path, table: Table) -> SavedTable:
+    file = await asyncio.to_thread(IncomingFile, folder / f"{table.name}.copy")
+
+    async def write(chunk: bytes) -> None:
+        await asyncio.to_thread(file.write, chunk)
+
+    rows = await dump.copy_out(held, table, write)
+    return SavedTable(
+        table=table.name,
+        columns=tuple(dump.saved_columns(table)),
+        rows=rows,
+        file=await asyncio.to_thread(archive.saved, file),
+    )

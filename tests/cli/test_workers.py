@@ -1,0 +1,136 @@
+"""Several workers as real processes: they share, are replaced when they die, and end in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.house import KEY, House
+from tests.sounds import wav
+
+AUTH = {"X-API-Key": KEY}
+
+
+@pytest.fixture
+def house(short_tmp: Path) -> Iterator[House]:
+    folder = short_tmp / f"workers-{os.urandom(4).hex()}"
+    folder.mkdir()
+    made = House(folder)
+    yield made
+    made.end()
+
+
+def logged(house: House, event: str) -> list[dict[str, Any]]:
+    found = []
+    for line in house.log().splitlines():
+        with contextlib.suppress(ValueError):
+            entry = json.loads(line)
+            if entry["event"] == event:
+                found.append(entry)
+    return found
+
+
+def workers(house: House) -> set[int]:
+    """Pids of those that were started and have not ended."""
+    started = {entry["worker"] for entry in logged(house, "worker started")}
+    return started - {entry["worker"] for entry in logged(house, "worker ended")}
+
+
+async def until(true: Callable[[], object]) -> None:
+    async with asyncio.timeout(60):
+        while not true():
+            await asyncio.sleep(0.05)
+
+
+def lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+async def ended(process: subprocess.Popen[bytes]) -> int:
+    return await asyncio.to_thread(process.wait, 60)
+
+
+@contextlib.asynccontextmanager
+async def client(url: str) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=url, timeout=60, headers=AUTH) as http:
+        yield http
+
+
+async def test_dead_worker_is_replaced_and_nothing_else_stops(house: House) -> None:
+    service = house.start("serve", "--workers", "2")
+    url = await house.url(service)
+    first = workers(house)
+    assert len(first) == 2
+    async with client(url) as http:
+        clip = (await http.post("/play/upload", content=wav())).json()
+        victim = min(first)
+        os.kill(victim, signal.SIGKILL)
+        for _ in range(20):
+            # Of a new connection each time: one that the dead worker had is of no use.
+            with contextlib.suppress(httpx.TransportError):
+                async with client(url) as one:
+                    assert (await one.get(f"/play/{clip['id']}/stream")).content == wav()
+        await until(lambda: len(workers(house)) == 2 and victim not in workers(house))
+        (successor,) = workers(house) - first
+        # It comes to serve.
+        await until(lambda: len(list(Path(f"/proc/{successor}/fd").iterdir())) > 10)
+        assert service.poll() is None
+        assert (await http.get("/ready")).status_code == 200
+    postgres = house.postgres()
+    assert postgres
+    service.send_signal(signal.SIGTERM)
+    assert await ended(service) == 0
+    await until(lambda: not lives(postgres))
+    assert not any(lives(pid) for pid in first | {successor})
+
+
+async def test_worker_that_is_told_to_end_is_replaced(house: House) -> None:
+    service = house.start("serve", "--workers", "2")
+    await house.url(service)
+    first = workers(house)
+    os.kill(min(first), signal.SIGTERM)
+    await until(lambda: workers(house) - first)
+    assert [entry["status"] for entry in logged(house, "worker ended")] == [0]
+    service.send_signal(signal.SIGTERM)
+    assert await ended(service) == 0
+
+
+async def test_workers_end_when_the_first_process_is_killed(house: House) -> None:
+    """Otherwise they would hold the address, and the next start could not have it."""
+    service = house.start("serve", "--workers", "2")
+    await house.url(service)
+    first, postgres = workers(house), house.postgres()
+    os.kill(service.pid, signal.SIGKILL)
+    await ended(service)
+    await until(lambda: not any(lives(pid) for pid in first))
+    await until(lambda: postgres is None or not lives(postgres))
+
+
+async def test_ctrl_c_in_a_terminal_reaches_all_and_is_one_signal(house: House) -> None:
+    service = house.start("serve", "--workers", "2")
+    await house.url(service)
+    os.killpg(service.pid, signal.SIGINT)
+    assert await ended(service) == 0
+    assert not logged(house, "requests cut off")
+    assert len(logged(house, "stopped")) == 2
+
+
+async def test_start_that_fails_ends_with_a_status(house: House) -> None:
+    (house.folder / ".env").write_text("MOSIC_POSTGRES_BIN=/nowhere\n")
+    service = house.start("serve", "--workers", "2")
+    assert await ended(service) == 3
+    assert "MOSIC_POSTGRES_BIN" in house.log()
+    assert "Traceback" not in house.log()
