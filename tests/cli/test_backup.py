@@ -79,6 +79,14 @@ def test_backup_beside_what_it_saves_only(houses: tuple[House, House], place: st
     assert "Traceback" not in ended.stderr
 
 
+def test_backup_beside_the_store(houses: tuple[House, House]) -> None:
+    old, _ = houses
+    (old.folder / ".env").write_text(f"MOSIC_STORE_URL=file://{old.folder}/st%20ore\n")
+    ended = old.run("backup", f"{old.folder}/st ore/backup")
+    assert ended.returncode == 1
+    assert "MOSIC_STORE_URL must not lie" in ended.stderr
+
+
 def test_what_is_no_backup_makes_nothing(houses: tuple[House, House]) -> None:
     _, new = houses
     ended = new.run("restore", "nowhere")

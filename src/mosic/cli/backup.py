@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import typer
 
@@ -81,10 +82,13 @@ def _settings() -> Settings:
 def _refuse_inside(folder: Path, settings: Settings) -> None:
     """What is not of the backup is removed from its folder, and what is in the media root might be swept."""
     place = folder.resolve()
-    for name in ("media_root", "data_dir"):
-        root = getattr(settings, name).resolve()
+    roots = {"MOSIC_MEDIA_ROOT": settings.media_root, "MOSIC_DATA_DIR": settings.data_dir}
+    if settings.store_url is not None:
+        roots["MOSIC_STORE_URL"] = Path(unquote(urlsplit(settings.store_url).path))
+    for name, path in roots.items():
+        root = path.resolve()
         if place.is_relative_to(root) or root.is_relative_to(place):
-            raise ArchiveError(f"{folder} and MOSIC_{name.upper()} must not lie one in the other.")
+            raise ArchiveError(f"{folder} and {name} must not lie one in the other.")
 
 
 def _unusable(folder: Path, error: OSError) -> ArchiveError:

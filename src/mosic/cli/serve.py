@@ -115,6 +115,8 @@ def _work(listening: socket.socket, line: Connection) -> None:
     # A person's Ctrl-C and a terminal that is closed reach every process; the first of them passes it on.
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    # Nothing here waits for the first process, should it not read.
+    os.set_blocking(line.fileno(), False)
     settings = load_settings()
     set_up_logs(settings)
 

@@ -83,7 +83,10 @@ class OrderlyServer(uvicorn.Server):
         _log.info("stopped")
 
     async def _while_stopping(self) -> None:
-        if self.config.callback_notify is not None:
+        """As `on_tick` does while it serves."""
+        now = time.time()
+        if self.config.callback_notify is not None and now - self.last_notified > self.config.timeout_notify:
+            self.last_notified = now
             await self.config.callback_notify()
 
 
