@@ -18,7 +18,7 @@ def upgrade() -> None:
         """
         CREATE FUNCTION claim_blob() RETURNS trigger LANGUAGE plpgsql VOLATILE AS $$
         BEGIN
-            PERFORM pg_advisory_xact_lock(hashtextextended(NEW.blob_key, 0));
+            PERFORM pg_advisory_xact_lock_shared(1836016243, hashtext(NEW.blob_key) & 511);
             PERFORM FROM swept_blobs WHERE blob_key = NEW.blob_key;
             IF FOUND OR substr(NEW.blob_key, 13, 1) = '7' AND to_timestamp(
                 ('x0000' || left(NEW.blob_key, 12))::bit(64)::bigint / 1000.0

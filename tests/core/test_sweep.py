@@ -24,7 +24,7 @@ from mosic.db.clips import BlobSwept, NewClip
 from mosic.errors import UploadNotFound
 from mosic.wire.tus import Creation, Metadata
 from tests.sounds import wav
-from tests.stores import HOUR, FailingOnce, Open, key_of, keys_in, put, swept_keys, upload
+from tests.stores import HOUR, FailingOnce, Open, key_of, keys_in, known_keys, put, swept_keys, upload
 
 NOTHING = Swept()
 
@@ -89,6 +89,18 @@ async def test_a_clip_restored_from_a_backup_has_its_old_blob(rt: Runtime) -> No
     async with rt.begin() as connection:
         await connection.execute(insert, {"key": blob_key})
     assert await sweep(rt, grace_seconds=0) == NOTHING
+
+
+async def test_a_large_catalogue_can_be_filled_in_one_transaction(rt: Runtime) -> None:
+    """As a restore does: PostgreSQL has room for some six thousand locks."""
+    insert = sa.text(
+        "INSERT INTO clips (id, title, blob_key, size, sha256, media_type)"
+        " SELECT gen_random_uuid(), 't', lpad(to_hex(n), 32, '0'), 1, n::text::bytea, 'audio/mpeg'"
+        " FROM generate_series(1, 20000) AS n"
+    )
+    async with rt.begin() as connection:
+        await connection.execute(insert)
+    assert len(await known_keys(rt)) == 1000  # as many as it shows
 
 
 async def test_more_orphans_than_one_batch_holds(rt: Runtime) -> None:

@@ -1,8 +1,8 @@
 """Which blobs the catalogue knows, and how an insert and the sweep agree on one that it does not.
 
 Each blob key is either claimed, by the insert of its clip (there is a trigger), or doomed, by the sweep. Both
-take the key's advisory lock for their short transaction, so one of them comes first and the other sees it.
-Why this holds however long a process was stopped: docs/decisions/0006-sweep.md.
+take an advisory lock for their short transaction, so one of them comes first and the other sees it. Why this
+holds however long a process was stopped: docs/decisions/0006-sweep.md.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SWEEP_LOCK = 0x6D6F73696373
 _KEYS = sa.bindparam("blob_keys", type_=ARRAY(sa.Text))
 _LOCK_WHAT_IS_AT_REST = sa.text(
     "SELECT blob_key FROM unnest(:blob_keys) AS given (blob_key)"
-    " WHERE pg_try_advisory_xact_lock(hashtextextended(blob_key, 0))"
+    " WHERE pg_try_advisory_xact_lock(1836016243, hashtext(blob_key) & 511)"
 ).bindparams(_KEYS)
 _WITHOUT_CLIP = (
     "SELECT blob_key FROM unnest(:blob_keys) AS given (blob_key)"
@@ -70,8 +70,8 @@ _BYTES = sa.select(
 async def doom(connection: AsyncConnection, blob_keys: Sequence[str]) -> list[str]:
     """Those of the keys that no clip has and, once this is committed, none ever will: they may be removed.
 
-    Keys whose insert is under way, and those that have a clip, are left out. Takes a lock for each key, so
-    give it hundreds, not thousands.
+    Keys whose insert is or may be under way, and those that have a clip, are left out. Inserts wait
+    meanwhile, so give it hundreds of keys, not thousands.
     """
     at_rest = (await connection.scalars(_LOCK_WHAT_IS_AT_REST, {"blob_keys": list(blob_keys)})).all()
     return list((await connection.scalars(_DOOM, {"blob_keys": list(at_rest)})).all())
