@@ -307,7 +307,7 @@ async def reigning(house: House, *, workers: int, deaths: int) -> AsyncIterator[
 )
 async def test_kill_9_and_start_again(house: House, client: Client, workers: int) -> None:
     async with reigning(house, workers=workers, deaths=2) as reign:
-        url = await client.upload(reign.url, key=HOUSE_KEY, chunk=100_000, pause=0.02, retries=300)
+        url = await client.upload(reign.url, key=HOUSE_KEY, chunk=100_000, pause=0.02, retries=2000)
         assert reign.killed == 2
         await client.check(url, key=HOUSE_KEY)
 
