@@ -97,6 +97,10 @@ class HeadTooLarge(MosicError):
     code, status, title = "head-too-large", 431, "The header section of the request is too large"
 
 
+class HeadStalled(MosicError):
+    code, status, title = "head-stalled", 408, "The head of the request did not arrive in time"
+
+
 class BadRequest(MosicError):
     """A 4xx that the HTTP layer below refused and that has no code of its own."""
 

@@ -160,6 +160,17 @@ async def test_the_catalogue_and_its_ten_most_played(tmp_path: Path, database_ur
         assert 0 <= found.value("mosic_catalogue_age_seconds") < 60
 
 
+async def test_titles_stay_closed_where_reads_are(tmp_path: Path, database_url: URL) -> None:
+    async with running_service(
+        tmp_path / "media", shown(database_url), metrics_refresh_seconds=0.1, require_key_for_reads=True
+    ) as service:
+        clip = (await service.http.post("/play/upload?title=Secret", content=wav(), headers=AUTH)).json()
+        await service.http.get(f"/play/{clip['id']}/stream", headers=AUTH)
+        found = await scraped_when(service, lambda found: found.total("mosic_top_clip_plays") == 1)
+        assert found.value("mosic_top_clip_plays", clip_id=clip["id"], title="") == 1
+        assert "Secret" not in (await service.http.get("/metrics")).text
+
+
 async def test_disks(service: Service) -> None:
     found = await scrape(service.http)
     disk = shutil.disk_usage(service.settings.media_root)

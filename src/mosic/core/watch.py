@@ -44,9 +44,8 @@ async def _watch(rt: Runtime) -> None:
                     took = time.monotonic() - began
                     due = began + max(rt.settings.metrics_refresh_seconds, took / _SHARE)
                 else:
-                    # A connection is tried before it is given out.
-                    async with rt.begin():
-                        pass
+                    async with rt.statements() as driver:
+                        await driver.execute("")
             up = True
         except Exception as error:
             up = False
@@ -57,7 +56,7 @@ async def _watch(rt: Runtime) -> None:
 
 async def look_at_catalogue(rt: Runtime) -> None:
     """Tell the metrics how much there is, and what is played most; raises `Unavailable`."""
-    at = time.time()
+    at, private = time.time(), rt.settings.require_key_for_reads
     async with rt.begin() as connection:
         whole = await totals(connection)
         top = await most_played(connection, _TOP)
@@ -68,6 +67,9 @@ async def look_at_catalogue(rt: Runtime) -> None:
             stored_bytes=whole.stored_bytes,
             plays=whole.plays,
             streamed_bytes=whole.streamed_bytes,
-            top=tuple(TopClip(str(clip_id), title, plays) for clip_id, title, plays in top),
+            # What is closed to those without a key must not be read from the metrics either.
+            top=tuple(
+                TopClip(str(clip_id), "" if private else title, plays) for clip_id, title, plays in top
+            ),
         )
     )

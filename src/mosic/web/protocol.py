@@ -1,18 +1,27 @@
-"""uvicorn's HTTP protocol, with a bound on the head of a request and problems for what it refuses itself."""
+"""uvicorn's HTTP protocol, with bounds on the head of a request and problems for what it refuses itself."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
-from mosic.errors import HeadTooLarge, MalformedRequest, MosicError
+from mosic.errors import HeadStalled, HeadTooLarge, MalformedRequest, MosicError
 from mosic.web.errors import ProblemResponse
 
 MAX_HEAD_SIZE = 64 * 1024
 """Bytes of request line and header section. The parser below has no limit of its own, and joins a line that
 grows again and again: 100 MB of one header line would cost twice the memory and seconds of the loop."""
+
+HEAD_SECONDS = 30.0
+"""How long a head may take, from the connection or from its first byte on. uvicorn waits for ever: whoever
+sends one byte now and then on many connections could use up all descriptors."""
 
 
 class MosicProtocol(HttpToolsProtocol):
@@ -22,6 +31,16 @@ class MosicProtocol(HttpToolsProtocol):
         super().__init__(*args, **options)
         self._head_size = 0
         self._in_head = True
+        self._begun = False
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._deadline = self.loop.call_later(HEAD_SECONDS, self._head_is_late)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._disarm()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         if self._in_head:
@@ -30,13 +49,17 @@ class MosicProtocol(HttpToolsProtocol):
         # A body in the same piece of data does not count: its head was complete.
         if self._in_head and self._head_size > MAX_HEAD_SIZE and not self.transport.is_closing():
             self._refuse(HeadTooLarge(f"The head of a request may have {MAX_HEAD_SIZE} bytes."))
+        elif self._in_head and self._deadline is None:
+            self._deadline = self.loop.call_later(HEAD_SECONDS, self._head_is_late)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._in_head = True
+        self._in_head = self._begun = True
 
     def on_headers_complete(self) -> None:
-        self._in_head, self._head_size = False, 0
+        self._in_head, self._begun, self._head_size = False, False, 0
+        if self._deadline is not None:
+            self._disarm()
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -52,6 +75,23 @@ class MosicProtocol(HttpToolsProtocol):
         if isinstance(cycle.body, bytes):
             cycle.body = bytearray(cycle.body)
         super().on_body(body)
+
+    def _disarm(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _head_is_late(self) -> None:
+        self._deadline = None
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            # That of a next request, while an answer is being sent, which must not be broken into.
+            self._deadline = self.loop.call_later(HEAD_SECONDS, self._head_is_late)
+        elif self._begun and not self.transport.is_closing():
+            self._refuse(HeadStalled(f"It has to be there within {HEAD_SECONDS:g} s."))
+        else:
+            # Of those who said nothing, as browsers do that connect in case they need it, nobody waits.
+            self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(MalformedRequest(msg))

@@ -1,0 +1,84 @@
+"""Requests whose head does not come, or comes byte by byte (slow loris)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from mosic.web import protocol
+from tests.service import Service
+
+HEAD = b"GET /health HTTP/1.1\r\nHost: mosic\r\n"
+
+
+_SECONDS = 3.0
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Yet with time enough for heads that are sent at once, however busy the machine is."""
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", _SECONDS)
+
+
+async def dribble(writer: asyncio.StreamWriter) -> None:
+    """Now and then a byte of a header that never ends."""
+    writer.write(HEAD + b"X-Slow: ")
+    try:
+        while True:
+            writer.write(b"x")
+            await writer.drain()
+            await asyncio.sleep(0.05)
+    except ConnectionError:
+        pass
+
+
+def assert_refused(answer: bytes) -> None:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 408 ")
+    assert b"application/problem+json" in head
+    assert json.loads(body)["code"] == "head-stalled"
+
+
+async def test_a_head_that_comes_byte_by_byte_is_refused(service: Service) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+    sending = asyncio.create_task(dribble(writer))
+    assert_refused(await asyncio.wait_for(reader.read(), 30))
+    await sending
+    writer.close()
+
+
+async def test_so_is_that_of_a_later_request(service: Service) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+    for _ in range(3):
+        writer.write(HEAD + b"\r\n")
+        assert b"200 OK" in await asyncio.wait_for(reader.readuntil(b'{"status":"ok"}'), 30)
+    writer.write(HEAD)
+    assert_refused(await asyncio.wait_for(reader.read(), 30))
+    writer.close()
+
+
+async def test_a_connection_on_which_nothing_comes_is_closed_without_a_word(service: Service) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+    assert await asyncio.wait_for(reader.read(), 30) == b""
+    writer.close()
+
+
+async def test_a_head_in_time_is_answered_and_a_slow_body_is_another_matter(service: Service) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+    writer.write(HEAD[:20])
+    await asyncio.sleep(0.1)
+    writer.write(HEAD[20:] + b"Connection: close\r\n\r\n")
+    assert (await asyncio.wait_for(reader.read(), 30)).startswith(b"HTTP/1.1 200 ")
+    writer.close()
+
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+    writer.write(
+        b"POST /play/upload HTTP/1.1\r\nHost: mosic\r\nX-API-Key: test-key\r\n"
+        b"Content-Type: audio/wav\r\nContent-Length: 8\r\nConnection: close\r\n\r\n1234"
+    )
+    await asyncio.sleep(_SECONDS + 0.5)
+    writer.write(b"5678")
+    assert (await asyncio.wait_for(reader.read(), 30)).startswith(b"HTTP/1.1 415 ")
+    writer.close()
