@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-import uuid_utils.compat
 from sqlalchemy import URL
 
 from mosic.archive import Archive, ArchiveError, Manifest
@@ -22,10 +21,9 @@ from mosic.blobs.memory import MemoryBlobs
 from mosic.boot import Holdings, open_holdings, open_runtime
 from mosic.core import backup as backing_up
 from mosic.core import restore as restoring
-from mosic.core.catalog import edit_clip, remove_clip
+from mosic.core.catalog import add_external, edit_clip, remove_clip
 from mosic.core.runtime import Runtime
 from mosic.db import blob_keys, clips, dump
-from mosic.db.clips import NewClip
 from mosic.db.migrate import head, is_current, migrate, move_to
 from mosic.db.tables import metadata
 from mosic.metrics import Metrics
@@ -96,10 +94,10 @@ async def some_clips(rt: Runtime) -> None:
     rt.plays.add_bytes(one.id, 12345)
     await rt.plays.count(two.id)
     await upload(rt, wav(seed=3))
-    external = NewClip(
-        id=uuid_utils.compat.uuid7(),
+    await add_external(
+        rt,
+        url="https://example.org/a.mp3",
         title="Elsewhere",
-        external_url="https://example.org/a.mp3",
         duration=1 / 3,
         tags={"composer": ["Ä", "\\"], "x": []},
     )
@@ -398,6 +396,42 @@ async def test_backup_of_an_earlier_version_is_migrated(
         (found,) = (await contents(again)).values()
         assert found[0].id == clip.id
         assert found[2] == wav(seed=1)
+
+
+async def test_more_clips_than_the_database_has_locks(rt: Runtime, tmp_path: Path, empty: Settings) -> None:
+    """By default 64 for each connection that there may be; the triggers of uploads take one for each clip."""
+    count = 30_000
+    await upload(rt, wav(seed=1))
+    folder = tmp_path / "backup"
+    await backup(rt, folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for table in manifest["tables"]:
+        path = folder / table["file"]["name"]
+        fields = dict(zip(table["columns"], path.read_text().rstrip("\n").split("\t"), strict=True))
+        with path.open("a") as rows:
+            for number in range(1, count):
+                made = fields.copy()
+                made["id" if table["table"] == "clips" else "clip_id"] = f"{number:032x}"
+                if table["table"] == "clips":
+                    made |= {"blob_key": f"{number:032x}", "sha256": f"\\\\x{number:064x}"}
+                rows.write("\t".join(made.values()) + "\n")
+        table["rows"] = count
+        table["file"]["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    change(folder, tables=manifest["tables"])
+    async with restored(empty, folder) as again, again.begin() as connection:
+        assert await dump.clips_there(connection) == count
+        # The restored database guards its blobs as any other does.
+        assert await connection.scalar(sa.text("SELECT bool_and(tgenabled = 'O') FROM pg_trigger"))
+
+
+async def test_what_a_sweep_took_comes_back(rt: Runtime, tmp_path: Path, empty: Settings) -> None:
+    """As after a restore that was killed, and a service that was started in between."""
+    clip = await upload(rt, wav(seed=1))
+    await backup(rt, tmp_path / "backup")
+    async with open_runtime(empty, Metrics()) as other, other.begin() as connection:
+        assert await blob_keys.doom(connection, [clip.id.hex]) == [clip.id.hex]
+    async with restored(empty, tmp_path / "backup") as again:
+        assert await contents(again) == await contents(rt)
 
 
 async def test_backup_of_a_newer_version_is_refused(rt: Runtime, tmp_path: Path, empty: Settings) -> None:

@@ -87,6 +87,7 @@ async def _fill(connection: AsyncConnection, archive: Archive, manifest: Manifes
         if rows != table.rows:
             raise ArchiveError(f"The backup is damaged: {table.table} has {rows} rows, not {table.rows}.")
     await migrate.move_to(connection, migrate.head())
+    await dump.forget_all_swept(connection)
 
 
 class _Placing:
