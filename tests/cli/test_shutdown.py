@@ -154,6 +154,26 @@ async def test_second_signal_ends_at_once(house: House, workers: str, number: si
         assert (await http.get(f"/play/{clip['id']}")).json()["play_count"] == 1
 
 
+async def test_second_signal_in_the_delay_ends_the_delay_alone(house: House) -> None:
+    settings = "MOSIC_SHUTDOWN_SECONDS=600\nMOSIC_SHUTDOWN_DELAY_SECONDS=4\n"
+    (house.folder / ".env").write_text(settings)
+    service = house.start("serve")
+    url = await house.url(service)
+    content = large()
+    async with client(url) as http:
+        clip = (await http.post("/play/upload", content=content)).json()
+        listener = await asyncio.to_thread(Listener, url, clip["id"])
+    service.send_signal(signal.SIGTERM)
+    await asyncio.sleep(1)
+    service.send_signal(signal.SIGTERM)
+    await until(lambda: logged(house, "stopping"))
+    # Until the delay would have been over.
+    await asyncio.sleep(5)
+    assert await asyncio.to_thread(listener.read_to_the_end) == content
+    assert await ended(service) == 0
+    assert not logged(house, "requests cut off")
+
+
 async def test_third_signal_does_not_wait_for_anything(house: House) -> None:
     (house.folder / ".env").write_text("MOSIC_SHUTDOWN_SECONDS=3600\n")
     service = house.start("serve")

@@ -101,8 +101,6 @@ async def some_clips(rt: Runtime) -> None:
         duration=1 / 3,
         tags={"composer": ["Ä", "\\"], "x": []},
     )
-    async with rt.statements() as driver:
-        await clips.insert(driver, external)
 
 
 async def test_comes_back_as_it_was(rt: Runtime, tmp_path: Path, empty: Settings) -> None:

@@ -29,10 +29,15 @@ async def told_to_stop(flag: asyncio.Event, delay_seconds: float) -> AsyncIterat
     server = before
     loop = asyncio.get_running_loop()
     heard_at = 0.0
-    waiting = False
+    waiting = passed = False
+
+    def pass_on(number: int) -> None:
+        """When the delay is over, unless a second signal has ended it: the server would take them for two."""
+        if not passed:
+            server(number, None)
 
     def hear(number: int, frame: FrameType | None) -> None:
-        nonlocal heard_at, waiting
+        nonlocal heard_at, waiting, passed
         now = time.monotonic()
         if waiting and now - heard_at < _SAME_SIGNAL_SECONDS:
             return
@@ -41,8 +46,9 @@ async def told_to_stop(flag: asyncio.Event, delay_seconds: float) -> AsyncIterat
         # Signals are handled between two instructions of the main thread, which is the loop's.
         flag.set()
         if waiting:
-            loop.call_soon_threadsafe(loop.call_later, delay_seconds, server, number, None)
+            loop.call_soon_threadsafe(loop.call_later, delay_seconds, pass_on, number)
         else:
+            passed = True
             server(number, frame)
 
     signal.signal(signal.SIGTERM, hear)
