@@ -14,13 +14,13 @@ import pytest
 import sqlalchemy as sa
 from asyncpg import Connection
 
-from mosic import diskfile
 from mosic.core.catalog import list_clips, remove_clip
 from mosic.core.runtime import Runtime
 from mosic.core.sweep import Swept, sweep
 from mosic.db import blob_keys, clips
 from mosic.db.clips import BlobSwept, Clip, NewClip
 from mosic.errors import Unavailable
+from mosic.staging import diskfile
 from tests.sounds import wav
 from tests.stores import HOUR, FailingOnce, Open, key_of, keys_in, known_keys, paused, put, swept_keys, upload
 

@@ -21,9 +21,6 @@ FLOORS = (
         "mosic.archive",
         "mosic.audio",
         "mosic.staging",
-        "mosic.staged",
-        "mosic.diskfile",
-        "mosic.leftovers",
         "mosic.blobs",
         "mosic.db",
         "mosic.postgres",
@@ -41,9 +38,6 @@ SIBLINGS = {
     "mosic.logs": {"mosic.settings"},
     # One whole, in two files of a readable length.
     "mosic.settings": {"mosic.key_settings"},
-    "mosic.staging": {"mosic.staged", "mosic.diskfile", "mosic.leftovers"},
-    "mosic.leftovers": {"mosic.diskfile"},
-    "mosic.staged": {"mosic.diskfile"},
     # `mosic serve` is the one command that needs the web application.
     "mosic.cli.serve": {"mosic.web"},
 }

@@ -116,7 +116,7 @@ async def test_slow_but_steady_sender_is_taken(small: Service) -> None:
 
 
 async def test_no_room_for_the_declared_size_is_507(small: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mosic.staging._free_bytes", lambda _: 100)
+    monkeypatch.setattr("mosic.staging.area._free_bytes", lambda _: 100)
     answer = await small.http.post("/play/upload", content=wav(), headers=AUTH)
     assert (answer.status_code, answer.json()["code"]) == (507, "insufficient-storage")
     assert small.files() == []

@@ -19,7 +19,6 @@ from mosic.core.runtime import Runtime
 from mosic.core.turns import REFUSALS, Turn, raise_refusal, read, replace_writer, taken_over
 from mosic.db import uploads
 from mosic.db.uploads import Upload
-from mosic.diskfile import StagedFile
 from mosic.errors import (
     ClientDisconnected,
     DigestMismatch,
@@ -28,7 +27,7 @@ from mosic.errors import (
     UploadInterrupted,
     UploadStalled,
 )
-from mosic.staged import StagedWriter
+from mosic.staging import StagedFile, StagedWriter
 from mosic.wire import tus
 
 

@@ -15,8 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from mosic.db import uploads
 from mosic.db.uploads import Upload
 from mosic.errors import Unavailable
-from mosic.staged import StagedWriter
-from mosic.staging import Staging
+from mosic.staging import StagedWriter, Staging
 
 _log = structlog.get_logger("mosic.fence")
 

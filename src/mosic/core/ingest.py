@@ -14,8 +14,8 @@ from mosic.audio.info import AudioInfo
 from mosic.core.runtime import Runtime
 from mosic.db import blob_keys, clips
 from mosic.db.clips import BlobSwept, Clip, NewClip
-from mosic.diskfile import StagedFile
 from mosic.errors import Unavailable
+from mosic.staging import StagedFile
 
 _log = structlog.get_logger("mosic.ingest")
 

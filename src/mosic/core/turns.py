@@ -20,7 +20,7 @@ from mosic.errors import (
     UploadLocked,
     UploadNotFound,
 )
-from mosic.staged import StagedWriter
+from mosic.staging import StagedWriter
 from mosic.wire import tus
 
 if TYPE_CHECKING:

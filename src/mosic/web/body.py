@@ -13,7 +13,6 @@ from starlette.requests import Request
 
 from mosic.core.ingest import Hints
 from mosic.core.runtime import Runtime
-from mosic.diskfile import StagedFile
 from mosic.errors import (
     DigestMismatch,
     InvalidRequest,
@@ -22,7 +21,7 @@ from mosic.errors import (
     TooLarge,
     UnsupportedContentType,
 )
-from mosic.staged import StagedWriter
+from mosic.staging import StagedFile, StagedWriter
 from mosic.web.arriving import arriving_chunks, declared_size
 from mosic.web.errors import invalid_request
 from mosic.web.schemas import UploadWords

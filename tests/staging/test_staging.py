@@ -23,9 +23,6 @@ import uvloop
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mosic import diskfile
-from mosic import staging as staging_module
-from mosic.diskfile import StagedFile
 from mosic.errors import (
     InsufficientStorage,
     OffsetMismatch,
@@ -34,8 +31,8 @@ from mosic.errors import (
     UploadLocked,
     UploadNotFound,
 )
-from mosic.staged import BUFFER_BYTES
-from mosic.staging import Staging
+from mosic.staging import StagedFile, Staging, area, diskfile
+from mosic.staging.writer import BUFFER_BYTES
 
 MEBIBYTE = 1024 * 1024
 NO_LIMIT = 2**62
@@ -572,7 +569,7 @@ async def test_pieces_that_came_to_another_process(staging: Staging, area: Path,
 async def test_more_uploads_than_hashes_are_kept(
     staging: Staging, monkeypatch: pytest.MonkeyPatch, rehashed: list[str]
 ) -> None:
-    monkeypatch.setattr(staging_module, "HASHES_KEPT", 2)
+    monkeypatch.setattr(area, "HASHES_KEPT", 2)
     for name, offset in (("a", 0), ("b", 0), ("a", 1), ("c", 0)):  # so b was used longest ago
         async with staging.append(name, offset, limit=NO_LIMIT) as writer:
             await writer.write(b"x")

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-from mosic.diskfile import DiskFile, StagedFile
 from mosic.errors import InsufficientStorage, TooLarge
+from mosic.staging.diskfile import DiskFile, StagedFile
 
 T = TypeVar("T")
 

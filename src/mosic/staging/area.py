@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from mosic.diskfile import DiskFile, StagedFile, mark_of, read_whole, standing
 from mosic.errors import InsufficientStorage, StartupError, TooLarge, UploadLocked, UploadNotFound
-from mosic.leftovers import idle_uploads, is_locked, sweep
-from mosic.staged import StagedWriter
+from mosic.staging.diskfile import DiskFile, StagedFile, mark_of, read_whole, standing
+from mosic.staging.leftovers import idle_uploads, is_locked, sweep
+from mosic.staging.writer import StagedWriter
 
 if TYPE_CHECKING:
     from hashlib import _Hash

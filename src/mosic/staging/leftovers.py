@@ -8,7 +8,7 @@ from contextlib import suppress
 from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, flock
 from pathlib import Path
 
-from mosic.diskfile import is_at
+from mosic.staging.diskfile import is_at
 
 
 def is_locked(path: Path) -> bool:

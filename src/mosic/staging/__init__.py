@@ -1,0 +1,9 @@
+"""Bytes on their way in: one pass of writing and hashing, into files next to where they will be published."""
+
+from __future__ import annotations
+
+from mosic.staging.area import LEFTOVER_SECONDS, Staging
+from mosic.staging.diskfile import StagedFile
+from mosic.staging.writer import StagedWriter
+
+__all__ = ["LEFTOVER_SECONDS", "StagedFile", "StagedWriter", "Staging"]
