@@ -7,6 +7,7 @@ import re
 import socket
 import struct
 from collections import Counter
+from contextlib import suppress
 
 from tests.exchange import head
 
@@ -16,8 +17,10 @@ _LENGTH = re.compile(rb"\r\ncontent-length: ([0-9]+)\r\n")
 class Player:
     """One connection, kept alive."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *, ahead: int = 65536) -> None:
+        """Takes up to `ahead` bytes more than was asked of it, or twice as many."""
         self._port = port
+        self._ahead = ahead
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def connect(self) -> Player:
@@ -27,7 +30,7 @@ class Player:
         connection.setblocking(False)
         try:
             await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", self._port))
-            self._streams = await asyncio.open_connection(sock=connection)
+            self._streams = await asyncio.open_connection(sock=connection, limit=self._ahead)
         except BaseException:
             connection.close()
             raise
@@ -71,7 +74,8 @@ class Player:
         if self._streams is not None:
             writer, self._streams = self._streams[1], None
             connection: socket.socket = writer.get_extra_info("socket")
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            with suppress(OSError):  # the other side was quicker
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             writer.transport.abort()
             await asyncio.sleep(0)
 

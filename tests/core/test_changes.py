@@ -24,7 +24,7 @@ from mosic.postgres import EmbeddedPostgres
 from tests.sounds import wav
 from tests.stores import Open, upload
 
-_LISTENERS = "SELECT pid FROM pg_stat_activity WHERE datname = :name AND query ILIKE '%pg_notify($1%'"
+_LISTENERS = "SELECT pid FROM pg_stat_activity WHERE datname = :name AND query = 'SELECT pg_notify($1, $2)'"
 
 
 class Telling:
