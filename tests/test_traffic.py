@@ -182,7 +182,8 @@ async def test_kill_9_loses_no_play_that_was_answered(make_house: Callable[..., 
                 await asyncio.sleep(rng.uniform(0, 0.1))
             kill(service.process)
             await playing
-            assert set(crowd.answers) <= {206}
+            # A worker that does not know the clip yet cannot play it without the database.
+            assert set(crowd.answers) <= ({206, 503} if postgres_killed else {206})
             answered += crowd.answered
             asked += crowd.answered + crowd.cut
     async with running(house) as service:
