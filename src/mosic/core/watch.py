@@ -45,7 +45,7 @@ async def _watch(rt: Runtime) -> None:
                     due = began + max(rt.settings.metrics_refresh_seconds, took / _SHARE)
                 else:
                     async with rt.statements() as driver:
-                        await driver.execute("")
+                        await driver.execute("SELECT 1")
             up = True
         except Exception as error:
             up = False
