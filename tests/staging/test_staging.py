@@ -31,7 +31,8 @@ from mosic.errors import (
     UploadLocked,
     UploadNotFound,
 )
-from mosic.staging import StagedFile, Staging, area, diskfile
+from mosic.staging import StagedFile, Staging, diskfile
+from mosic.staging import area as staging_area
 from mosic.staging.writer import BUFFER_BYTES
 
 MEBIBYTE = 1024 * 1024
@@ -569,7 +570,7 @@ async def test_pieces_that_came_to_another_process(staging: Staging, area: Path,
 async def test_more_uploads_than_hashes_are_kept(
     staging: Staging, monkeypatch: pytest.MonkeyPatch, rehashed: list[str]
 ) -> None:
-    monkeypatch.setattr(area, "HASHES_KEPT", 2)
+    monkeypatch.setattr(staging_area, "HASHES_KEPT", 2)
     for name, offset in (("a", 0), ("b", 0), ("a", 1), ("c", 0)):  # so b was used longest ago
         async with staging.append(name, offset, limit=NO_LIMIT) as writer:
             await writer.write(b"x")
