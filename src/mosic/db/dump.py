@@ -71,8 +71,8 @@ async def copy_out(
 async def copy_in(connection: AsyncConnection, table: str, columns: Sequence[str], file: Path) -> int:
     """Add the rows in the file to the table; says how many they were. `table` is a plain name.
 
-    The claim of each blob (docs/decisions/0006-sweep.md) is left out: a lock for each clip of a catalogue is
-    more than PostgreSQL has room for. So only the sole sweeper may do this, and has to forget what was swept.
+    The claim of each blob (docs/decisions/0006-sweep.md) is left out: it would cost a lock and a look for
+    each clip of a catalogue. So only the sole sweeper may do this, and has to forget what was swept.
     """
     await connection.execute(_PLAIN)
     await connection.execute(sa.text(f"ALTER TABLE {table} DISABLE TRIGGER USER"))
