@@ -1,6 +1,6 @@
 """Several worker processes behind one socket: start them, replace those that die, stop them in order.
 
-docs/decisions/0031-workers.md says why this is not uvicorn's own supervisor.
+docs/decisions/0012-workers.md says why this is not uvicorn's own supervisor.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ What is saved is the catalogue as it was at one moment, and the bytes of every c
 long and a database that stands still is dear, so the bytes come first: those of the clips as they come and
 go. Only then is the catalogue held still, for as long as it takes to copy what was uploaded meanwhile, and
 its rows. A clip that is deleted just then may be in the held catalogue while its bytes are gone; it is then
-let go and held anew. docs/decisions/0030-backup.md has the reasons.
+let go and held anew. docs/decisions/0011-backup.md has the reasons.
 """
 
 from __future__ import annotations

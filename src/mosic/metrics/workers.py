@@ -1,7 +1,7 @@
 """A folder in which the worker processes of one service keep their metrics together.
 
 prometheus_client's multiprocess mode does the work: each process maps files into memory, which survive it,
-and a scrape of any one adds up those of all. What is done otherwise than there is in docs/decisions/0020.
+and a scrape of any one adds up those of all. What is done otherwise than there is in docs/decisions/0010.
 """
 
 from __future__ import annotations
