@@ -32,8 +32,12 @@ def workers_of(parent: int) -> list[int]:
 
 
 def _holds_a_place(pid: int) -> bool:
-    links = (os.readlink(descriptor) for descriptor in Path(f"/proc/{pid}/fd").iterdir())
-    return any("/worker_" in link for link in links)
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        # A worker that serves opens and closes files while we look.
+        with contextlib.suppress(FileNotFoundError):
+            if "/worker_" in os.readlink(descriptor):
+                return True
+    return False
 
 
 async def until_ready(http: httpx.AsyncClient) -> None:
