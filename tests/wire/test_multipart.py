@@ -35,7 +35,9 @@ class Part:
 
 
 def read(
-    chunks: Iterable[bytes], content_type: str = CONTENT_TYPE, limits: MultipartLimits | None = None
+    chunks: Iterable[bytes | bytearray],
+    content_type: str = CONTENT_TYPE,
+    limits: MultipartLimits | None = None,
 ) -> list[Part]:
     reader = MultipartReader(content_type, limits=limits)
     parts: list[Part] = []
@@ -199,6 +201,28 @@ def test_bytes_of_a_file_are_not_copied() -> None:
     assert isinstance(event, PartData)
     assert event.data.obj is chunk
     assert len(event.data) == len(chunk)
+
+
+def test_large_pieces_that_may_be_kept_are_read_alike() -> None:
+    """They pass by the parser for the most part, wherever they begin and end around a boundary."""
+    filling = TRAPS + bytes(70_000) + TRAPS
+    body = form((FILE, filling), (TITLE, b"Song"), (FILE.replace(b"file", b"other", 1), filling))
+    whole = read([body])
+    assert [part.content for part in whole] == [filling, b"Song", filling]
+    boundary = body.index(DELIMITER, len(filling))
+    for at in range(boundary - 100, boundary + 200):
+        assert read([bytearray(body[:at]), bytearray(body[at:])]) == whole
+        start = at - boundary + 200
+        assert read([body[:start], bytearray(body[start:at]), bytearray(body[at:])]) == whole
+
+
+def test_a_large_piece_that_may_be_kept_is_not_copied() -> None:
+    reader = MultipartReader(CONTENT_TYPE)
+    reader.feed(BODY[: BODY.index(TRAPS)])
+    chunk = bytearray(1_000_000)
+    data = [event.data for event in reader.feed(chunk) if isinstance(event, PartData)]
+    kept = sum(len(view) for view in data if view.obj is chunk)
+    assert kept > 0.99 * len(chunk)
 
 
 def test_a_truncated_form_is_refused() -> None:

@@ -27,7 +27,7 @@ from mosic.errors import (
     UploadInterrupted,
     UploadStalled,
 )
-from mosic.staging import StagedFile, StagedWriter
+from mosic.staging import Chunk, StagedFile, StagedWriter
 from mosic.wire import tus
 
 
@@ -49,7 +49,7 @@ class UploadState:
 
 
 async def append(
-    rt: Runtime, upload_id: UUID, request: tus.Append, body: AsyncIterator[bytes]
+    rt: Runtime, upload_id: UUID, request: tus.Append, body: AsyncIterator[Chunk]
 ) -> UploadState:
     """Take the bytes of a request, and make the clip when they are the last.
 
@@ -102,7 +102,7 @@ async def finish(rt: Runtime, upload_id: UUID, length: int) -> UploadState:
 
 
 async def _receive(
-    rt: Runtime, upload: Upload, writer: StagedWriter, body: AsyncIterator[bytes]
+    rt: Runtime, upload: Upload, writer: StagedWriter, body: AsyncIterator[Chunk]
 ) -> MosicError | None:
     """Write what comes; returns why it ended too early."""
     with rt.fence.guard(upload, writer):

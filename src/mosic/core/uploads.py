@@ -17,7 +17,7 @@ from mosic.core.turns import POLL_SECONDS, read
 from mosic.db import uploads
 from mosic.db.uploads import Upload
 from mosic.errors import MosicError, UploadGone, UploadNotFound
-from mosic.staging import LEFTOVER_SECONDS
+from mosic.staging import LEFTOVER_SECONDS, Chunk
 from mosic.wire import tus
 
 _log = structlog.get_logger("mosic.uploads")
@@ -28,7 +28,7 @@ _LOOK_SECONDS = 0.3
 
 
 async def create(
-    rt: Runtime, creation: tus.Creation, hints: Hints, body: AsyncIterator[bytes]
+    rt: Runtime, creation: tus.Creation, hints: Hints, body: AsyncIterator[Chunk]
 ) -> UploadState:
     """Make an upload and take the bytes that came with it.
 

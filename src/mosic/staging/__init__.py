@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from mosic.staging.area import LEFTOVER_SECONDS, Staging
 from mosic.staging.diskfile import StagedFile
-from mosic.staging.writer import StagedWriter
+from mosic.staging.writer import Chunk, StagedWriter
 
-__all__ = ["LEFTOVER_SECONDS", "StagedFile", "StagedWriter", "Staging"]
+__all__ = ["LEFTOVER_SECONDS", "Chunk", "StagedFile", "StagedWriter", "Staging"]

@@ -20,6 +20,9 @@ from mosic.staging.diskfile import DiskFile, StagedFile
 
 T = TypeVar("T")
 
+Chunk = bytes | bytearray
+"""Bytes that nobody changes any more."""
+
 BUFFER_BYTES = 1024 * 1024
 BUFFERS_AHEAD = 2  # with the thread or waiting for it; one more is being filled
 # Chunks smaller than this are copied together: one by one they would cost more than a copy.
@@ -36,7 +39,7 @@ class StagedWriter:
     ) -> None:
         self._file, self._thread = file, thread
         self._limit, self._declared_size = limit, declared_size
-        self._filling: list[bytes | bytearray | memoryview] = []
+        self._filling: list[bytearray | memoryview] = []
         self._filled = 0
         # The thread is done with those before the ones in here once it is done with the first of them.
         self._ahead: deque[Future[None]] = deque(maxlen=BUFFERS_AHEAD + 1)
@@ -52,8 +55,8 @@ class StagedWriter:
         """Of what the request declared, the bytes that the disk has yet to take."""
         return max(0, self._declared_size - (self._file.size - self._file.start))
 
-    async def write(self, chunk: bytes | memoryview) -> None:
-        """Takes all of `chunk`, which must not change any more, or raises `TooLarge` and takes nothing of it.
+    async def write(self, chunk: Chunk | memoryview) -> None:
+        """Takes all of `chunk` or raises `TooLarge` and takes nothing of it.
         Waits only while the disk is behind. Raises `InsufficientStorage`, perhaps for earlier bytes.
         """
         if self.size + len(chunk) > self._limit:
@@ -66,9 +69,9 @@ class StagedWriter:
         else:
             await self._take(chunk)
 
-    async def _take(self, chunk: bytes | memoryview) -> None:
+    async def _take(self, chunk: Chunk | memoryview) -> None:
         if len(chunk) >= _COPIED_BYTES:
-            self._filling.append(chunk)
+            self._filling.append(memoryview(chunk))
         elif self._filling and isinstance(self._filling[-1], bytearray):
             self._filling[-1] += chunk
         else:

@@ -18,6 +18,7 @@ from mosic.logs import set_up_logs
 from mosic.metrics import Metrics
 from mosic.settings import Settings, load_settings
 from mosic.web.auth import READERS, REFUSALS, check_listener
+from mosic.web.bodies import Bodies
 from mosic.web.cors import Cors
 from mosic.web.door import StreamDoor
 from mosic.web.errors import install_error_answers, problems
@@ -27,7 +28,6 @@ from mosic.web.paths import PREFIX, OnePath
 from mosic.web.private import Private
 from mosic.web.routes import ops, play, stream, tus
 from mosic.web.stopping import told_to_stop
-from mosic.web.undelivered import Undelivered
 
 _DESCRIPTION = """Upload, list, edit and stream audio.
 
@@ -81,7 +81,7 @@ def create_app(settings: Settings) -> ASGIApp:
     prefixes = (PREFIX, *settings.alias_prefixes)
     if closed:
         app = Private(app, prefixes)
-    others = Lifespan(Undelivered(Instrument(app, metrics)), alive)
+    others = Lifespan(Bodies(Instrument(app, metrics)), alive)
     door = StreamDoor(others, metrics, settings.alias_prefixes, check_listener if closed else None)
     if closed:
         door.listen = Private(door.listen, prefixes)

@@ -10,6 +10,7 @@ from starlette.requests import Request
 
 from mosic.errors import ClientDisconnected, MalformedRequest, UploadStalled
 from mosic.settings import Settings
+from mosic.staging import Chunk
 
 
 def declared_size(request: Request) -> int | None:
@@ -28,7 +29,7 @@ def waits_for_continue(request: Request) -> bool:
     return request.headers.get("expect", "").lower() == "100-continue"
 
 
-async def arriving_chunks(request: Request, settings: Settings) -> AsyncIterator[bytes]:
+async def arriving_chunks(request: Request, settings: Settings) -> AsyncIterator[Chunk]:
     """The body's chunks, none of them empty.
 
     Raises `ClientDisconnected` when the client leaves, and `UploadStalled` when it keeps the service waiting:

@@ -21,7 +21,7 @@ from mosic.errors import (
     TooLarge,
     UnsupportedContentType,
 )
-from mosic.staging import StagedFile, StagedWriter
+from mosic.staging import Chunk, StagedFile, StagedWriter
 from mosic.web.arriving import arriving_chunks, declared_size
 from mosic.web.errors import invalid_request
 from mosic.web.schemas import UploadWords
@@ -112,7 +112,7 @@ class _Content:
         self._expected = declared_sha256(request.headers.get("content-digest"))
         self._hash = hashlib.sha256()
 
-    async def watched(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def watched(self, chunks: AsyncIterator[Chunk]) -> AsyncIterator[Chunk]:
         async for chunk in chunks:
             if self._expected is not None:
                 self._hash.update(chunk)
@@ -124,7 +124,7 @@ class _Content:
             raise DigestMismatch(f"The body received has the SHA-256 {self._hash.hexdigest()}.")
 
 
-async def _read_form(reader: MultipartReader, chunks: AsyncIterator[bytes], writer: StagedWriter) -> _Form:
+async def _read_form(reader: MultipartReader, chunks: AsyncIterator[Chunk], writer: StagedWriter) -> _Form:
     form = _Form()
     into_file = False
     text: bytearray | None = None

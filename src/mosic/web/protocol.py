@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
@@ -23,6 +24,9 @@ HEAD_SECONDS = 30.0
 """How long a head may take, from the connection or from its first byte on. uvicorn waits for ever: whoever
 sends one byte now and then on many connections could use up all descriptors."""
 
+CONNECTION = "mosic.connection"
+"""In the scope of a request that may have a body: the `MosicProtocol` that it comes through."""
+
 
 class MosicProtocol(HttpToolsProtocol):
     """For `uvicorn.Config(http=MosicProtocol)`."""
@@ -32,6 +36,7 @@ class MosicProtocol(HttpToolsProtocol):
         self._head_size = 0
         self._in_head = True
         self._begun = False
+        self._body_left = 0  # of a body whose length was declared
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -61,8 +66,17 @@ class MosicProtocol(HttpToolsProtocol):
         if self._deadline is not None:
             self._disarm()
         super().on_headers_complete()
+        if self.scope["method"] != "GET":
+            self.scope[CONNECTION] = self  # type: ignore[literal-required]
+            # The parser has refused a second Content-Length, and one beside a Transfer-Encoding.
+            self._body_left = int(dict(self.headers).get(b"content-length", 0))
+
+    def on_message_complete(self) -> None:
+        self._body_left = 0
+        super().on_message_complete()
 
     def on_body(self, body: bytes) -> None:
+        self._body_left = max(0, self._body_left - len(body))
         # uvicorn gathers what comes in a bytearray and copies it once more for the application. What is alone
         # when the application asks, as it is while the application keeps up, is handed on as it is.
         cycle = self.cycle
@@ -75,6 +89,28 @@ class MosicProtocol(HttpToolsProtocol):
         if isinstance(cycle.body, bytes):
             cycle.body = bytearray(cycle.body)
         super().on_body(body)
+
+    def body_left_of(self, cycle: RequestResponseCycle) -> int:
+        """How much is still to come of a body whose length was declared; 0 for any other."""
+        return self._body_left if cycle is self.cycle and not self.transport.is_closing() else 0
+
+    def lend_body(self, protocol: asyncio.BufferedProtocol) -> None:
+        """Let another protocol receive the rest; it has to `take_back_body` behind the last byte."""
+        self._body_left = 0
+        self._pass_on_to(protocol)
+
+    def take_back_body(self) -> None:
+        # The parser that there was waits for bytes that it will never see.
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._pass_on_to(self)
+        self.on_message_complete()
+
+    def _pass_on_to(self, protocol: asyncio.BaseProtocol) -> None:
+        # uvloop looks at who it reads for when it starts to read.
+        self.flow.pause_reading()
+        self.transport.set_protocol(protocol)
+        self.flow.resume_reading()
 
     def _disarm(self) -> None:
         if self._deadline is not None:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from urllib.parse import unquote_to_bytes
 
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser
+from python_multipart.multipart import MultipartParser, MultipartState
 
 from mosic.errors import MalformedRequest
+from mosic.wire.partheaders import boundary_of, disposition_of
+
+_LARGE = 64 * 1024
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,7 @@ class MultipartReader:
     def __init__(self, content_type: str, *, limits: MultipartLimits | None = None) -> None:
         """`content_type`: the request's header."""
         self._limits = limits or MultipartLimits()
-        self._delimiter = b"\r\n--" + _boundary_of(content_type, self._limits.boundary)
+        self._delimiter = b"\r\n--" + boundary_of(content_type, self._limits.boundary)
         self._parser = MultipartParser(
             self._delimiter[4:],
             {
@@ -95,11 +98,11 @@ class MultipartReader:
         self._header_bytes = 0
         # A delimiter is a whole line; the line end before the body's first line is thought, not sent.
         self._preamble: bytearray | None = bytearray(b"\r\n")
-        self._tail = b"\r\n"
+        self._tail: bytes | bytearray = b"\r\n"
         self._ended = False
         self._epilogue = 0
 
-    def feed(self, chunk: bytes) -> list[Event]:
+    def feed(self, chunk: bytes | bytearray) -> list[Event]:
         """What `chunk` begins, adds to and completes, in order; in linear time, whatever it holds."""
         if self._preamble is not None:
             chunk = self._skip_preamble(self._preamble, chunk)
@@ -107,7 +110,7 @@ class MultipartReader:
             self._epilogue += len(chunk)
         elif chunk:
             try:
-                self._parser.write(chunk)
+                self._parse(chunk)
             except FormParserError as error:
                 raise MalformedRequest(f"The form could not be read: {error}.") from None
             closing = self._delimiter + b"--"
@@ -122,12 +125,31 @@ class MultipartReader:
         events, self._events = self._events, []
         return events
 
+    def _parse(self, chunk: bytes | bytearray) -> None:
+        """Give the parser all of `chunk`, but for data in the midst of a large one.
+
+        It takes only `bytes`, so all would have to be copied, and has nothing to do where no boundary is.
+        """
+        if isinstance(chunk, bytes) or len(chunk) < _LARGE:
+            self._parser.write(bytes(chunk))
+            return
+        view, at = memoryview(chunk), len(self._delimiter)
+        self._parser.write(bytes(view[:at]))
+        # An index other than 0 says that a boundary may have begun.
+        if self._parser.state == MultipartState.PART_DATA and self._parser.index == 0:
+            found = chunk.find(self._delimiter, at)
+            end = found if found >= 0 else len(view) - len(self._delimiter)
+            if end > at:
+                self._events.append(PartData(view[at:end]))
+            at = end
+        self._parser.write(bytes(view[at:]))
+
     def finish(self) -> None:
         """The body has ended; raises when the form has not, as when the sender was cut off."""
         if not self._ended:
             raise MalformedRequest("The form ends before its closing boundary.")
 
-    def _skip_preamble(self, preamble: bytearray, chunk: bytes) -> bytes:
+    def _skip_preamble(self, preamble: bytearray, chunk: bytes | bytearray) -> bytes | bytearray:
         """The part of `chunk` (with what was held back) that starts with the first boundary, or nothing.
 
         The parser cannot be left to do this: what it accepts before the first boundary depends on how the
@@ -176,7 +198,7 @@ class MultipartReader:
         encoding = self._headers.get(b"content-transfer-encoding", b"binary").lower()
         if encoding not in (b"binary", b"8bit", b"7bit"):
             raise MalformedRequest("Encoded parts are not supported; send the bytes as they are.")
-        name, file_name = _disposition_of(self._headers.get(b"content-disposition"), self._limits.name)
+        name, file_name = disposition_of(self._headers.get(b"content-disposition"), self._limits.name)
         content_type = self._headers.get(b"content-type")
         declared = None if content_type is None else content_type.decode("latin-1")
         self._events.append(PartBegin(name, file_name, declared))
@@ -189,98 +211,3 @@ class MultipartReader:
 
     def _on_end(self) -> None:
         self._ended = True
-
-
-def _text(raw: bytes) -> str:
-    """The text of a name or field: UTF-8 as every browser sends it, else Latin-1, which reads anything."""
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        return raw.decode("latin-1")
-
-
-_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-_BOUNDARY = re.compile(r"[\x21-\x7e]|[\x21-\x7e][\x20-\x7e]*[\x21-\x7e]")
-_PARAMETER = re.compile(
-    r"""[ \t]*;[ \t]*  # an empty parameter is tolerated
-        (?:([!#$%&'*+.^_`|~0-9A-Za-z-]++)[ \t]*=[ \t]*
-           (?:"((?:[^"\\]|\\.)*)"|([^;"]*+)))?""",
-    re.VERBOSE,
-)
-# A quote in a name arrives as \" (RFC 9110 §5.6.4; curl) or %22 (WHATWG HTML §4.10.21.8; browsers). Browsers
-# send a backslash as it is and Internet Explorer sent whole paths, so other characters are not unescaped.
-_ESCAPED = re.compile(r'\\(["\\])')
-_BROWSER_ESCAPES = {"%22": '"', "%0d": "\r", "%0a": "\n"}
-_BROWSER_ESCAPED = re.compile("|".join(_BROWSER_ESCAPES), re.IGNORECASE)
-_EXTENDED = re.compile(
-    r"(utf-8|iso-8859-1)'[0-9A-Za-z-]*'((?:[!#$&+.^_`|~0-9A-Za-z-]|%[0-9A-Fa-f]{2})*)", re.I
-)
-
-
-def _parameters(header: str) -> tuple[str, dict[str, str]]:
-    """Splits `value; name=value; …` (RFC 9110 §5.6.6). Value and names come out in lower case."""
-    head, semicolon, rest = header.partition(";")
-    rest = semicolon + rest.rstrip(" \t")
-    found: dict[str, str] = {}
-    position = 0
-    while position < len(rest):
-        match = _PARAMETER.match(rest, position)
-        if match is None:
-            raise MalformedRequest(f"A parameter of {head.strip()!r} could not be read.")
-        position = match.end()
-        name, quoted, plain = match.groups()
-        if name is None:
-            continue
-        if name.lower() in found:
-            raise MalformedRequest(f"The parameter {name!r} is given twice.")
-        found[name.lower()] = plain.rstrip(" \t") if quoted is None else _ESCAPED.sub(r"\1", quoted)
-    return head.strip(" \t").lower(), found
-
-
-def _boundary_of(content_type: str, longest: int) -> bytes:
-    # Beside the boundary only `charset` has any use; a long header is long for no good reason.
-    if len(content_type) > longest + 256:
-        raise MalformedRequest("The Content-Type of the request is too long.")
-    media_type, parameters = _parameters(content_type)
-    if media_type != "multipart/form-data":
-        raise MalformedRequest("The request is not multipart/form-data.")
-    boundary = parameters.get("boundary", "")
-    if not _BOUNDARY.fullmatch(boundary) or len(boundary) > longest:
-        raise MalformedRequest("The Content-Type of the request names no usable boundary.")
-    return boundary.encode("ascii")
-
-
-def _disposition_of(header: bytes | None, longest_name: int) -> tuple[str, str | None]:
-    """Name and file name of a part (RFC 7578 §4.2)."""
-    if header is None:
-        raise MalformedRequest("A part of the form has no Content-Disposition.")
-    kind, parameters = _parameters(header.decode("latin-1"))
-    if kind != "form-data" or "name" not in parameters:
-        raise MalformedRequest("A part of the form has no name.")
-    name = _name_from(parameters["name"])
-    if len(name.encode()) > longest_name:
-        raise MalformedRequest("The name of a part is too long.")
-    file_name = _name_from(parameters["filename"]) if "filename" in parameters else None
-    if "filename*" in parameters:  # wins when it can be read (RFC 6266 §4.3)
-        extended = _extended(parameters["filename*"])
-        if extended is None and file_name is None:
-            raise MalformedRequest("The file name of a part could not be read.")
-        file_name = file_name if extended is None else extended
-    return name, file_name
-
-
-def _name_from(value: str) -> str:
-    value = _BROWSER_ESCAPED.sub(lambda match: _BROWSER_ESCAPES[match[0].lower()], value)
-    return _text(value.encode("latin-1"))
-
-
-def _extended(value: str) -> str | None:
-    """Decodes `charset'language'percent-encoded` (RFC 8187 §3.2), or None when it is not that."""
-    match = _EXTENDED.fullmatch(value)
-    if match is None:
-        return None
-    try:
-        text = unquote_to_bytes(match[2]).decode(match[1])
-    except UnicodeDecodeError:
-        return None
-    return None if "\0" in text else text
