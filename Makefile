@@ -18,7 +18,7 @@ run: setup
 	@exec .venv/bin/mosic serve
 
 test: setup
-	@.venv/bin/pytest -n 2 --dist loadfile
+	@.venv/bin/pytest -n auto --dist loadfile
 
 lint: setup
 	.venv/bin/ruff check

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import shutil
@@ -28,12 +29,23 @@ REQUIRE_PROGRAMS = os.environ.get("MOSIC_TEST_REQUIRE_PROGRAMS") == "1"
 _TEMPLATE = "mosic_template"
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """More than processors: half the time tests wait, for services to start and for clocks."""
+    return max(3, os.cpu_count() or 1)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if SLOW:
         return
     for item in items:
         if item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.skip(reason="slow: set MOSIC_TEST_SLOW=1"))
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of tests are no garbage; to look through them again and again takes its time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -172,7 +172,7 @@ def test_wrong_setting_is_told_without_the_home(home: Installation) -> None:
     assert HOME[1:] not in ended.stderr
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.slow)])
 def test_every_line_is_json_and_each_request_has_one(home: Installation, failing: str, workers: str) -> None:
     served = home.serve(**SETTINGS | {"MOSIC_LOG_FORMAT": "json", "MOSIC_WORKERS": workers})
     answers = use(served, home.folder, failing)

@@ -32,11 +32,12 @@ def workers_of(parent: int) -> list[int]:
 
 
 def _holds_a_place(pid: int) -> bool:
-    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-        # A worker that serves opens and closes files while we look.
-        with contextlib.suppress(FileNotFoundError):
-            if "/worker_" in os.readlink(descriptor):
-                return True
+    # A worker opens and closes files while we look, and one that ends has none to show.
+    with contextlib.suppress(FileNotFoundError, PermissionError):
+        for descriptor in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(FileNotFoundError):
+                if "/worker_" in os.readlink(f"/proc/{pid}/fd/{descriptor}"):
+                    return True
     return False
 
 

@@ -102,7 +102,7 @@ async def test_open_requests_end_and_new_ones_are_refused(house: House, workers:
         assert (await http.get(f"/play/{answer.json()['id']}/stream")).content == late
 
 
-@BOTH
+@pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.slow)])
 async def test_time_is_over(house: House, workers: str) -> None:
     """A listener who does not read and an uploader who does not send do not keep it from ending."""
     (house.folder / ".env").write_text("MOSIC_SHUTDOWN_SECONDS=1\n")
@@ -133,7 +133,9 @@ async def test_time_is_over(house: House, workers: str) -> None:
         assert (await http.get(f"/play/{clip['id']}")).json()["play_count"] == 1
 
 
-@pytest.mark.parametrize(("workers", "number"), [("1", signal.SIGTERM), ("2", signal.SIGINT)])
+@pytest.mark.parametrize(
+    ("workers", "number"), [("1", signal.SIGTERM), pytest.param("2", signal.SIGINT, marks=pytest.mark.slow)]
+)
 async def test_second_signal_ends_at_once(house: House, workers: str, number: signal.Signals) -> None:
     (house.folder / ".env").write_text("MOSIC_SHUTDOWN_SECONDS=3600\n")
     service = house.start("serve", "--workers", workers)
@@ -154,6 +156,7 @@ async def test_second_signal_ends_at_once(house: House, workers: str, number: si
         assert (await http.get(f"/play/{clip['id']}")).json()["play_count"] == 1
 
 
+@pytest.mark.slow
 async def test_second_signal_in_the_delay_ends_the_delay_alone(house: House) -> None:
     settings = "MOSIC_SHUTDOWN_SECONDS=600\nMOSIC_SHUTDOWN_DELAY_SECONDS=4\n"
     (house.folder / ".env").write_text(settings)
@@ -174,6 +177,7 @@ async def test_second_signal_in_the_delay_ends_the_delay_alone(house: House) -> 
     assert not logged(house, "requests cut off")
 
 
+@pytest.mark.slow
 async def test_third_signal_does_not_wait_for_anything(house: House) -> None:
     (house.folder / ".env").write_text("MOSIC_SHUTDOWN_SECONDS=3600\n")
     service = house.start("serve")
@@ -248,11 +252,7 @@ async def play(http: httpx.AsyncClient, clip_id: str) -> int:
     return answered
 
 
-async def test_restart_under_load(house: House) -> None:
-    await restart_under_load(house, rounds=2, seed=1)
-
-
-@pytest.mark.slow
 @pytest.mark.timeout(1800)
-async def test_restart_under_load_thirty_times(house: House) -> None:
-    await restart_under_load(house, rounds=30, seed=random.randrange(2**32))
+@pytest.mark.parametrize("rounds", [1, pytest.param(30, marks=pytest.mark.slow)])
+async def test_restart_under_load(house: House, rounds: int) -> None:
+    await restart_under_load(house, rounds=rounds, seed=random.randrange(2**32))

@@ -97,6 +97,7 @@ async def test_dead_worker_is_replaced_and_nothing_else_stops(house: House) -> N
     assert not any(lives(pid) for pid in first | {successor})
 
 
+@pytest.mark.slow
 async def test_worker_that_is_told_to_end_is_replaced(house: House) -> None:
     service = house.start("serve", "--workers", "2")
     await house.url(service)
@@ -119,6 +120,7 @@ async def test_workers_end_when_the_first_process_is_killed(house: House) -> Non
     await until(lambda: postgres is None or not lives(postgres))
 
 
+@pytest.mark.slow
 async def test_ctrl_c_in_a_terminal_reaches_all_and_is_one_signal(house: House) -> None:
     service = house.start("serve", "--workers", "2")
     await house.url(service)

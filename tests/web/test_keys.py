@@ -151,6 +151,7 @@ async def test_a_wrong_key_is_answered_before_a_byte_of_the_body_came(service: S
     assert service.files() == []
 
 
+@pytest.mark.slow
 async def test_a_storm_of_wrong_keys_stalls_nobody(service: Service) -> None:
     """No answer is held back, so nothing piles up."""
     async with httpx.AsyncClient(base_url=service.url, timeout=30) as attacker:

@@ -32,31 +32,43 @@ class At:
     http: httpx.AsyncClient
     port: int
     media: Path
+    before: set[Path]
 
-    def left(self) -> list[Path]:
-        return [path for path in self.media.rglob("*") if path.is_file()]
+    def left(self) -> set[Path]:
+        """The files that came since the test began."""
+        return files(self.media) - self.before
+
+
+def files(below: Path) -> set[Path]:
+    return {path for path in below.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+async def house(short_tmp: Path) -> AsyncIterator[tuple[str, Path]]:
+    """A service that `mosic serve` runs: its loop, uvloop, reads in other ways than that of the tests."""
+    folder = short_tmp / "large"
+    folder.mkdir()
+    made = House(folder, MOSIC_API_KEY=KEY, MOSIC_UPLOAD_IDLE_SECONDS="1")
+    try:
+        yield await made.url(made.start("serve")), made.media
+    finally:
+        made.end()
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
-async def at(request: pytest.FixtureRequest, tmp_path: Path, database_url: URL) -> AsyncIterator[At]:
-    """A service in this process, and one that `mosic serve` runs: their loops read differently."""
-    media = tmp_path / "media"
+async def at(
+    request: pytest.FixtureRequest, tmp_path: Path, database_url: URL, house: tuple[str, Path]
+) -> AsyncIterator[At]:
     if request.param == "asyncio":
+        media = tmp_path / "media"
         async with running_service(media, shown(database_url), upload_idle_seconds=1.0) as service:
-            yield At(service.http, service.port, media)
+            yield At(service.http, service.port, media, files(media))
         return
-    house = House(
-        tmp_path,
-        MOSIC_API_KEY=KEY,
-        MOSIC_DATABASE_URL_OVERRIDE=shown(database_url),
-        MOSIC_UPLOAD_IDLE_SECONDS="1",
-    )
-    try:
-        url = await house.url(house.start("serve"))
-        async with httpx.AsyncClient(base_url=url, timeout=30) as client:
-            yield At(client, urlsplit(url).port or 0, media)
-    finally:
-        house.end()
+    url, media = house
+    async with httpx.AsyncClient(base_url=url, timeout=30) as client:
+        yield At(client, urlsplit(url).port or 0, media, files(media))
+        for clip in (await client.get("/play")).json():
+            await client.delete(f"/play/{clip['id']}", headers={"X-API-Key": KEY})
 
 
 async def answers(port: int, *pieces: bytes | float, count: int = 1) -> list[Answer]:
@@ -166,7 +178,7 @@ async def test_a_sender_that_stalls_is_told_so(at: At) -> None:
     answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
     writer.close()
     assert answer.startswith(b"HTTP/1.1 408 ")
-    assert at.left() == []
+    assert at.left() == set()
 
 
 async def test_a_refusal_in_the_midst_reaches_a_client_that_only_sends(at: At) -> None:
@@ -176,7 +188,7 @@ async def test_a_refusal_in_the_midst_reaches_a_client_that_only_sends(at: At) -
     lines = (AUTH, kind, f"Content-Length: {len(body)}")
     (answer,) = await answers(at.port, head("POST", "/play/upload", *lines), body)
     assert (answer.status, json.loads(answer.body)["code"]) == (422, "invalid-request")
-    assert at.left() == []
+    assert at.left() == set()
 
 
 async def test_expect_100_continue_is_answered_before_a_large_body(at: At) -> None:

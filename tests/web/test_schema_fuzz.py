@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import SLOW
 from tests.service import KEY, Service
 from tests.sounds import wav
 
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
 HOOKS = Path(__file__).parents[1] / "schemathesis_hooks.py"
-EXAMPLES = 150 if SLOW else 8
+EXAMPLES = 150
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 async def test_no_server_error_whatever_is_sent(service: Service, tmp_path: Path) -> None:
     await service.http.post("/play/upload", content=wav(), headers={"X-API-Key": KEY})

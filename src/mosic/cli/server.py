@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -43,6 +44,10 @@ class OrderlyServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         if self.started:
+            # What is here now stays; to look through it for garbage ever again costs a tenth of the time.
+            gc.collect()
+            gc.freeze()
+            gc.enable()
             self._on_started(self)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -69,11 +68,7 @@ def create_app(settings: Settings) -> ASGIApp:
             told_to_stop(runtime.stopping, settings.shutdown_delay_seconds),
         ):
             api.state.runtime = door.runtime = runtime
-            # What is here now stays; to look through it for garbage ever again costs a tenth of the time.
-            gc.collect()
-            gc.freeze()
             yield
-            gc.unfreeze()
 
     app: ASGIApp = OnePath(tus.TusDialect(api), settings.alias_prefixes)
     if settings.cors_origins:
