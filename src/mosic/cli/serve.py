@@ -162,4 +162,5 @@ def _greet(settings: Settings, port: int) -> None:
         f"Upload:  curl {with_key}-F file=@song.mp3 {url}/play/upload",
         f"List:    curl {with_key if settings.require_key_for_reads else ''}{url}/play",
     )
-    print(*map(without_home, lines), sep="\n", file=sys.stderr, flush=True)  # noqa: T201
+    # In one go: whoever watches a log for the first line finds the others with it.
+    print("\n".join(map(without_home, lines)), file=sys.stderr, flush=True)  # noqa: T201
