@@ -156,6 +156,27 @@ def test_first_start_upload_stop_and_start_again(installation: Installation) -> 
     assert again.stop(signal.SIGTERM) == 0
 
 
+def test_the_line_to_paste_works_where_folders_have_spaces(installation: Installation) -> None:
+    below_home = {"HOME": str(installation.folder), "MOSIC_DATA_DIR": "my data"}
+    served = installation.serve(**below_home)
+    served.url()
+    (installation.folder / "song.mp3").write_bytes(wav())
+    found = re.search(r"curl -H .*", served.log())
+    assert found
+    assert str(installation.folder) not in found[0]
+    pasted = subprocess.run(
+        found[0] + " -sS -i",
+        shell=True,
+        cwd=installation.folder,
+        env=installation.environment(**below_home),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert pasted.stdout.startswith("HTTP/1.1 201")
+    assert served.stop() == 0
+
+
 def test_kill_9_of_the_service_stops_nothing(installation: Installation) -> None:
     served = installation.serve()
     clip = httpx.post(

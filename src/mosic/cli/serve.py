@@ -11,6 +11,7 @@ import socket
 import sys
 from contextlib import suppress
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -140,6 +141,13 @@ def _work(listening: socket.socket, line: Connection) -> None:
         sys.exit(STARTUP_FAILURE)
 
 
+def _in_shell(path: Path) -> str:
+    """The path as a shell reads it, without the name of the home folder."""
+    text = without_home(str(path))
+    # A tilde within quotes is a tilde.
+    return f"~/{shlex.quote(text[2:])}" if text.startswith("~/") else shlex.quote(text)
+
+
 def _greet(settings: Settings, port: int) -> None:
     """A ready-to-paste upload line, for a person at a terminal."""
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
@@ -150,7 +158,7 @@ def _greet(settings: Settings, port: int) -> None:
         key, origin = load_keys(settings)[0].api_key, f"the API key is kept in {settings.made_key_file}"
         if not sys.stderr.isatty():
             # What is not read by a person now is kept somewhere, and read by others.
-            key = f"$(cat {shlex.quote(str(settings.made_key_file))})"
+            key = f"$(cat {_in_shell(settings.made_key_file)})"
     elif settings.api_key is not None:
         key, origin = "$MOSIC_API_KEY", "the API key is the one that was set"
     else:
