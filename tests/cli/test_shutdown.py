@@ -62,6 +62,9 @@ async def refuses(url: str) -> bool:
             await http.get(f"{url}/health", timeout=5)
     except httpx.ConnectError:
         return True
+    except httpx.TransportError:
+        # The kernel had taken the connection, and nobody was there any more to take it from the kernel.
+        return False
     return False
 
 
