@@ -159,6 +159,32 @@ async def test_second_signal_ends_at_once(house: House, workers: str, number: si
         assert (await http.get(f"/play/{clip['id']}")).json()["play_count"] == 1
 
 
+@BOTH
+async def test_closed_terminal_ends_in_order(house: House, workers: str) -> None:
+    service = house.start("serve", "--workers", workers)
+    await house.url(service)
+    service.send_signal(signal.SIGHUP)
+    assert await ended(service) == 0
+    assert len(logged(house, "stopped")) == int(workers)
+    assert house.postgres() is None
+
+
+@BOTH
+async def test_nohup_is_heeded(house: House, workers: str) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        service = house.start("serve", "--workers", workers)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    url = await house.url(service)
+    service.send_signal(signal.SIGHUP)
+    await asyncio.sleep(1)
+    async with client(url) as http:
+        assert (await http.get("/ready")).status_code == 200
+    assert service.poll() is None
+    assert not logged(house, "stopping")
+
+
 @pytest.mark.slow
 async def test_second_signal_in_the_delay_ends_the_delay_alone(house: House) -> None:
     settings = "MOSIC_SHUTDOWN_SECONDS=600\nMOSIC_SHUTDOWN_DELAY_SECONDS=4\n"

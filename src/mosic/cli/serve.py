@@ -87,11 +87,21 @@ def _serve_alone(settings: Settings) -> None:
         """Once it listens, so that a line that can be pasted is also one that works."""
         _greet(settings, server.servers[0].sockets[0].getsockname()[1])
 
+    _expect_hangup(settings)
     server = OrderlyServer(_config(settings, create_app(settings)), settings.shutdown_seconds, greet)
     with suppress(KeyboardInterrupt):
         server.run()
     if not server.started:
         sys.exit(STARTUP_FAILURE)
+
+
+def _expect_hangup(settings: Settings) -> None:
+    """With a key file SIGHUP is for whoever reads it, and until somebody does for nobody. Without one it is a
+    terminal that was closed, and ends the service in order; `nohup` is heeded."""
+    if settings.api_keys_file is not None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    elif signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda _number, _frame: os.kill(os.getpid(), signal.SIGTERM))
 
 
 def _serve_together(settings: Settings) -> None:
@@ -162,8 +172,8 @@ def _greet(settings: Settings, port: int) -> None:
     elif settings.api_key is not None:
         key, origin = "$MOSIC_API_KEY", "the API key is the one that was set"
     else:
-        named = "MOSIC_API_KEYS" if settings.api_keys else settings.api_keys_file
-        key, origin = "$KEY", f"the API keys are those of {named}"
+        named = filter(None, (settings.api_keys and "MOSIC_API_KEYS", settings.api_keys_file))
+        key, origin = "$KEY", f"the API keys are those of {' and '.join(map(str, named))}"
     with_key = f'-H "X-API-Key: {key}" '
     lines = (
         f"Mosic listens on {url} ({origin}).",

@@ -58,7 +58,8 @@ class Workers:
         on_ready: Callable[[], None],
         hand_on_hangup: bool,
     ) -> None:
-        """`hand_on_hangup` gives SIGHUP to the workers, who hear it once they serve; else it ends them."""
+        """`hand_on_hangup` gives SIGHUP to the workers, who hear it once they serve; else it ends them, but
+        where it was ignored before (`nohup`)."""
         self._work = work
         self._count = count
         self._listening = listening
@@ -182,7 +183,9 @@ class Workers:
         bell, rope = os.pipe()
         os.set_blocking(bell, False)
         os.set_blocking(rope, False)
-        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        numbers = [signal.SIGTERM, signal.SIGINT]
+        if self._hand_on_hangup or signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            numbers.append(signal.SIGHUP)
         before = {
             number: signal.signal(number, lambda given, _: self._signals.append(given)) for number in numbers
         }
