@@ -1,7 +1,7 @@
 # syntax=docker/dockerfile:1
 # docker build -t mosic . && docker run --init -p 127.0.0.1:8000:8000 -v media:/srv/media -v data:/var/lib/mosic mosic
 
-FROM python:3.13-slim AS build
+FROM python:3.13.16-slim-trixie AS build
 
 # Behind a mirror: --build-arg PIP_INDEX_URL=…
 ARG PIP_INDEX_URL
@@ -30,7 +30,7 @@ RUN /opt/poetry/bin/poetry build --format wheel --output /tmp/wheel \
     && /opt/mosic/bin/pip install --no-cache-dir --no-deps --no-index /tmp/wheel/*.whl
 
 
-FROM python:3.13-slim
+FROM python:3.13.16-slim-trixie
 
 # With a name, for PostgreSQL, which Mosic starts when it is given no other, wants one, and refuses root.
 RUN useradd --system --no-log-init --user-group --uid 10001 --home-dir /var/lib/mosic --shell /usr/sbin/nologin mosic \
