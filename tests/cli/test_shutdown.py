@@ -169,6 +169,7 @@ async def test_closed_terminal_ends_in_order(house: House, workers: str) -> None
     assert house.postgres() is None
 
 
+@pytest.mark.slow
 @BOTH
 async def test_nohup_is_heeded(house: House, workers: str) -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
