@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
@@ -21,10 +22,11 @@ from mosic.web.bodies import Bodies
 from mosic.web.cors import Cors
 from mosic.web.door import StreamDoor
 from mosic.web.errors import install_error_answers, problems
-from mosic.web.instrument import Instrument
+from mosic.web.instrument import Instrument, tell_of_refusal
 from mosic.web.lifespan import Lifespan
 from mosic.web.paths import PREFIX, OnePath
 from mosic.web.private import Private
+from mosic.web.protocol import REFUSED
 from mosic.web.routes import ops, play, stream, tus
 from mosic.web.stopping import told_to_stop
 
@@ -76,7 +78,7 @@ def create_app(settings: Settings) -> ASGIApp:
     prefixes = (PREFIX, *settings.alias_prefixes)
     if closed:
         app = Private(app, prefixes)
-    others = Lifespan(Bodies(Instrument(app, metrics)), alive)
+    others = Lifespan(Bodies(Instrument(app, metrics)), alive, {REFUSED: partial(tell_of_refusal, metrics)})
     door = StreamDoor(others, metrics, settings.alias_prefixes, check_listener if closed else None)
     if closed:
         door.listen = Private(door.listen, prefixes)

@@ -67,6 +67,15 @@ def tell_of_request(
     )
 
 
+def tell_of_refusal(metrics: Metrics, error: MosicError) -> str:
+    """To be called for what the server refuses below the application, which has no method and no route; gives
+    the id that the log has it under."""
+    request_id = choose_request_id(None)
+    metrics.error_answered(error.code)
+    _log.info("request refused", request_id=request_id, status=error.status, code=error.code)
+    return request_id
+
+
 class Instrument:
     """ASGI, around everything. Never buffers: messages pass through as they come."""
 

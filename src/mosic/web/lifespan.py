@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -14,14 +15,17 @@ _log = structlog.get_logger("mosic.start")
 
 
 class Lifespan:
-    """ASGI: keeps `alive` open while the application serves.
+    """ASGI: keeps `alive` open while the application serves; a server that takes state from it gets `state`.
 
     A start that fails for a reason the operator can mend is reported as one sentence, without a traceback.
     """
 
-    def __init__(self, app: ASGIApp, alive: Callable[[], AbstractAsyncContextManager[None]]) -> None:
+    def __init__(
+        self, app: ASGIApp, alive: Callable[[], AbstractAsyncContextManager[None]], state: Mapping[str, Any]
+    ) -> None:
         self._app = app
         self._alive = alive
+        self._state = state
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
@@ -31,6 +35,7 @@ class Lifespan:
         started = False
         try:
             async with self._alive():
+                scope.get("state", {}).update(self._state)
                 started = True
                 await send({"type": "lifespan.startup.complete"})
                 await receive()

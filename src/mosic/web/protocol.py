@@ -24,6 +24,9 @@ HEAD_SECONDS = 30.0
 """How long a head may take, from the connection or from its first byte on. uvicorn waits for ever: whoever
 sends one byte now and then on many connections could use up all descriptors."""
 
+REFUSED = "mosic.refused"
+"""In the state of the lifespan: to be told of each refusal; gives the id of the request."""
+
 CONNECTION = "mosic.connection"
 """In the scope of a request that may have a body: the `MosicProtocol` that it comes through."""
 
@@ -135,6 +138,8 @@ class MosicProtocol(HttpToolsProtocol):
     def _refuse(self, error: MosicError) -> None:
         """Answer below the application, which never sees such a request, and close."""
         answer = ProblemResponse(error)
+        if (tell := self.app_state.get(REFUSED)) is not None:
+            answer.headers["X-Request-ID"] = tell(error)
         fields = [*self.server_state.default_headers, *answer.raw_headers, (b"connection", b"close")]
         head = b"".join(name + b": " + value + b"\r\n" for name, value in fields)
         self.transport.write(STATUS_LINE[error.status] + head + b"\r\n" + bytes(answer.body))
