@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from mosic.settings import Settings
 from mosic.web.app import create_app
-from mosic.web.protocol import MosicProtocol
+from mosic.web.protocol import protocol_for
 
 KEY = "test-key"
 AUTH = {"X-API-Key": KEY}
@@ -71,7 +71,7 @@ async def running_service(media_root: Path, database_url: str, **settings: Any) 
         create_app(chosen),
         host="127.0.0.1",
         port=0,
-        http=MosicProtocol,
+        http=protocol_for(chosen),
         ws="none",
         log_config=None,
         access_log=False,

@@ -184,14 +184,16 @@ class PreconditionFailed(MosicError):
 
 
 class RangeNotSatisfiable(MosicError):
-    """`size` is that of the whole representation: RFC 9110 §15.5.17 asks for it in Content-Range."""
+    """`size` is that of the whole representation: RFC 9110 §15.5.17 asks for it in Content-Range. Only an
+    external source may not have told it."""
 
     code, status, title = "range-not-satisfiable", 416, "No part of the range lies within the file"
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int | None) -> None:
+        told = {} if size is None else {"Content-Range": f"bytes */{size}"}
         super().__init__(
-            f"The file has {size} bytes.",
-            headers={"Content-Range": f"bytes */{size}", "Accept-Ranges": "bytes"},
+            None if size is None else f"The file has {size} bytes.",
+            headers=told | {"Accept-Ranges": "bytes"},
         )
 
 

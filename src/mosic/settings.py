@@ -98,6 +98,9 @@ class Settings(KeySettings):
     upload_min_rate: int = Field(
         1024, ge=0, description="Bytes a second that a sender must bring on average over that time."
     )
+    answer_idle_seconds: float = Field(
+        300, gt=0, le=86400, description="A client that takes nothing of an answer for so long is cut off."
+    )
     upload_expiry_seconds: float = Field(
         24 * 3600,
         gt=0,

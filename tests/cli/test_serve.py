@@ -267,6 +267,19 @@ def test_wrong_setting_is_a_sentence_that_names_it(
     assert "s3cret" not in ended.stderr
 
 
+def test_reload_serves_as_well(installation: Installation) -> None:
+    served = installation.serve("--reload")
+    url = served.url()
+    deadline = time.monotonic() + 60
+    while True:
+        with contextlib.suppress(httpx.TransportError):
+            assert httpx.get(f"{url}/health").status_code == 200
+            break
+        assert time.monotonic() < deadline, served.log()
+        time.sleep(0.1)
+    assert served.stop() == 0
+
+
 def test_version() -> None:
     shown = subprocess.run([*MOSIC, "--version"], capture_output=True, text=True, check=True).stdout
     assert re.fullmatch(r"mosic \d+\.\d+\.\d+\n", shown)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import uuid
+from contextlib import suppress
 
 import pytest
 
@@ -126,6 +127,20 @@ async def test_requests_sent_ahead_are_answered_in_order(clip: ServedClip) -> No
         if status == 200 or (status == 206 and "," not in lines[0]):
             assert answer.body == body, (method, lines)
     assert found[-1].status == 200
+
+
+async def test_who_sends_too_much_ahead_is_cut_off(service: Service) -> None:
+    """Each request would wait for its turn at a hundred times the memory that it took to send."""
+    one = b"HEAD /play/none/stream HTTP/1.1\r\n\r\n"
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+    writer.write(100_000 * one)
+    received = 0
+    with suppress(ConnectionError):
+        while piece := await asyncio.wait_for(reader.read(1 << 20), 60):
+            received += piece.count(b"HTTP/1.1 404 ")
+    assert received < 100_000
+    writer.close()
+    assert (await service.http.get("/health")).status_code == 200
 
 
 async def test_long_answers_and_short_ones_take_turns_on_one_connection(service: Service) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 from sqlalchemy import URL
 
 from tests.conftest import shown
+from tests.exchange import Answer, exchange, head
 from tests.service import AUTH, Service, running_service
 from tests.sounds import wav
 
@@ -48,6 +51,72 @@ async def test_whole_ranges_and_conditions_pass_through(service: Service, relay:
     head = await relay.http.head(f"{path}/stream")
     assert (head.status_code, head.headers["content-length"]) == (200, str(len(CONTENT)))
     assert (await relay.http.get(f"{path}/stats")).json()["play_count"] == 1
+
+
+async def test_refusals_of_the_source_are_problems_too(service: Service, relay: Service) -> None:
+    path, _ = await add_external(relay, service)
+    past = await relay.http.get(f"{path}/stream", headers={"Range": f"bytes={len(CONTENT)}-"})
+    assert (past.status_code, past.json()["code"]) == (416, "range-not-satisfiable")
+    assert past.headers["content-range"] == f"bytes */{len(CONTENT)}"
+    other = await relay.http.get(f"{path}/stream", headers={"If-Match": '"other"'})
+    assert (other.status_code, other.json()["code"]) == (412, "precondition-failed")
+    for answer in (past, other):
+        assert answer.headers["content-type"] == "application/problem+json"
+    assert (await relay.http.get(f"{path}/stats")).json()["play_count"] == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "plays"),
+    [("bytes=0-", 1), ("bytes=0-1", 0), ("bytes=0-2", 1), ("bytes=5-", 0), (f"bytes=-{len(CONTENT)}", 1)],
+)
+async def test_what_counts_as_a_play(service: Service, relay: Service, asked: str, plays: int) -> None:
+    path, _ = await add_external(relay, service)
+    answer = await relay.http.get(f"{path}/stream", headers={"Range": asked})
+    assert answer.status_code == 206
+    assert (await relay.http.get(f"{path}/stats")).json()["play_count"] == plays
+
+
+async def from_stranger(relay: Service, answer: bytes, *lines: str) -> Answer:
+    """What a listener gets whose clip is at a source that answers so."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/song.mp3"
+        clip = await relay.http.post("/play", json={"title": "Far", "audio_url": url}, headers=AUTH)
+        return await exchange(relay.port, head("GET", f"/play/{clip.json()['id']}/stream", *lines))
+
+
+PART = b"HTTP/1.1 206 P\r\nContent-Type: audio/mpeg\r\nContent-Range: bytes 0-4/9\r\n"
+
+
+async def test_a_part_in_chunks_has_its_length(relay: Service) -> None:
+    answer = await from_stranger(
+        relay, PART + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", "Range: bytes=0-4"
+    )
+    assert (answer.status, answer.body, answer.fields["content-length"]) == (206, b"hello", "5")
+    assert "transfer-encoding" not in answer.fields
+
+
+@pytest.mark.parametrize("chunks", [b"6\r\nhello!\r\n0\r\n\r\n", b"0\r\n\r\n"], ids=["longer", "empty"])
+async def test_a_part_that_is_not_what_it_says_is_502(relay: Service, chunks: bytes) -> None:
+    answer = await from_stranger(
+        relay, PART + b"Transfer-Encoding: chunked\r\n\r\n" + chunks, "Range: bytes=0-4"
+    )
+    assert (answer.status, json.loads(answer.body)["code"]) == (502, "remote-failed")
+
+
+async def test_another_part_than_was_asked_for_is_no_play(relay: Service) -> None:
+    part = b"HTTP/1.1 206 P\r\nContent-Type: audio/mpeg\r\nContent-Range: bytes 5-9/10\r\n"
+    answer = await from_stranger(relay, part + b"Content-Length: 5\r\n\r\nhello", "Range: bytes=0-4")
+    assert (answer.status, answer.fields["content-range"]) == (206, "bytes 5-9/10")
+    (clip,) = (await relay.http.get("/play")).json()
+    assert clip["play_count"] == 0
 
 
 async def test_source_that_is_gone_is_502_and_no_play(service: Service, relay: Service) -> None:

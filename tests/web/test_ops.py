@@ -41,7 +41,9 @@ async def test_documentation_pages(service: Service, path: str) -> None:
     assert "openapi.json" in answer.text
 
 
-@pytest.mark.parametrize("path", ["/play", "/health", "/ready", "/metrics", "/docs", "/openapi.json"])
+@pytest.mark.parametrize(
+    "path", ["/play", "/health", "/ready", "/metrics", "/docs", "/redoc", "/api/docs", "/openapi.json"]
+)
 async def test_get_routes_answer_head(service: Service, path: str) -> None:
     answer = await service.http.head(path)
     assert (answer.status_code, answer.content) == (200, b"")

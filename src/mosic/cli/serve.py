@@ -24,7 +24,7 @@ from mosic.logs import set_up_logs, without_home
 from mosic.metrics.workers import folder_for_workers
 from mosic.settings import Settings, load_settings
 from mosic.web.app import create_app
-from mosic.web.protocol import MosicProtocol
+from mosic.web.protocol import protocol_for
 
 _DESCRIPTORS = 65_536
 
@@ -59,7 +59,7 @@ def _config(settings: Settings, app: Any, **options: Any) -> uvicorn.Config:
         host=settings.host,
         port=settings.app_port,
         loop="uvloop",
-        http=MosicProtocol,
+        http=protocol_for(settings),
         ws="none",
         log_config=None,
         # Instrument writes the one line per request.

@@ -8,6 +8,7 @@ from typing import Protocol
 from uuid import UUID
 
 from mosic.blobs.base import OpenBlob
+from mosic.errors import RemoteFailed
 from mosic.remote import RemoteAnswer
 from mosic.wire.ranges import Slice
 
@@ -82,13 +83,20 @@ class BlobBody:
 
 
 class RemoteBody:
-    """The bytes of an external source, as they come."""
+    """The bytes of an external source, as they come; `RemoteFailed` when they are not as many as it said."""
 
     def __init__(self, answer: RemoteAnswer) -> None:
         self._answer = answer
+        length = answer.headers.get("Content-Length")
+        self._left = None if length is None else int(length)
 
     async def next(self, size: int) -> Bytes:
-        return await anext(self._answer.body, b"")
+        piece = await anext(self._answer.body, b"")
+        if self._left is not None:
+            self._left -= len(piece)
+            if self._left < 0 or (self._left and not piece):
+                raise RemoteFailed("The external source sent another length than it said.")
+        return piece
 
     async def close(self) -> None:
         await self._answer.close()

@@ -26,6 +26,7 @@ _FIRST_PIECE = 64 * 1024
 _PROBE_SIZE = 2
 # What nearly all players ask for, when it lies within the file: a short cut past `wire.ranges`, to the same.
 _PLAIN = re.compile(r"bytes=([0-9]{1,18})-([0-9]{1,18})")
+_TOLD_PART = re.compile(r"bytes ([0-9]+)-([0-9]+)/")
 
 # Fields that can change the answer: RFC 9110 §13.1 and §14.2.
 CONDITIONS = frozenset(
@@ -173,10 +174,10 @@ def _part(facts: BlobFacts, common: Headers, start: int, stop: int) -> _Answer:
 
 
 async def _open_external(rt: Runtime, facts: ExternalFacts, method: str, fields: Mapping[str, str]) -> Stream:
-    asked = parse_range(fields.get("range")) if method == "GET" else None
     if rt.settings.remote_stream == "off":
         raise RemoteDisabled
     if rt.settings.remote_stream == "redirect":
+        asked = parse_range(fields.get("range"))
         if method == "GET" and (asked is None or _from_start(asked)):
             await rt.plays.count(facts.clip_id)
         return Stream(
@@ -187,6 +188,11 @@ async def _open_external(rt: Runtime, facts: ExternalFacts, method: str, fields:
     body = RemoteBody(answer)
     rest: Body | None = None
     try:
+        told = answer.headers.get("Content-Range", "")
+        if answer.status == 412:
+            raise PreconditionFailed
+        if answer.status == 416:
+            raise RangeNotSatisfiable(int(told.removeprefix("bytes */")) if told else None)
         headers = (
             *(
                 (name.lower().encode("ascii"), value.encode("latin-1"))
@@ -198,8 +204,9 @@ async def _open_external(rt: Runtime, facts: ExternalFacts, method: str, fields:
         if method == "HEAD" or answer.status not in (200, 206):
             return Stream(facts.clip_id, answer.status, headers)
         first = await body.next(_FIRST_PIECE)
-        from_start = asked is None or _from_start(asked)
-        if counts_as_play(method, answer.status, 0 if from_start else 1, None):
+        part = _TOLD_PART.match(told)
+        start, size = (int(part[1]), int(part[2]) + 1 - int(part[1])) if part else (0, None)
+        if counts_as_play(method, answer.status, start, size):
             await rt.plays.count(facts.clip_id)
         rest = body
         return Stream(facts.clip_id, answer.status, headers, first, rest)

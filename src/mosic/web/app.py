@@ -55,7 +55,7 @@ def create_app(settings: Settings) -> ASGIApp:
     api.include_router(tus.router)
     api.include_router(play.router, dependencies=readers, responses=problems(*REFUSALS) if closed else {})
     api.include_router(ops.router)
-    api.add_api_route("/api/docs", _docs, include_in_schema=False)
+    api.add_api_route("/api/docs", _docs, methods=["GET", "HEAD"], include_in_schema=False)
     stream.document_stream(api, closed=closed)
     api.state.all_routes = [
         route

@@ -6,7 +6,11 @@ can be; with another server, or should uvicorn change, answers stay the same and
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import socket
+import struct
+import termios
 from socket import AF_UNIX, IPPROTO_TCP
 from typing import Any
 
@@ -15,6 +19,21 @@ from starlette.types import Send
 # Linux and macOS have it: https://docs.kernel.org/networking/ip-sysctl.html (tcp_notsent_lowat).
 _TCP_NOTSENT_LOWAT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 _UNSENT_BYTES = 128 * 1024
+
+
+def untaken(transport: asyncio.WriteTransport) -> int:
+    """Bytes that the other side has not taken yet: those here and, where it can tell, in the kernel.
+
+    A kernel whose memory for a client is full takes more only when a good part of it is free again, which for
+    one who reads 1 KB a second may be after a quarter of an hour.
+    """
+    size = transport.get_write_buffer_size()
+    connection = transport.get_extra_info("socket")
+    try:
+        (unacknowledged,) = struct.unpack("i", fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4)))
+    except (OSError, AttributeError):
+        return size
+    return size + int(unacknowledged)
 
 
 class Transport:

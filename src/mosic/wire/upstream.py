@@ -59,7 +59,8 @@ def passed_headers(
     Passed: Content-Type (audio, video, Ogg or plain bytes), Content-Length, Content-Range, Accept-Ranges,
     ETag and Last-Modified, each only when well-formed. Failed: a status that was not asked for; a coded body,
     for its ranges would be ranges of other bytes; a type that is not audio; a 206 that does not say what part
-    it is, or whose length contradicts that.
+    it is, or whose length contradicts that. So every 206 has both, and a body that comes in chunks may still
+    turn out to be of another length.
     """
     if status not in _ANSWERS or (_ANSWERS[status] and not any(name in asked for name in _ANSWERS[status])):
         raise RemoteFailed(f"The external source answered with status {status}.")
@@ -101,7 +102,7 @@ def _content_headers(status: int, found: Mapping[str, str]) -> dict[str, str]:
         first, last = int(part[1]), int(part[2])
         if first > last or (part[3] != "*" and last >= int(part[3])):
             raise RemoteFailed("The external source sent a part that cannot be.")
-        if headers.get("Content-Length", str(last - first + 1)) != str(last - first + 1):
+        if headers.setdefault("Content-Length", str(last - first + 1)) != str(last - first + 1):
             raise RemoteFailed("The external source sent a part of another length than it says.")
         headers["Content-Range"] = found["content-range"]
     return headers
