@@ -105,6 +105,31 @@ async def test_a_request_behind_a_large_body_is_answered(at: At) -> None:
     assert (await at.http.get(f"/play/{clip['id']}/stream")).content == SONG
 
 
+async def test_what_follows_a_body_that_is_longer_than_declared_is_refused_behind_its_answer(at: At) -> None:
+    request = put(closing=False) + SONG + b"not HTTP\r\n\r\n"
+    made, refused = await answers(at.port, request, count=2)
+    assert (made.status, json.loads(made.body)["sha256"]) == (201, hashlib.sha256(SONG).hexdigest())
+    assert (refused.status, json.loads(refused.body)["code"]) == (400, "malformed-request")
+    assert refused.fields["connection"] == "close"
+
+
+@pytest.mark.parametrize("size", [1_000, len(SONG)])
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_body_is_taken_though_its_request_asks_for_another_protocol(
+    at: At, size: int, chunked: bool
+) -> None:
+    """As Java's HttpClient and `curl --http2` do (RFC 9110 §7.8: «A server MAY ignore»)."""
+    song = wav(0.5)[:size] if size < len(SONG) else SONG
+    framing = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {len(song)}"
+    pieces = (song[:7], song[7:], b"") if chunked else ()
+    body = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces) or song
+    asking = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk")
+    request = head("PUT", "/play/upload/a.wav", AUTH, framing, *asking, closing=False)
+    made, listed = await answers(at.port, request + body + head("GET", "/play"), count=2)
+    assert (made.status, json.loads(made.body)["sha256"]) == (201, hashlib.sha256(song).hexdigest())
+    assert len(json.loads(listed.body)) == 1
+
+
 async def test_large_and_small_requests_take_turns_on_one_connection(at: At) -> None:
     limits = httpx.Limits(max_connections=1)
     async with httpx.AsyncClient(base_url=at.http.base_url, limits=limits, timeout=30) as client:
