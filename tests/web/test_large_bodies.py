@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -33,6 +33,7 @@ class At:
     port: int
     media: Path
     before: set[Path]
+    log: Callable[[], str] = str
 
     def left(self) -> set[Path]:
         """The files that came since the test began."""
@@ -44,29 +45,30 @@ def files(below: Path) -> set[Path]:
 
 
 @pytest.fixture(scope="module")
-async def house(short_tmp: Path) -> AsyncIterator[tuple[str, Path]]:
+async def house(short_tmp: Path) -> AsyncIterator[tuple[str, House]]:
     """A service that `mosic serve` runs: its loop, uvloop, reads in other ways than that of the tests."""
     folder = short_tmp / "large"
     folder.mkdir()
     made = House(folder, MOSIC_API_KEY=KEY, MOSIC_UPLOAD_IDLE_SECONDS="1")
     try:
-        yield await made.url(made.start("serve")), made.media
+        yield await made.url(made.start("serve")), made
     finally:
         made.end()
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
 async def at(
-    request: pytest.FixtureRequest, tmp_path: Path, database_url: URL, house: tuple[str, Path]
+    request: pytest.FixtureRequest, tmp_path: Path, database_url: URL, house: tuple[str, House]
 ) -> AsyncIterator[At]:
     if request.param == "asyncio":
         media = tmp_path / "media"
         async with running_service(media, shown(database_url), upload_idle_seconds=1.0) as service:
             yield At(service.http, service.port, media, files(media))
         return
-    url, media = house
+    url, made = house
+    media = made.media
     async with httpx.AsyncClient(base_url=url, timeout=30) as client:
-        yield At(client, urlsplit(url).port or 0, media, files(media))
+        yield At(client, urlsplit(url).port or 0, media, files(media), made.log)
         for clip in (await client.get("/play")).json():
             await client.delete(f"/play/{clip['id']}", headers={"X-API-Key": KEY})
 
@@ -224,3 +226,18 @@ async def test_expect_100_continue_is_answered_before_a_large_body(at: At) -> No
     answer, rest = first_answer(await asyncio.wait_for(reader.read(), 20), to_head=False)
     writer.close()
     assert (answer.status, rest) == (201, b"")
+
+
+async def test_a_client_that_leaves_before_its_first_answer_is_no_error(at: At) -> None:
+    """Though a next request of its waits already."""
+    for number in range(20):
+        song = wav(1, seed=number)
+        request = head("PUT", "/play/upload/a.wav", AUTH, f"Content-Length: {len(song)}", closing=False)
+        _, writer = await asyncio.open_connection("127.0.0.1", at.port)
+        writer.write(request + song + head("GET", "/play"))
+        await writer.drain()
+        await asyncio.sleep(0.001 * number)
+        writer.close()
+        await writer.wait_closed()
+    assert (await at.http.get("/health")).status_code == 200
+    assert "unexpected error" not in at.log()

@@ -39,6 +39,7 @@ class MosicProtocol(HttpToolsProtocol):
         self._body_left = 0  # of a body whose length was declared
         self._framing: tuple[bytes, bytes] | None = None
         self._refusal: MosicError | None = None
+        self._answering: RequestResponseCycle | None = None
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -47,6 +48,11 @@ class MosicProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
+        answering = self._answering
+        if answering is not None and not answering.response_complete:
+            # uvicorn tells only the last request of the connection, which may be waiting for its turn.
+            answering.disconnected = True
+            answering.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -111,6 +117,10 @@ class MosicProtocol(HttpToolsProtocol):
                 self._framing = b"Transfer-Encoding", headers[b"transfer-encoding"]
             elif size:
                 self._framing = b"Content-Length", b"%d" % size
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
 
     def on_message_complete(self) -> None:
         if self._framing is not None:
