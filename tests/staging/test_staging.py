@@ -477,6 +477,17 @@ async def test_a_fast_sender_waits_for_the_disk(staging: Staging, slow_disk: thr
         assert time.monotonic() - started >= 7 * 0.05
 
 
+async def test_what_a_slow_sender_brings_is_not_kept_in_memory(staging: Staging, area: Path) -> None:
+    async with staging.receive(limit=NO_LIMIT) as writer:
+        async with asyncio.timeout(30):
+            sent = 0
+            while not (written := sum(path.stat().st_size for path in area.iterdir())):
+                await writer.write(b"x" * 1000)
+                sent += 1000
+                await asyncio.sleep(0.05)
+        assert written <= sent < BUFFER_BYTES
+
+
 @pytest.fixture
 def on_the_loop(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """Calls that may wait for a disk, made by a thread in which an event loop runs."""

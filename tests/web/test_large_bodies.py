@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -33,6 +33,7 @@ class At:
     port: int
     media: Path
     before: set[Path]
+    log: Callable[[], str] = str
 
     def left(self) -> set[Path]:
         """The files that came since the test began."""
@@ -44,29 +45,30 @@ def files(below: Path) -> set[Path]:
 
 
 @pytest.fixture(scope="module")
-async def house(short_tmp: Path) -> AsyncIterator[tuple[str, Path]]:
+async def house(short_tmp: Path) -> AsyncIterator[tuple[str, House]]:
     """A service that `mosic serve` runs: its loop, uvloop, reads in other ways than that of the tests."""
     folder = short_tmp / "large"
     folder.mkdir()
     made = House(folder, MOSIC_API_KEY=KEY, MOSIC_UPLOAD_IDLE_SECONDS="1")
     try:
-        yield await made.url(made.start("serve")), made.media
+        yield await made.url(made.start("serve")), made
     finally:
         made.end()
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
 async def at(
-    request: pytest.FixtureRequest, tmp_path: Path, database_url: URL, house: tuple[str, Path]
+    request: pytest.FixtureRequest, tmp_path: Path, database_url: URL, house: tuple[str, House]
 ) -> AsyncIterator[At]:
     if request.param == "asyncio":
         media = tmp_path / "media"
         async with running_service(media, shown(database_url), upload_idle_seconds=1.0) as service:
             yield At(service.http, service.port, media, files(media))
         return
-    url, media = house
+    url, made = house
+    media = made.media
     async with httpx.AsyncClient(base_url=url, timeout=30) as client:
-        yield At(client, urlsplit(url).port or 0, media, files(media))
+        yield At(client, urlsplit(url).port or 0, media, files(media), made.log)
         for clip in (await client.get("/play")).json():
             await client.delete(f"/play/{clip['id']}", headers={"X-API-Key": KEY})
 
@@ -103,6 +105,31 @@ async def test_a_request_behind_a_large_body_is_answered(at: At) -> None:
     (clip,) = json.loads(listed.body)
     assert clip["sha256"] == hashlib.sha256(SONG).hexdigest()
     assert (await at.http.get(f"/play/{clip['id']}/stream")).content == SONG
+
+
+async def test_what_follows_a_body_that_is_longer_than_declared_is_refused_behind_its_answer(at: At) -> None:
+    request = put(closing=False) + SONG + b"not HTTP\r\n\r\n"
+    made, refused = await answers(at.port, request, count=2)
+    assert (made.status, json.loads(made.body)["sha256"]) == (201, hashlib.sha256(SONG).hexdigest())
+    assert (refused.status, json.loads(refused.body)["code"]) == (400, "malformed-request")
+    assert refused.fields["connection"] == "close"
+
+
+@pytest.mark.parametrize("size", [1_000, len(SONG)])
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_body_is_taken_though_its_request_asks_for_another_protocol(
+    at: At, size: int, chunked: bool
+) -> None:
+    """As Java's HttpClient and `curl --http2` do (RFC 9110 §7.8: «A server MAY ignore»)."""
+    song = wav(0.5)[:size] if size < len(SONG) else SONG
+    framing = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {len(song)}"
+    pieces = (song[:7], song[7:], b"") if chunked else ()
+    body = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces) or song
+    asking = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk")
+    request = head("PUT", "/play/upload/a.wav", AUTH, framing, *asking, closing=False)
+    made, listed = await answers(at.port, request + body + head("GET", "/play"), count=2)
+    assert (made.status, json.loads(made.body)["sha256"]) == (201, hashlib.sha256(song).hexdigest())
+    assert len(json.loads(listed.body)) == 1
 
 
 async def test_large_and_small_requests_take_turns_on_one_connection(at: At) -> None:
@@ -199,3 +226,18 @@ async def test_expect_100_continue_is_answered_before_a_large_body(at: At) -> No
     answer, rest = first_answer(await asyncio.wait_for(reader.read(), 20), to_head=False)
     writer.close()
     assert (answer.status, rest) == (201, b"")
+
+
+async def test_a_client_that_leaves_before_its_first_answer_is_no_error(at: At) -> None:
+    """Though a next request of its waits already."""
+    for number in range(20):
+        song = wav(1, seed=number)
+        request = head("PUT", "/play/upload/a.wav", AUTH, f"Content-Length: {len(song)}", closing=False)
+        _, writer = await asyncio.open_connection("127.0.0.1", at.port)
+        writer.write(request + song + head("GET", "/play"))
+        await writer.drain()
+        await asyncio.sleep(0.001 * number)
+        writer.close()
+        await writer.wait_closed()
+    assert (await at.http.get("/health")).status_code == 200
+    assert "unexpected error" not in at.log()

@@ -2,14 +2,15 @@
 
 While the event loop receives, the thread writes and hashes what came before: one pass over the bytes.
 Chunks are gathered into lots, of which a writer has few, so a sender that is faster than the disk is made to
-wait. The thread does the jobs of a file in the order given, so none is closed or removed while still
-written to, however its request ends.
+wait, and what a slow one sends is not kept for long. The thread does the jobs of a file in the order given,
+so none is closed or removed while still written to, however its request ends.
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,6 +26,8 @@ Chunk = bytes | bytearray
 
 BUFFER_BYTES = 1024 * 1024
 BUFFERS_AHEAD = 2  # with the thread or waiting for it; one more is being filled
+# Of many slow senders each would keep up to a whole lot in memory.
+_LOT_SECONDS = 1.0
 # Chunks smaller than this are copied together: one by one they would cost more than a copy.
 _COPIED_BYTES = 16 * 1024
 
@@ -41,6 +44,7 @@ class StagedWriter:
         self._limit, self._declared_size = limit, declared_size
         self._filling: list[bytearray | memoryview] = []
         self._filled = 0
+        self._begun = 0.0
         # The thread is done with those before the ones in here once it is done with the first of them.
         self._ahead: deque[Future[None]] = deque(maxlen=BUFFERS_AHEAD + 1)
         self._taken = 0
@@ -70,6 +74,9 @@ class StagedWriter:
             await self._take(chunk)
 
     async def _take(self, chunk: Chunk | memoryview) -> None:
+        now = time.monotonic()
+        if not self._filling:
+            self._begun = now
         if len(chunk) >= _COPIED_BYTES:
             self._filling.append(memoryview(chunk))
         elif self._filling and isinstance(self._filling[-1], bytearray):
@@ -77,7 +84,7 @@ class StagedWriter:
         else:
             self._filling.append(bytearray(chunk))
         self._filled += len(chunk)
-        if self._filled >= BUFFER_BYTES:
+        if self._filled >= BUFFER_BYTES or now - self._begun >= _LOT_SECONDS:
             self.hand_over()
             if len(self._ahead) > BUFFERS_AHEAD:
                 await _done(self._ahead.popleft())

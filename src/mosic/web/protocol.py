@@ -55,6 +55,9 @@ class MosicProtocol(HttpToolsProtocol):
         self._in_head = True
         self._begun = False
         self._body_left = 0  # of a body whose length was declared
+        self._framing: tuple[bytes, bytes] | None = None
+        self._refusal: MosicError | None = None
+        self._answering: RequestResponseCycle | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._look: asyncio.TimerHandle | None = None
 
@@ -65,6 +68,11 @@ class MosicProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
         self._stop_watching()
+        answering = self._answering
+        if answering is not None and not answering.response_complete:
+            # uvicorn tells only the last request of the connection, which may be waiting for its turn.
+            answering.disconnected = True
+            answering.message_event.set()
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -82,21 +90,53 @@ class MosicProtocol(HttpToolsProtocol):
         # Nobody may be waiting for the end of it any more, yet the connection stays until it is taken.
         if self.transport.get_write_buffer_size():
             self._watch()
+        if self._refusal is not None and self.cycle.response_complete:
+            # Not at once: of this answer something may be held back still.
+            self.loop.call_soon(self._refuse, self._refusal)
 
     def data_received(self, data: bytes) -> None:
+        if self._refusal is not None:
+            return
         if self._in_head:
             self._head_size += len(data)
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self._parse(data)
+        except httptools.HttpParserError:
+            self.logger.warning("Invalid HTTP request received.")
+            self._refuse(MalformedRequest("Invalid HTTP request received."))
+            return
         if len(self.pipeline) > MAX_AHEAD:
             # Without a word, which would break into the answer that is being sent. RFC 9112 §9.3.2: who sends
             # ahead has to expect it.
             self.transport.abort()
             return
         # A body in the same piece of data does not count: its head was complete.
-        if self._in_head and self._head_size > MAX_HEAD_SIZE and not self.transport.is_closing():
+        if self._in_head and self._head_size > MAX_HEAD_SIZE:
             self._refuse(HeadTooLarge(f"The head of a request may have {MAX_HEAD_SIZE} bytes."))
         elif self._in_head and self._deadline is None:
             self._deadline = self.loop.call_later(HEAD_SECONDS, self._head_is_late)
+
+    def _parse(self, data: bytes) -> None:
+        """Whatever a request asks to upgrade to, it is answered in HTTP/1.1, as RFC 9110 §7.8 allows.
+
+        Java's HttpClient and `curl --http2` ask for h2c with the first request of a connection.
+        """
+        while True:
+            try:
+                self.parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as upgrade:
+                # The parser takes the body for the other protocol already. A fresh one goes on, which is
+                # told how the body is framed.
+                data = data[upgrade.args[0] :]
+                self._renew_parser()
+                if self._framing is not None:
+                    self.parser.feed_data(b"POST / HTTP/1.1\r\n%s: %s\r\n\r\n" % self._framing)
+
+    def _renew_parser(self) -> None:
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -106,13 +146,29 @@ class MosicProtocol(HttpToolsProtocol):
         self._in_head, self._begun, self._head_size = False, False, 0
         if self._deadline is not None:
             self._disarm()
+        if self._framing is not None:
+            self._framing = None  # the head of this request came before
+            return
         super().on_headers_complete()
+        # The parser has refused a second Content-Length, and one beside a Transfer-Encoding.
+        headers = dict(self.headers)
+        size = int(headers.get(b"content-length", 0))
         if self.scope["method"] != "GET":
             self.scope[CONNECTION] = self  # type: ignore[literal-required]
-            # The parser has refused a second Content-Length, and one beside a Transfer-Encoding.
-            self._body_left = int(dict(self.headers).get(b"content-length", 0))
+            self._body_left = size
+        if self.parser.should_upgrade() and self.scope["method"] != "CONNECT":
+            if b"transfer-encoding" in headers:
+                self._framing = b"Transfer-Encoding", headers[b"transfer-encoding"]
+            elif size:
+                self._framing = b"Content-Length", b"%d" % size
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
 
     def on_message_complete(self) -> None:
+        if self._framing is not None:
+            return
         self._body_left = 0
         super().on_message_complete()
 
@@ -142,8 +198,7 @@ class MosicProtocol(HttpToolsProtocol):
 
     def take_back_body(self) -> None:
         # The parser that there was waits for bytes that it will never see.
-        self.parser = httptools.HttpRequestParser(self)
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._renew_parser()
         self._pass_on_to(self)
         self.on_message_complete()
 
@@ -183,17 +238,22 @@ class MosicProtocol(HttpToolsProtocol):
         if cycle is not None and not cycle.response_complete:
             # That of a next request, while an answer is being sent, which must not be broken into.
             self._deadline = self.loop.call_later(HEAD_SECONDS, self._head_is_late)
-        elif self._begun and not self.transport.is_closing():
+        elif self._begun:
             self._refuse(HeadStalled(f"It has to be there within {HEAD_SECONDS:g} s."))
         else:
             # Of those who said nothing, as browsers do that connect in case they need it, nobody waits.
             self.transport.close()
 
-    def send_400_response(self, msg: str) -> None:
-        self._refuse(MalformedRequest(msg))
-
     def _refuse(self, error: MosicError) -> None:
-        """Answer below the application, which never sees such a request, and close."""
+        """Answer below the application, which never sees such a request, and close; but earlier requests on
+        the connection, whose bodies have come, are answered first."""
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and not cycle.response_complete and not cycle.more_body:
+            self._refusal = error
+            self.flow.pause_reading()
+            return
+        if self.transport.is_closing():
+            return
         answer = ProblemResponse(error)
         if (tell := self.app_state.get(REFUSED)) is not None:
             answer.headers["X-Request-ID"] = tell(error)
