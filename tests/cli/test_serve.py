@@ -156,18 +156,20 @@ def test_first_start_upload_stop_and_start_again(installation: Installation) -> 
     assert again.stop(signal.SIGTERM) == 0
 
 
-def test_the_line_to_paste_works_where_folders_have_spaces(installation: Installation) -> None:
+def test_the_line_to_paste_works_in_any_folder_and_where_they_have_spaces(installation: Installation) -> None:
     below_home = {"HOME": str(installation.folder), "MOSIC_DATA_DIR": "my data"}
     served = installation.serve(**below_home)
     served.url()
-    (installation.folder / "song.mp3").write_bytes(wav())
+    elsewhere = installation.folder / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "song.mp3").write_bytes(wav())
     found = re.search(r"curl -H .*", served.log())
     assert found
     assert str(installation.folder) not in found[0]
     pasted = subprocess.run(
         found[0] + " -sS -i",
         shell=True,
-        cwd=installation.folder,
+        cwd=elsewhere,
         env=installation.environment(**below_home),
         capture_output=True,
         text=True,

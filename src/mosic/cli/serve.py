@@ -152,8 +152,8 @@ def _work(listening: socket.socket, line: Connection) -> None:
 
 
 def _in_shell(path: Path) -> str:
-    """The path as a shell reads it, without the name of the home folder."""
-    text = without_home(str(path))
+    """The path as a shell reads it in whatever folder, without the name of the home folder."""
+    text = without_home(str(path.absolute()))
     # A tilde within quotes is a tilde.
     return f"~/{shlex.quote(text[2:])}" if text.startswith("~/") else shlex.quote(text)
 
