@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -27,6 +28,14 @@ from tests.service import Service, running_service
 SLOW = os.environ.get("MOSIC_TEST_SLOW") == "1"
 REQUIRE_PROGRAMS = os.environ.get("MOSIC_TEST_REQUIRE_PROGRAMS") == "1"
 _TEMPLATE = "mosic_template"
+
+
+def pytest_configure() -> None:
+    """What is started by `nohup`, or in the background by a script, ignores these, and so would all that it
+    starts: no test of Ctrl-C could pass."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 def pytest_xdist_auto_num_workers() -> int:
