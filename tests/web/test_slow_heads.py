@@ -8,9 +8,15 @@ import json
 import pytest
 
 from mosic.web import protocol
-from tests.service import Service
+from tests.exchange import first_answer
+from tests.service import KEY, Service
+from tests.sounds import wav
 
 HEAD = b"GET /health HTTP/1.1\r\nHost: mosic\r\n"
+BROKEN = (
+    b"POST /play/upload HTTP/1.1\r\nHost: mosic\r\nX-API-Key: %s\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\nno length\r\n" % KEY.encode()
+)
 
 
 _SECONDS = 3.0
@@ -46,6 +52,56 @@ async def test_a_head_that_comes_byte_by_byte_is_refused(service: Service) -> No
     sending = asyncio.create_task(dribble(writer))
     assert_refused(await asyncio.wait_for(reader.read(), 30))
     await sending
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (HEAD + b"X-Large: " + b"x" * 8_000_000, b"431"),
+        (b"NO METHOD OF HTTP\r\n" * 400_000, b"400"),
+        (
+            b"POST /play/upload HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nno length\r\n"
+            + bytes(8_000_000),
+            b"400",
+        ),
+    ],
+)
+async def test_who_sends_on_and_reads_late_gets_the_refusal_and_no_reset(
+    service: Service, request_: bytes, status: bytes
+) -> None:  # RFC 9112 §9.6
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+    for start in range(0, len(request_), 1_000_000):
+        writer.write(request_[start : start + 1_000_000])
+        await writer.drain()
+        await asyncio.sleep(0.02)
+    answer = await asyncio.wait_for(reader.read(), 30)
+    assert answer.startswith(b"HTTP/1.1 " + status)
+    assert answer.count(b"HTTP/1.1") == 1
+    writer.close()
+
+
+async def test_who_stays_after_a_refusal_is_closed(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "LINGER_SECONDS", 0.2)
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+    writer.write(b"NO METHOD OF HTTP\r\n\r\n")
+    assert (await asyncio.wait_for(reader.read(), 30)).startswith(b"HTTP/1.1 400 ")
+    await asyncio.wait_for(dribble(writer), 30)
+
+
+async def test_an_answer_is_whole_before_the_next_request_is_refused(service: Service) -> None:
+    song = wav(20, rate=44_100)
+    headers = {"X-API-Key": KEY}
+    made = (await service.http.post("/play/upload", content=song, headers=headers)).json()
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+    listening = b"GET /play/%s/stream HTTP/1.1\r\nHost: mosic\r\n\r\n" % made["id"].encode()
+    writer.write(listening + BROKEN)
+    await asyncio.sleep(0.5)
+    streamed, rest = first_answer(await asyncio.wait_for(reader.read(), 30), to_head=False)
+    assert streamed.body == song
+    refused, rest = first_answer(rest, to_head=False)
+    assert (refused.status, json.loads(refused.body)["code"]) == (400, "malformed-request")
+    assert rest == b""
     writer.close()
 
 

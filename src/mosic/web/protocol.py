@@ -27,6 +27,10 @@ HEAD_SECONDS = 30.0
 """How long a head may take, from the connection or from its first byte on. uvicorn waits for ever: whoever
 sends one byte now and then on many connections could use up all descriptors."""
 
+LINGER_SECONDS = 2.0
+"""How long a refused client may go on sending before its connection is closed. What it sends then is answered
+by a reset, at which it may lose the answer (RFC 9112 §9.6)."""
+
 REFUSED = "mosic.refused"
 """In the state of the lifespan: to be told of each refusal; gives the id of the request."""
 
@@ -90,7 +94,7 @@ class MosicProtocol(HttpToolsProtocol):
         # Nobody may be waiting for the end of it any more, yet the connection stays until it is taken.
         if self.transport.get_write_buffer_size():
             self._watch()
-        if self._refusal is not None and self.cycle.response_complete:
+        if self._refusal is not None:
             # Not at once: of this answer something may be held back still.
             self.loop.call_soon(self._refuse, self._refusal)
 
@@ -247,17 +251,40 @@ class MosicProtocol(HttpToolsProtocol):
     def _refuse(self, error: MosicError) -> None:
         """Answer below the application, which never sees such a request, and close; but earlier requests on
         the connection, whose bodies have come, are answered first."""
-        cycle: RequestResponseCycle | None = self.cycle
-        if cycle is not None and not cycle.response_complete and not cycle.more_body:
-            self._refusal = error
+        self._refusal = error
+        answering: RequestResponseCycle | None = self._answering
+        broken = (
+            answering if answering is not None and answering is self.cycle and answering.more_body else None
+        )
+        if broken is None and answering is not None and not answering.response_complete:
             self.flow.pause_reading()
             return
         if self.transport.is_closing():
             return
+        if broken is None or not broken.response_started:
+            self._write_refusal(error)
+        if broken is not None and not broken.response_complete:
+            broken.disconnected = True
+            broken.message_event.set()
+        self._linger()
+
+    def _write_refusal(self, error: MosicError) -> None:
         answer = ProblemResponse(error)
         if (tell := self.app_state.get(REFUSED)) is not None:
             answer.headers["X-Request-ID"] = tell(error)
         fields = [*self.server_state.default_headers, *answer.raw_headers, (b"connection", b"close")]
         head = b"".join(name + b": " + value + b"\r\n" for name, value in fields)
         self.transport.write(STATUS_LINE[error.status] + head + b"\r\n" + bytes(answer.body))
-        self.transport.close()
+
+    def _linger(self) -> None:
+        """Say that no more comes, and drop what does come until the client closes or has had its time."""
+        self._disarm()
+        self._unset_keepalive_if_required()
+        if self.transport.get_write_buffer_size():
+            self._watch()
+        if not self.transport.can_write_eof():
+            self.transport.close()
+            return
+        self.transport.write_eof()
+        self.flow.resume_reading()
+        self._deadline = self.loop.call_later(LINGER_SECONDS, self.transport.close)
