@@ -1,4 +1,4 @@
-"""A disk that is full at any one step of an upload: 507, and nothing of it stays."""
+"""A disk that is full, or fails, at any one step of an upload: 507 or 503, and nothing of it stays."""
 
 from __future__ import annotations
 
@@ -15,16 +15,24 @@ import pytest
 from sqlalchemy import URL
 
 from mosic.core.runtime import Runtime
-from mosic.errors import InsufficientStorage
+from mosic.errors import InsufficientStorage, MosicError, Unavailable
 from tests.conftest import shown
 from tests.service import AUTH, running_service
 from tests.sounds import wav
 from tests.stores import keys_in, known_keys, upload
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-async def test_a_disk_that_is_full_at_any_step(
-    rt: Runtime, monkeypatch: pytest.MonkeyPatch, number: int
+@pytest.mark.parametrize(
+    ("number", "error"),
+    [
+        (errno.ENOSPC, InsufficientStorage),
+        (errno.EDQUOT, InsufficientStorage),
+        (errno.EIO, Unavailable),
+        (errno.EROFS, Unavailable),
+    ],
+)
+async def test_a_disk_that_is_full_or_fails_at_any_step(
+    rt: Runtime, monkeypatch: pytest.MonkeyPatch, number: int, error: type[MosicError]
 ) -> None:
     left = 0
 
@@ -46,7 +54,7 @@ async def test_a_disk_that_is_full_at_any_step(
         left = step
         try:
             await upload(rt, wav(seed=step))
-        except InsufficientStorage:
+        except error:
             assert await known_keys(rt) == set() == await keys_in(rt.blobs)
             assert list((rt.settings.media_root / ".staging").iterdir()) == []
         else:

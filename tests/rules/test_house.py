@@ -16,7 +16,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 # From the ground up. A module imports from lower floors, and on its own floor only what SIBLINGS allows.
 FLOORS = (
     ("mosic.errors", "mosic.wire"),
-    ("mosic.settings", "mosic.key_settings", "mosic.metrics", "mosic.logs"),
+    ("mosic.settings", "mosic.key_settings", "mosic.metrics", "mosic.logs", "mosic.disk"),
     (
         "mosic.archive",
         "mosic.audio",

@@ -45,6 +45,30 @@ async def test_ready_names_the_store_when_it_is_gone(service: Service) -> None:
     assert (await service.http.get("/health")).status_code == 200
 
 
+async def test_folders_that_are_removed_under_the_service(service: Service) -> None:
+    root = service.settings.media_root
+
+    async def send(seed: int) -> httpx.Response:
+        return await service.http.post("/play/upload", content=wav(seed=seed), headers=AUTH)
+
+    clip = (await send(0)).json()
+    shutil.rmtree(root / "blobs")
+    # The place of a blob is made again, but nothing else can be done for those that were in it.
+    assert [(await send(seed)).status_code for seed in range(1, 4)] == [201] * 3
+    assert (await service.http.get(clip["stream_url"])).json()["code"] == "blob-missing"
+
+    shutil.rmtree(root)
+    for method, path in (("POST", "/play/upload"), ("PUT", "/play/upload/a.wav")):
+        refused = await service.http.request(method, path, content=wav(seed=4), headers=AUTH)
+        assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
+        assert refused.headers["retry-after"] == "2"
+        assert str(root) not in refused.text
+    assert (await service.http.get("/ready")).json() == {"status": "ready"}
+    made = await send(4)
+    assert made.status_code == 201
+    assert (await service.http.get(made.json()["stream_url"])).content == wav(seed=4)
+
+
 @pytest.mark.parametrize("revision", ["0000", "9999"], ids=["older", "newer"])
 async def test_ready_names_the_migrations_at_another_revision(
     tmp_path: Path, own_database_url: URL, revision: str

@@ -73,7 +73,7 @@ class BlobStore(Protocol):
         ...
 
     async def check(self) -> None:
-        """Raises `Unavailable` when the store cannot be written at the moment."""
+        """Raises `InsufficientStorage` or `Unavailable` when the store cannot be written at the moment."""
         ...
 
     async def put(self, blob_key: str, path: Path) -> None:
@@ -81,7 +81,8 @@ class BlobStore(Protocol):
 
         The store takes the file over: afterwards nothing is left at `path`. Returning means that the blob
         survives a crash of the machine. Nobody ever sees half a blob. Raises `InsufficientStorage` when there
-        is no room, `FileExistsError` when the key is taken (the blob there is left as it was).
+        is no room, `Unavailable` when the medium fails, `FileExistsError` when the key is taken (the blob
+        there is left as it was).
         """
         ...
 
@@ -94,7 +95,8 @@ class BlobStore(Protocol):
         ...
 
     async def open(self, blob_key: str) -> OpenBlob:
-        """Hold the blob open for reading; raises `BlobMissing` when there is none."""
+        """Hold the blob open for reading; raises `BlobMissing` when there is none, and `Unavailable` when the
+        medium fails."""
         ...
 
     async def delete(self, blob_key: str) -> bool:

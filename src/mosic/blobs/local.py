@@ -19,11 +19,11 @@ from pathlib import Path
 
 from mosic.blobs.base import BlobStat, check_blob_key, is_blob_key
 from mosic.blobs.kept import KeptFiles, SharedFile
-from mosic.errors import BlobMissing, InsufficientStorage, StartupError, Unavailable
+from mosic.disk import as_refusal
+from mosic.errors import BlobMissing, StartupError, Unavailable
 
 _COPY_BYTES = 1024 * 1024
 _UNFINISHED = re.compile(r"\.[0-9a-f]{32}\.[0-9]+")
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 # Linux can say «not in the page cache» instead of waiting for the disk; elsewhere every read takes a thread.
 _RWF_NOWAIT: int | None = getattr(os, "RWF_NOWAIT", None)
@@ -54,7 +54,7 @@ class LocalBlobs:
         try:
             await asyncio.to_thread(self._prove_writable)
         except OSError as error:
-            raise Unavailable("The store cannot be written.") from error
+            raise as_refusal(error) from error
 
     def _prove_writable(self) -> None:
         self._root.mkdir(parents=True, exist_ok=True)
@@ -75,7 +75,7 @@ class LocalBlobs:
     def _put(self, target: Path, path: Path) -> None:
         try:
             if target.parent not in self._lasting:
-                target.parent.mkdir(exist_ok=True)
+                target.parent.mkdir(parents=True, exist_ok=True)
                 # Also where it was there: whoever made it may have died before this.
                 _sync_folder(self._root)
                 self._lasting.add(target.parent)
@@ -84,9 +84,9 @@ class LocalBlobs:
         except FileExistsError:
             raise
         except OSError as error:
-            if error.errno in _NO_ROOM:
-                raise InsufficientStorage from error
-            raise
+            # Should it be that somebody removed the folder, the next one makes it again.
+            self._lasting.discard(target.parent)
+            raise as_refusal(error) from error
 
     async def stat(self, blob_key: str) -> BlobStat | None:
         try:
@@ -115,7 +115,7 @@ class LocalBlobs:
             if error.errno in _NO_DESCRIPTORS:
                 self._kept.forget_all()
                 raise Unavailable("Too many files are open.") from error
-            raise
+            raise as_refusal(error) from error
         except asyncio.CancelledError:
             # The thread cannot be stopped: whatever descriptor it still opens must be closed.
             opening.add_done_callback(_release_when_opened)

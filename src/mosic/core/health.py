@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from mosic.core.runtime import Runtime
 from mosic.db.migrate import head, revision
-from mosic.errors import Unavailable
+from mosic.errors import MosicError, Unavailable
 from mosic.settings import MEBIBYTE, Settings
 
 _SECONDS = 5.0
@@ -21,7 +21,7 @@ async def check_ready(rt: Runtime) -> None:
     checks = {
         "shutting-down": _check_stopping(rt),
         "database": _check_database(rt),
-        "store": rt.blobs.check(),
+        "store": _check_store(rt),
         "disk": asyncio.to_thread(_check_disks, rt),
     }
     results = await asyncio.gather(
@@ -31,7 +31,7 @@ async def check_ready(rt: Runtime) -> None:
     for name, result in zip(checks, results, strict=True):
         if isinstance(result, _WrongRevision):
             failed["migrations"] = str(result)
-        elif isinstance(result, Unavailable):
+        elif isinstance(result, MosicError):
             failed[name] = result.detail
         elif isinstance(result, TimeoutError):
             failed[name] = f"It did not answer within {_SECONDS:g} s."
@@ -67,6 +67,11 @@ async def _check_database(rt: Runtime) -> None:
         raise _WrongRevision(
             f"The database is at revision {found or 'none'}, this version of Mosic needs {head()}."
         )
+
+
+async def _check_store(rt: Runtime) -> None:
+    await rt.staging.check()
+    await rt.blobs.check()
 
 
 def _check_disks(rt: Runtime) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from mosic.disk import as_refusal
 from mosic.errors import InsufficientStorage, StartupError, TooLarge, UploadLocked, UploadNotFound
 from mosic.staging.diskfile import DiskFile, StagedFile, mark_of, read_whole, standing
 from mosic.staging.leftovers import idle_uploads, is_locked, sweep
@@ -41,8 +42,7 @@ class Staging:
     def __init__(self, root: Path, *, threads: int = 4) -> None:
         """Makes the folder; raises `StartupError` when nothing can be written there."""
         try:
-            root.mkdir(parents=True, exist_ok=True)
-            tempfile.TemporaryFile(dir=root).close()
+            _prove_writable(root)
         except OSError as error:
             raise StartupError(f"MOSIC_MEDIA_ROOT: cannot write to {root}: {error.strerror}") from None
         self._root = root
@@ -57,9 +57,20 @@ class Staging:
         for thread in self._threads:
             await asyncio.to_thread(thread.shutdown)
 
+    async def check(self) -> None:
+        """Raises `InsufficientStorage` or `Unavailable` when nothing can be written at the moment. A folder
+        that was removed is made again."""
+        try:
+            await asyncio.to_thread(_prove_writable, self._root)
+        except OSError as error:
+            raise as_refusal(error) from error
+
     async def free_bytes(self) -> int:
-        """Room on the disk, without what it keeps for root."""
-        return await asyncio.to_thread(_free_bytes, self._root)
+        """Room on the disk, without what it keeps for root. Raises `Unavailable` when it cannot be told."""
+        try:
+            return await asyncio.to_thread(_free_bytes, self._root)
+        except OSError as error:
+            raise as_refusal(error) from error
 
     async def admit(self, size: int) -> None:
         """Raises `InsufficientStorage` if `size` bytes do not fit beside what running uploads still need."""
@@ -245,6 +256,11 @@ class Staging:
         self._hashes.move_to_end(upload_id)
         if len(self._hashes) > HASHES_KEPT:
             self._hashes.popitem(last=False)
+
+
+def _prove_writable(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=folder).close()
 
 
 def _free_bytes(folder: Path) -> int:

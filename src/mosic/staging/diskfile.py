@@ -222,6 +222,8 @@ def _open_locked(path: Path, *, create: bool) -> int:
     try:
         descriptor = os.open(path, os.O_RDWR | (os.O_CREAT if create else 0), 0o644)
     except FileNotFoundError:
+        if create:  # it is the folder that is missing
+            raise
         raise _mismatch(0) from None
     try:
         flock(descriptor, LOCK_EX | LOCK_NB)

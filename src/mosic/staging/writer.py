@@ -9,14 +9,14 @@ so none is closed or removed while still written to, however its request ends.
 from __future__ import annotations
 
 import asyncio
-import errno
 import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-from mosic.errors import InsufficientStorage, TooLarge
+from mosic.disk import as_refusal
+from mosic.errors import TooLarge
 from mosic.staging.diskfile import DiskFile, StagedFile
 
 T = TypeVar("T")
@@ -30,8 +30,6 @@ BUFFERS_AHEAD = 2  # with the thread or waiting for it; one more is being filled
 _LOT_SECONDS = 1.0
 # Chunks smaller than this are copied together: one by one they would cost more than a copy.
 _COPIED_BYTES = 16 * 1024
-
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class StagedWriter:
@@ -61,7 +59,8 @@ class StagedWriter:
 
     async def write(self, chunk: Chunk | memoryview) -> None:
         """Takes all of `chunk` or raises `TooLarge` and takes nothing of it.
-        Waits only while the disk is behind. Raises `InsufficientStorage`, perhaps for earlier bytes.
+        Waits only while the disk is behind. Raises `InsufficientStorage` or `Unavailable` (the medium fails),
+        perhaps for earlier bytes.
         """
         if self.size + len(chunk) > self._limit:
             raise TooLarge(f"An upload may have {self._limit} bytes.")
@@ -90,7 +89,7 @@ class StagedWriter:
                 await _done(self._ahead.popleft())
 
     async def sync(self) -> int:
-        """The size of the file, once all of it is on disk for good. Raises `InsufficientStorage`."""
+        """The size of the file, once all of it is on disk for good. Raises as `write` does."""
         self.hand_over()
         await self.run(self._file.sync)
         self._ahead.clear()
@@ -117,6 +116,4 @@ async def _done(future: Future[T]) -> T:
         # Cancelling the wait must not cancel a job that has not begun.
         return await asyncio.shield(asyncio.wrap_future(future))
     except OSError as error:
-        if error.errno in _NO_ROOM:
-            raise InsufficientStorage from error
-        raise
+        raise as_refusal(error) from error
