@@ -259,7 +259,7 @@ class Reign:
         self.killed = 0
 
     async def start(self) -> None:
-        self._process = self._house.start(*self._arguments)
+        self._begin()
         await self._house.url(self._process)
         async with asyncio.timeout(30), httpx.AsyncClient() as http:
             while True:
@@ -268,6 +268,9 @@ class Reign:
                         return
                 await asyncio.sleep(0.05)
 
+    def _begin(self) -> None:
+        self._process = self._house.start(*self._arguments)
+
     async def die(self, times: int) -> None:
         for _ in range(times):
             before = self._staged()
@@ -275,7 +278,8 @@ class Reign:
                 await asyncio.sleep(0.005)
             kill(self._process)
             self.killed += 1
-            await self.start()
+            # Not waiting until it is ready: so much may have come by then that nothing is left for the next.
+            self._begin()
 
     def _staged(self) -> int:
         return sum(path.stat().st_size for path in self._house.media.glob(".staging/*.upload"))
