@@ -70,8 +70,11 @@ class Transport:
         try:
             if held is None:
                 self._server.write(data)
-            else:
+            elif data:
                 self._server.writelines((held, data))
+            else:
+                # asyncio's `writelines` would wait for ever for an empty piece to go from Python 3.12 on.
+                self._server.write(held)
         except RuntimeError:
             # uvloop's word for what others pass over in silence: the client has left.
             if not self.is_closing():
