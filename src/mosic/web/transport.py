@@ -67,18 +67,17 @@ class Transport:
             self._held = data
             return
         held, self._held, self._holding = self._held, None, False
-        try:
-            if held is None:
-                self._server.write(data)
-            elif data:
-                self._server.writelines((held, data))
-            else:
-                # asyncio's `writelines` would wait for ever for an empty piece to go from Python 3.12 on.
-                self._server.write(held)
-        except RuntimeError:
-            # uvloop's word for what others pass over in silence: the client has left.
-            if not self.is_closing():
-                raise
+        if self.is_closing():
+            # The client has left. uvloop's `writelines` would raise; asyncio's, from Python 3.12 on, would
+            # watch the descriptor, which by then may be that of another connection.
+            return
+        if held is None:
+            self._server.write(data)
+        elif data:
+            self._server.writelines((held, data))
+        else:
+            # asyncio's `writelines` would wait for ever for an empty piece to go, from Python 3.12 on.
+            self._server.write(held)
 
     def flush(self) -> None:
         """Hold nothing back any more."""
