@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import aiohttp
-import pytest
 
-needs_chromium = pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
+from tests.programs import needs
+
+needs_chromium = needs("chromium")
 
 # Started as root it needs --no-sandbox; without the others it looks for hosts of its maker.
 _FLAGS = [

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import io
-import shutil
 import struct
 import subprocess
 import wave
 from pathlib import Path
-
-import pytest
-
-needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
 
 TAGS = {
     "title": "Блюз №1",

@@ -10,13 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-needs_ffmpeg = pytest.mark.skipif(
-    shutil.which("ffmpeg") is None or shutil.which("ffprobe") is None, reason="needs ffmpeg"
-)
-needs_sox = pytest.mark.skipif(shutil.which("sox") is None, reason="needs sox")
-
 SECONDS = 2.5
 
 

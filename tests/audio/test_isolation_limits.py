@@ -124,6 +124,8 @@ async def test_a_process_knows_and_may_do_little(monkeypatch: pytest.MonkeyPatch
             assert b"secret" not in (process / "environ").read_bytes()
             await until(lambda: os.readlink(process / "fd/1") == os.devnull)
             places = {os.readlink(descriptor) for descriptor in (process / "fd").iterdir()}
+            # Some versions of libffi hold their own file open.
+            places = {place for place in places if "/libffi.so" not in place}
             assert {place.partition(":")[0] for place in places} <= {"pipe", "socket", os.devnull}
             limits = {
                 line[:26].strip(): line[26:].split()[:2]

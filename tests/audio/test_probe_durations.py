@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from mosic.audio.probe import probe
-from tests.audio.made import BY_NAME, Kind, decoded_seconds, ffmpeg, make, needs_ffmpeg, needs_sox
+from tests.audio.made import BY_NAME, Kind, decoded_seconds, ffmpeg, make
+from tests.programs import needs, needs_ffmpeg
 from tests.sounds import wav
 
 pytestmark = needs_ffmpeg
@@ -249,7 +250,7 @@ class TestWave:
     def test_no_samples(self, tmp_path: Path) -> None:
         assert seconds_of(wav(0), tmp_path / "a") is None
 
-    @needs_sox
+    @needs("sox")
     def test_gsm(self, tmp_path: Path) -> None:
         path = tmp_path / "gsm.wav"
         subprocess.run(

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from mosic.audio.probe import probe
-from tests.audio.made import KINDS, Kind, decoded_seconds, ffprobe, make_many, needs_ffmpeg
+from tests.audio.made import KINDS, Kind, decoded_seconds, ffprobe, make_many
+from tests.programs import needs_ffmpeg
 
 pytestmark = needs_ffmpeg
 

@@ -17,7 +17,8 @@ from mosic.audio.info import AudioInfo
 from mosic.audio.probe import probe
 from mosic.errors import UnreadableMedia, UnsupportedMedia
 from tests.audio.bombs import BOMBS, MEBIBYTE, SONG, SOUND_WITH_BOMB, box
-from tests.audio.made import BY_NAME, KINDS, ffmpeg, frames, make, make_many, needs_ffmpeg
+from tests.audio.made import BY_NAME, KINDS, ffmpeg, frames, make, make_many
+from tests.programs import needs_ffmpeg
 from tests.sounds import wav
 
 

@@ -16,8 +16,9 @@ import pytest
 from mutagen.asf._attrs import ASFByteArrayAttribute
 
 from mosic.audio.probe import probe
-from tests.audio.made import SECONDS, copy, ffmpeg, id3_tag, needs_ffmpeg
+from tests.audio.made import SECONDS, copy, ffmpeg, id3_tag
 from tests.audio.tagged import TITLE, check
+from tests.programs import needs_ffmpeg
 from tests.sounds import wav
 
 

@@ -23,6 +23,7 @@ from sqlalchemy import URL
 
 from tests.cli.test_serve import MOSIC, Installation, Served
 from tests.conftest import shown
+from tests.programs import needs
 from tests.sounds import wav
 
 KEY = 'k3y-with-"quotes"\\and-more'
@@ -142,6 +143,7 @@ def test_nothing_that_is_a_secret(
     assert not any(HOME[1:] in answer.text for answer in answers)
 
 
+@needs("curl")
 def test_made_key_is_not_in_the_log(home: Installation) -> None:
     served = home.serve(HOME=str(home.folder), MOSIC_LOG_LEVEL="debug")
     url = served.url()

@@ -17,6 +17,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.programs import needs
 from tests.sounds import wav
 
 MOSIC = [sys.executable, "-m", "mosic"]
@@ -124,6 +125,7 @@ def wait_until_gone(pid: int) -> None:
     raise AssertionError(f"process {pid} lives on")
 
 
+@needs("curl")
 def test_first_start_upload_stop_and_start_again(installation: Installation) -> None:
     served = installation.serve()
     url = served.url()
@@ -156,6 +158,7 @@ def test_first_start_upload_stop_and_start_again(installation: Installation) -> 
     assert again.stop(signal.SIGTERM) == 0
 
 
+@needs("curl")
 def test_the_line_to_paste_works_in_any_folder_and_where_they_have_spaces(installation: Installation) -> None:
     below_home = {"HOME": str(installation.folder), "MOSIC_DATA_DIR": "my data"}
     served = installation.serve(**below_home)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
+
+from tests.programs import needs
 
 ALERTS = Path(__file__).resolve().parents[2] / "deploy/prometheus/alerts.yml"
 TESTS = Path(__file__).with_name("alerts.test.yml")
-needs_promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason="needs promtool")
 
 
-@needs_promtool
+@needs("promtool")
 def test_alerts_fire_when_they_have_to_and_only_then() -> None:
     run = subprocess.run(
         ["promtool", "test", "rules", str(TESTS)], capture_output=True, text=True, check=False

@@ -14,17 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 import yaml
 from sqlalchemy import URL
 
 from tests.conftest import shown
+from tests.programs import needs
 from tests.service import AUTH, Service, running_service
 from tests.sounds import wav
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 DASHBOARDS = DEPLOY / "grafana/provisioning/dashboards"
-PROMETHEUS = shutil.which("prometheus")
 
 
 def panels() -> Iterator[dict[str, Any]]:
@@ -88,7 +87,6 @@ def test_the_dashboard_finds_its_data_and_its_place() -> None:
 @asynccontextmanager
 async def prometheus(folder: Path, target: str) -> AsyncIterator[httpx.AsyncClient]:
     """Prometheus with the files of deploy/; only whom it asks, and how often, is another."""
-    assert PROMETHEUS is not None
     shutil.copytree(DEPLOY / "prometheus", folder)
     config = folder / "prometheus.yml"
     text = config.read_text().replace("mosic:8000", target)
@@ -99,7 +97,7 @@ async def prometheus(folder: Path, target: str) -> AsyncIterator[httpx.AsyncClie
         address = f"127.0.0.1:{free.getsockname()[1]}"
     log = (folder / "log").open("wb")
     process = await asyncio.create_subprocess_exec(
-        PROMETHEUS,
+        "prometheus",
         f"--config.file={config}",
         f"--storage.tsdb.path={folder / 'data'}",
         f"--web.listen-address={address}",
@@ -151,7 +149,7 @@ async def ask(http: httpx.AsyncClient, expression: str) -> list[dict[str, Any]]:
     return [one for one in found if one["value"][1] != "NaN"]
 
 
-@pytest.mark.skipif(PROMETHEUS is None, reason="needs prometheus")
+@needs("prometheus")
 async def test_every_panel_has_data(tmp_path: Path, database_url: URL) -> None:
     async with (
         running_service(

@@ -20,12 +20,12 @@ from tests.postgres.test_embedded import ask
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 # Code that a process runs first to become an ordinary user. That one may not be able to read Python's own
 # files, so whatever is imported late is imported before.
-AS_NOBODY = """
+AS_USER = """
 import concurrent.futures.thread, os, pwd, sqlalchemy.dialects.postgresql.asyncpg
-nobody = pwd.getpwnam("nobody")
+user = pwd.getpwnam("{}")
 os.setgroups([])
-os.setgid(nobody.pw_gid)
-os.setuid(nobody.pw_uid)
+os.setgid(user.pw_gid)
+os.setuid(user.pw_uid)
 """
 DISK_FULL = """
 import resource, signal
@@ -107,7 +107,7 @@ async def test_an_ordinary_user_runs_it_as_themself(
 ) -> None:
     nobody = pwd.getpwnam("nobody")
     os.chown(place, nobody.pw_uid, nobody.pw_gid)
-    user = await (await start_user(place / "data", prelude=AS_NOBODY, asks=True)).opened()
+    user = await (await start_user(place / "data", prelude=AS_USER.format("nobody"), asks=True)).opened()
     pid = server_pid(place / "data")
     assert pid
     assert Path(f"/proc/{pid}").stat().st_uid == nobody.pw_uid
@@ -123,7 +123,8 @@ async def test_an_ordinary_user_runs_it_as_themself(
 
 @needs_root
 async def test_another_user_s_database_is_refused(data_dir: Path, start_user: StartUser) -> None:
-    refusal = await (await start_user(data_dir, prelude=AS_NOBODY)).refusal()
+    # Not «nobody»: started by root, it is theirs where there is no account for it.
+    refusal = await (await start_user(data_dir, prelude=AS_USER.format("daemon"))).refusal()
     assert "MOSIC_DATA_DIR" in refusal
     assert server_pid(data_dir) is None
 

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from tests.conftest import shown
 from tests.databases import way_to
+from tests.programs import needs
 from tests.scraped import Scraped, scrape, scrape_openmetrics
 from tests.service import AUTH, Service, running_service
 from tests.sounds import wav
@@ -304,7 +305,7 @@ async def test_openmetrics_has_exemplars_that_lead_to_the_log(service: Service) 
     assert not any(one.exemplar for one in found.all("mosic_request_latency_seconds_bucket", route="/health"))
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="needs promtool")
+@needs("promtool")
 async def test_promtool_accepts_the_metrics(service: Service) -> None:
     await service.http.post("/play/upload", content=wav(), headers=AUTH)
     text = (await service.http.get("/metrics")).text

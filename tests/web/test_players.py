@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,9 @@ import pytest
 from mosic.postgres import EmbeddedPostgres
 from tests.databases import empty_database
 from tests.exchange import exchange, head
+from tests.programs import needs, needs_ffmpeg
 from tests.service import Service, running_service
-from tests.sounds import ffprobe_duration, needs_ffmpeg, wav
+from tests.sounds import ffprobe_duration, wav
 
 SECONDS = 12
 # Every second has a pitch of its own, so that no two places sound the same.
@@ -31,10 +31,6 @@ TYPES = {
     "flac": "audio/flac",
     "wav": "audio/wav",
 }
-
-
-def needs(program: str) -> pytest.MarkDecorator:
-    return pytest.mark.skipif(shutil.which(program) is None, reason=f"needs {program}")
 
 
 async def run(*arguments: str | Path) -> bytes:

@@ -12,8 +12,8 @@ import pytest
 from mosic.postgres import EmbeddedPostgres
 from tests.chromium import Page, needs_chromium, running_chromium
 from tests.databases import empty_database
+from tests.programs import needs_ffmpeg
 from tests.service import Service, running_service
-from tests.sounds import needs_ffmpeg
 
 pytestmark = [pytest.mark.slow, needs_ffmpeg, needs_chromium]
 

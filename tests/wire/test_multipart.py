@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -20,6 +19,7 @@ from hypothesis import strategies as st
 
 from mosic.errors import MalformedRequest
 from mosic.wire.multipart import MultipartLimits, MultipartReader, PartBegin, PartData, PartEnd
+from tests.programs import needs
 
 BOUNDARY = "----WebKitFormBoundaryeBAyEsjSS43Zk8vd"
 CONTENT_TYPE = f"multipart/form-data; boundary={BOUNDARY}"
@@ -505,7 +505,7 @@ def test_hostile_header_values_cost_no_more_than_their_size() -> None:
             read([one(b"; name=" + value)], limits=limits)
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+@needs("curl")
 @pytest.mark.parametrize("escape", [False, True], ids=["percent", "backslash"])
 async def test_what_curl_sends(tmp_path: Path, escape: bool) -> None:
     received = bytearray()
