@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 
 import pytest
 
@@ -102,6 +103,66 @@ async def test_an_answer_is_whole_before_the_next_request_is_refused(service: Se
     refused, rest = first_answer(rest, to_head=False)
     assert (refused.status, json.loads(refused.body)["code"]) == (400, "malformed-request")
     assert rest == b""
+    writer.close()
+
+
+async def counted(service: Service, code: str) -> int:
+    found = re.search(
+        rf'mosic_errors_total{{code="{code}"}} ([0-9]+)', (await service.http.get("/metrics")).text
+    )
+    return int(found[1]) if found else 0
+
+
+async def pieces(service: Service, *sent: bytes) -> list[int]:
+    """The status of each answer to what is sent with pauses."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+    for piece in sent:
+        writer.write(piece)
+        await asyncio.sleep(0.2)
+    received = await asyncio.wait_for(reader.read(), 30)
+    writer.close()
+    return [int(status) for status in re.findall(rb"HTTP/1\.1 ([2-5][0-9]{2}) ", received)]
+
+
+async def test_one_refusal_behind_answers_that_are_quick(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = await counted(service, "malformed-request")
+    assert await pieces(service, (HEAD + b"\r\n") * 2 + b"\0BAD\r\n\r\n") == [200, 200, 400]
+    assert await counted(service, "malformed-request") == before + 1
+    assert "Exception" not in caplog.text
+
+
+async def test_nobody_is_told_to_continue_with_a_broken_body(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    head, _, body = BROKEN.partition(b"\r\n\r\n")
+    assert await pieces(service, head + b"\r\nExpect: 100-continue\r\n\r\n" + body) == [400]
+    assert "unexpected error" not in caplog.text
+
+
+async def test_what_comes_behind_a_body_that_nobody_wanted_is_refused(service: Service) -> None:
+    unwanted = b"GET /play/zzz/stream HTTP/1.1\r\nHost: mosic\r\nContent-Length: 5\r\n\r\n"
+    assert await pieces(service, unwanted, b"hello", b"\0BAD\r\n\r\n") == [404, 400]
+
+
+async def test_long_answers_are_taken_whole_before_the_refusal(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "LINGER_SECONDS", 0.3)
+    song = wav(1.0, rate=4_000_000)
+    made = (await service.http.post("/play/upload", content=song, headers={"X-API-Key": KEY})).json()
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.port, limit=65536)
+    writer.write(b"GET /play/%s/stream HTTP/1.1\r\nHost: mosic\r\n\r\n\0BAD" % made["id"].encode())
+    sending = asyncio.create_task(dribble(writer))
+    received = b""
+    while piece := await asyncio.wait_for(reader.read(200_000), 30):
+        received += piece
+        await asyncio.sleep(0.03)
+    streamed, rest = first_answer(received, to_head=False)
+    assert streamed.body == song
+    assert rest.startswith(b"HTTP/1.1 400 ")
+    await sending
     writer.close()
 
 

@@ -75,10 +75,7 @@ class LocalBlobs:
     def _put(self, target: Path, path: Path) -> None:
         try:
             if target.parent not in self._lasting:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                # Also where it was there: whoever made it may have died before this.
-                _sync_folder(self._root)
-                self._lasting.add(target.parent)
+                self._make_lasting(target.parent)
             _move_without_replacing(path, target)
             _sync_folder(target.parent)
         except FileExistsError:
@@ -87,6 +84,15 @@ class LocalBlobs:
             # Should it be that somebody removed the folder, the next one makes it again.
             self._lasting.discard(target.parent)
             raise as_refusal(error) from error
+
+    def _make_lasting(self, folder: Path) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:  # what is there is no folder
+            raise as_refusal(error) from error
+        # Also where it was there: whoever made it may have died before this.
+        _sync_folder(self._root)
+        self._lasting.add(folder)
 
     async def stat(self, blob_key: str) -> BlobStat | None:
         try:

@@ -26,7 +26,7 @@ from mosic.blobs.base import BlobStore
 from mosic.db import blob_keys, dump, migrate
 from mosic.db.blob_keys import ClipBytes
 from mosic.db.engine import begin
-from mosic.errors import BlobMissing, Unavailable
+from mosic.errors import BlobMissing
 
 _log = structlog.get_logger("mosic.backup")
 
@@ -144,8 +144,6 @@ class _Copying:
             blob = await self._blobs.open(row.blob_key)
         except BlobMissing:
             return "the store does not have it"
-        except Unavailable:
-            return "cannot be opened"
         try:
             file = await asyncio.to_thread(self._archive.receive, row.blob_key)
             try:

@@ -23,7 +23,7 @@ from mosic.core.runtime import Runtime
 from mosic.core.uploads import finish_whole, remove_expired
 from mosic.db import blob_keys
 from mosic.db.blob_keys import ClipBytes
-from mosic.errors import BlobMissing, Unavailable
+from mosic.errors import BlobMissing
 
 _log = structlog.get_logger("mosic.sweep")
 
@@ -207,8 +207,6 @@ async def _examine(rt: Runtime, row: ClipBytes) -> Trouble | None:
         blob = await rt.blobs.open(row.blob_key)
     except BlobMissing:
         return Trouble("missing", row.blob_key, row.clip_id, "the store does not have it")
-    except Unavailable:
-        return Trouble("corrupt", row.blob_key, row.clip_id, "cannot be opened")
     try:
         if blob.size != row.size:
             detail = f"has {blob.size} bytes instead of {row.size}"

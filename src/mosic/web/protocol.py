@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -28,8 +29,8 @@ HEAD_SECONDS = 30.0
 sends one byte now and then on many connections could use up all descriptors."""
 
 LINGER_SECONDS = 2.0
-"""How long a refused client may go on sending before its connection is closed. What it sends then is answered
-by a reset, at which it may lose the answer (RFC 9112 §9.6)."""
+"""How long a refused client that takes nothing more may go on sending before its connection is closed. What
+it sends then is answered by a reset, at which it may lose the answer (RFC 9112 §9.6)."""
 
 REFUSED = "mosic.refused"
 """In the state of the lifespan: to be told of each refusal; gives the id of the request."""
@@ -61,6 +62,7 @@ class MosicProtocol(HttpToolsProtocol):
         self._body_left = 0  # of a body whose length was declared
         self._framing: tuple[bytes, bytes] | None = None
         self._refusal: MosicError | None = None
+        self._refused = False
         self._answering: RequestResponseCycle | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._look: asyncio.TimerHandle | None = None
@@ -175,6 +177,8 @@ class MosicProtocol(HttpToolsProtocol):
             return
         self._body_left = 0
         super().on_message_complete()
+        # uvicorn does not say so of a body that ends behind the answer.
+        self.cycle.more_body = False
 
     def on_body(self, body: bytes) -> None:
         self._body_left = max(0, self._body_left - len(body))
@@ -253,18 +257,18 @@ class MosicProtocol(HttpToolsProtocol):
         the connection, whose bodies have come, are answered first."""
         self._refusal = error
         answering: RequestResponseCycle | None = self._answering
-        broken = (
-            answering if answering is not None and answering is self.cycle and answering.more_body else None
-        )
+        broken = answering if answering is self.cycle and getattr(answering, "more_body", False) else None
         if broken is None and answering is not None and not answering.response_complete:
             self.flow.pause_reading()
             return
-        if self.transport.is_closing():
+        if self._refused or self.transport.is_closing():
             return
+        self._refused = True
         if broken is None or not broken.response_started:
             self._write_refusal(error)
         if broken is not None and not broken.response_complete:
             broken.disconnected = True
+            broken.waiting_for_100_continue = False
             broken.message_event.set()
         self._linger()
 
@@ -282,9 +286,15 @@ class MosicProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         if self.transport.get_write_buffer_size():
             self._watch()
-        if not self.transport.can_write_eof():
-            self.transport.close()
-            return
-        self.transport.write_eof()
+        with suppress(OSError):  # the client has left, and soon it will be noticed
+            self.transport.write_eof()
         self.flow.resume_reading()
-        self._deadline = self.loop.call_later(LINGER_SECONDS, self.transport.close)
+        self._linger_on()
+
+    def _linger_on(self, before: int | None = None) -> None:
+        left = untaken(self.transport)
+        if before is None or left < before:
+            self._deadline = self.loop.call_later(LINGER_SECONDS, self._linger_on, left)
+        else:
+            self._deadline = None
+            self.transport.close()
