@@ -1,8 +1,10 @@
-"""What a disk refuses, in the words that clients get."""
+"""Whether a disk can be written, and what it refuses, in the words that clients get."""
 
 from __future__ import annotations
 
 import errno
+import tempfile
+from pathlib import Path
 
 import structlog
 
@@ -10,6 +12,14 @@ from mosic.errors import InsufficientStorage, MosicError, Unavailable
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _log = structlog.get_logger("mosic.disk")
+
+
+def prove_writable(folder: Path) -> None:
+    """Makes the folder where there is none, and writes there. Blocks; raises `OSError`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    # Anonymous: nothing is left behind, whenever the process ends.
+    with tempfile.TemporaryFile(dir=folder):
+        pass
 
 
 def as_refusal(error: OSError) -> MosicError:

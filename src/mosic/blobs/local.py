@@ -7,7 +7,6 @@ import errno
 import os
 import re
 import shutil
-import tempfile
 import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +18,7 @@ from pathlib import Path
 
 from mosic.blobs.base import BlobStat, check_blob_key, is_blob_key
 from mosic.blobs.kept import KeptFiles, SharedFile
-from mosic.disk import as_refusal
+from mosic.disk import as_refusal, prove_writable
 from mosic.errors import BlobMissing, StartupError, Unavailable
 
 _COPY_BYTES = 1024 * 1024
@@ -44,7 +43,7 @@ class LocalBlobs:
 
     async def start(self) -> None:
         try:
-            await asyncio.to_thread(self._prove_writable)
+            await asyncio.to_thread(prove_writable, self._root)
         except OSError as error:
             raise StartupError(
                 f"MOSIC_MEDIA_ROOT: the folder {self._root} cannot be written: {error.strerror}"
@@ -52,15 +51,9 @@ class LocalBlobs:
 
     async def check(self) -> None:
         try:
-            await asyncio.to_thread(self._prove_writable)
+            await asyncio.to_thread(prove_writable, self._root)
         except OSError as error:
             raise as_refusal(error) from error
-
-    def _prove_writable(self) -> None:
-        self._root.mkdir(parents=True, exist_ok=True)
-        # Anonymous: nothing is left behind, whenever the process ends.
-        with tempfile.TemporaryFile(dir=self._root):
-            pass
 
     def _path(self, blob_key: str) -> Path:
         # The last digits of a UUIDv7 are random, its first are time: these spread evenly over 256 folders.

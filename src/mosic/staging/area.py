@@ -7,7 +7,6 @@ import errno
 import os
 import re
 import shutil
-import tempfile
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from mosic.disk import as_refusal
+from mosic.disk import as_refusal, prove_writable
 from mosic.errors import InsufficientStorage, StartupError, TooLarge, UploadLocked, UploadNotFound
 from mosic.staging.diskfile import DiskFile, StagedFile, mark_of, read_whole, standing
 from mosic.staging.leftovers import idle_uploads, is_locked, sweep
@@ -42,7 +41,7 @@ class Staging:
     def __init__(self, root: Path, *, threads: int = 4) -> None:
         """Makes the folder; raises `StartupError` when nothing can be written there."""
         try:
-            _prove_writable(root)
+            prove_writable(root)
         except OSError as error:
             raise StartupError(f"MOSIC_MEDIA_ROOT: cannot write to {root}: {error.strerror}") from None
         self._root = root
@@ -61,7 +60,7 @@ class Staging:
         """Raises `InsufficientStorage` or `Unavailable` when nothing can be written at the moment. A folder
         that was removed is made again."""
         try:
-            await asyncio.to_thread(_prove_writable, self._root)
+            await asyncio.to_thread(prove_writable, self._root)
         except OSError as error:
             raise as_refusal(error) from error
 
@@ -256,11 +255,6 @@ class Staging:
         self._hashes.move_to_end(upload_id)
         if len(self._hashes) > HASHES_KEPT:
             self._hashes.popitem(last=False)
-
-
-def _prove_writable(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    tempfile.TemporaryFile(dir=folder).close()
 
 
 def _free_bytes(folder: Path) -> int:
