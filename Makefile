@@ -7,18 +7,20 @@ help:
 	@echo "make test    run the tests"
 	@echo "make check   lint, format check, types, tests"
 	@echo "make docs    check links, commands and settings in the documents"
-	@echo "make wheel   build dist/mosic-….whl"
+	@echo "make wheel   build a wheel, its constraints and a source archive in dist/"
 	@echo "make bench   measure speed and memory against peers"
 	@echo "make format  put the code into the house form"
 
 setup:
 	@scripts/bootstrap
 
-run: setup
+# What running needs is about half of what `setup` installs. After `setup` it stays at all of it.
+run:
+	@scripts/bootstrap run
 	@exec .venv/bin/mosic serve
 
 test: setup
-	@.venv/bin/pytest -n auto --dist loadfile
+	@.venv/bin/pytest -n auto --dist loadfile --no-loadscope-reorder
 
 lint: setup
 	.venv/bin/ruff check
@@ -34,7 +36,7 @@ docs: setup
 	.venv/bin/pytest -q tests/rules/test_documents.py
 
 wheel: setup
-	scripts/poetry build --quiet --clean --format wheel
+	@.venv/bin/python scripts/package.py
 
 format: setup
 	.venv/bin/ruff check --fix

@@ -1,4 +1,4 @@
-"""Write what the code knows about itself into `.env.example`, README.md and docs/errors.md.
+"""Write what the code knows about itself into `.env.example`, README.md, docs/settings.md and docs/errors.md.
 
 `python scripts/document.py` rewrites them; with `--check` it only says which are behind, as a test does.
 """
@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import re
 import sys
-import tomllib
+import textwrap
 from pathlib import Path
-from types import NoneType
 from typing import get_args
 
-from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from mosic.errors import MosicError, all_errors
+from mosic.audio.types import FILE_TYPES
+from mosic.errors.explained import explanations
 from mosic.settings import Settings
+from mosic.settings.names import names_of
 
 TOP = Path(__file__).resolve().parents[1]
 
@@ -37,8 +37,11 @@ def _choices(field: FieldInfo) -> str:
     return f" One of {', '.join(f'`{text}`' for text in found)}." if found else ""
 
 
-def _is_secret(field: FieldInfo) -> bool:
-    return SecretStr in (field.annotation, *get_args(field.annotation)) and NoneType is not field.annotation
+def _also(name: str) -> str:
+    own = f"MOSIC_{name.upper()}"
+    names = names_of(Settings.model_fields)
+    others = [f"`{other}`" for other, meant in names.items() if meant.field == name and other != own]
+    return f" Also {', '.join(others)}." if others else ""
 
 
 def env_example() -> str:
@@ -51,30 +54,33 @@ def env_example() -> str:
 
 
 def settings_table() -> str:
-    lines = ["| setting | default | what |", "|---|---|---|"]
-    for name, field in Settings.model_fields.items():
-        default = f"`{_default(field)}`" if _default(field) else "–"
-        lines.append(f"| `MOSIC_{name.upper()}` | {default} | {field.description}{_choices(field)} |")
-    return "\n".join(lines)
+    lines = []
+    for heading, names in Settings.groups().items():
+        lines += [f"## {heading}", "", "| setting | default | what |", "|---|---|---|"]
+        for name in names:
+            field = Settings.model_fields[name]
+            default = f"`{_default(field)}`" if _default(field) else "–"
+            what = f"{field.description}{_choices(field)}{_also(name)}"
+            lines.append(f"| `MOSIC_{name.upper()}` | {default} | {what} |")
+        lines.append("")
+    return "\n".join(lines[:-1])
 
 
 def errors_table() -> str:
     lines = ["| code | status | what it means | what to do |", "|---|---|---|---|"]
-    advised = remedies()
-    for error in sorted(all_errors(), key=lambda one: one.code):
-        meant = " ".join((f"{error.title}.", *_own_docstring(error).split()))
-        code = f'<a id="{error.code}"></a>`{error.code}`'
-        lines.append(f"| {code} | {error.status} | {meant} | {advised.get(error.code, '')} |")
+    for one in explanations():
+        code = f'<a id="{one.code}"></a>`{one.code}`'
+        lines.append(f"| {code} | {one.status} | {one.meaning} | {one.remedy} |")
     return "\n".join(lines)
 
 
-def remedies() -> dict[str, str]:
-    """Code → what to do."""
-    return tomllib.loads((TOP / "scripts/remedies.toml").read_text())
-
-
-def _own_docstring(error: type[MosicError]) -> str:
-    return (error.__doc__ or "") if "__doc__" in vars(error) else ""
+def file_types() -> str:
+    *names, last = (one.name for one in FILE_TYPES)
+    sentence = (
+        f"What it takes: {', '.join(names)} and {last}; of a film in one of these, the sound track. "
+        "What a file is, its bytes decide, never its name."
+    )
+    return "\n".join(textwrap.wrap(sentence, 110, break_on_hyphens=False))
 
 
 def replace_between(text: str, name: str, content: str) -> str:
@@ -87,10 +93,11 @@ def replace_between(text: str, name: str, content: str) -> str:
 
 def documents() -> dict[Path, str]:
     """Path → what it should contain."""
-    readme, errors = TOP / "README.md", TOP / "docs/errors.md"
+    settings, errors, readme = TOP / "docs/settings.md", TOP / "docs/errors.md", TOP / "README.md"
     return {
         TOP / ".env.example": env_example(),
-        readme: replace_between(readme.read_text(), "settings", settings_table()),
+        readme: replace_between(readme.read_text(), "file types", file_types()),
+        settings: replace_between(settings.read_text(), "settings", settings_table()),
         errors: replace_between(errors.read_text(), "errors", errors_table()),
     }
 

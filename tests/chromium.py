@@ -29,6 +29,8 @@ _FLAGS = [
     "--mute-audio",
     "--autoplay-policy=no-user-gesture-required",
     "--no-proxy-server",
+    # The network is cut off: no name is found, and no other address answers.
+    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
     "--remote-debugging-port=0",
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 import os
@@ -9,13 +10,12 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 from sqlalchemy import URL
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from mosic.db.engine import create_engine
 from mosic.db.migrate import migrate
@@ -23,11 +23,13 @@ from mosic.db.tables import metadata
 from mosic.logs import set_up_logs
 from mosic.postgres import EmbeddedPostgres, open_embedded
 from mosic.settings import Settings
+from tests.kept import KeptConnection
+from tests.probes import KeptProbes
 from tests.service import Service, running_service
 
 SLOW = os.environ.get("MOSIC_TEST_SLOW") == "1"
 REQUIRE_PROGRAMS = os.environ.get("MOSIC_TEST_REQUIRE_PROGRAMS") == "1"
-_TEMPLATE = "mosic_template"
+TEMPLATE = "mosic_template"
 
 
 def pytest_configure() -> None:
@@ -44,11 +46,22 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if SLOW:
-        return
+    """The files that take longest come first: one that was begun last would run alone at the end."""
+    seconds: defaultdict[Path, float] = defaultdict(float)
     for item in items:
-        if item.get_closest_marker("slow"):
+        slow = item.get_closest_marker("slow") is not None
+        if slow and not SLOW:
             item.add_marker(pytest.mark.skip(reason="slow: set MOSIC_TEST_SLOW=1"))
+        else:
+            seconds[item.path] += _guess(slow=slow, limited=item.get_closest_marker("timeout") is not None)
+    items.sort(key=lambda item: -seconds[item.path])
+
+
+def _guess(*, slow: bool, limited: bool) -> float:
+    """How long a test takes, roughly: those with a time limit of their own need more than the usual one."""
+    if slow:
+        return 60 if limited else 10
+    return 0.5
 
 
 def pytest_collection_finish() -> None:
@@ -80,9 +93,20 @@ def _no_settings_from_outside() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _logs_as_in_production() -> None:
-    set_up_logs(Settings(_env_file=None, log_format="json", log_level="warning"))
+    set_up_logs(Settings(log_format="json", log_level="warning"))
     # What is logged goes to pytest, which shows it with a failure.
     logging.getLogger().handlers.clear()
+
+
+@pytest.fixture(scope="session", autouse=True)
+async def _probes_kept() -> AsyncIterator[None]:
+    """From one service to the next; `tests/audio` has pools of its own."""
+    KeptProbes.loop = asyncio.get_running_loop()
+    patch = pytest.MonkeyPatch()
+    patch.setattr("mosic.boot.ProbePool", KeptProbes)
+    yield
+    await KeptProbes.end_all()
+    patch.undo()
 
 
 @pytest.fixture(scope="session")
@@ -98,58 +122,62 @@ def short_tmp() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 async def postgres(short_tmp: Path) -> AsyncIterator[EmbeddedPostgres]:
     server = await open_embedded(short_tmp / "pg")
+    maintenance = KeptConnection(server.url_for("postgres"))
     # Durability is proved by the tests that kill their own servers; this one only has to be quick.
     for setting in ("fsync = off", "synchronous_commit = off", "full_page_writes = off"):
-        await _execute(server, f"ALTER SYSTEM SET {setting}")
-    await _execute(server, "SELECT pg_reload_conf()")
-    template = create_engine(server.url_for(_TEMPLATE), pool_size=1)
-    await _execute(server, f"CREATE DATABASE {_TEMPLATE}")
+        await maintenance.execute(f"ALTER SYSTEM SET {setting}")
+    await maintenance.execute("SELECT pg_reload_conf()")
+    template = create_engine(server.url_for(TEMPLATE), pool_size=1)
+    await maintenance.execute(f"CREATE DATABASE {TEMPLATE}")
     await migrate(template)
     await template.dispose()
+    await maintenance.close()
     yield server
     await server.close()
 
 
 @pytest.fixture(scope="session")
-async def _shared_database(postgres: EmbeddedPostgres) -> URL:
-    await _execute(postgres, f"CREATE DATABASE mosic_shared TEMPLATE {_TEMPLATE}")
-    return postgres.url_for("mosic_shared")
+async def _maintenance(postgres: EmbeddedPostgres) -> AsyncIterator[KeptConnection]:
+    """For what is not done inside the database that it is done to."""
+    connection = KeptConnection(postgres.url_for("postgres"))
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture(scope="session")
+async def _shared_database(
+    postgres: EmbeddedPostgres, _maintenance: KeptConnection
+) -> AsyncIterator[KeptConnection]:
+    await _maintenance.execute(f"CREATE DATABASE mosic_shared TEMPLATE {TEMPLATE}")
+    connection = KeptConnection(postgres.url_for("mosic_shared"))
+    yield connection
+    await connection.close()
 
 
 @pytest.fixture
-async def database_url(_shared_database: URL) -> URL:
+async def database_url(_shared_database: KeptConnection) -> URL:
     """A database at the current revision, without a row: emptying one is quicker than making one."""
-    engine = create_async_engine(_shared_database)
-    async with engine.begin() as connection:
-        tables = ", ".join(table.name for table in metadata.sorted_tables)
-        await connection.execute(sa.text(f"TRUNCATE {tables}"))
-    await engine.dispose()
-    return _shared_database
+    tables = ", ".join(table.name for table in metadata.sorted_tables)
+    await _shared_database.execute(f"TRUNCATE {tables}")
+    return _shared_database.url
 
 
 @pytest.fixture
-async def own_database_url(postgres: EmbeddedPostgres) -> AsyncIterator[URL]:
+async def own_database_url(postgres: EmbeddedPostgres, _maintenance: KeptConnection) -> AsyncIterator[URL]:
     """A database of the test's own, at the current revision, to do with as it likes."""
     name = f"test_{os.urandom(6).hex()}"
-    await _execute(postgres, f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
+    await _maintenance.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
     yield postgres.url_for(name)
-    await _execute(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+    await _maintenance.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
-async def empty_database_url(postgres: EmbeddedPostgres) -> AsyncIterator[URL]:
+async def empty_database_url(postgres: EmbeddedPostgres, _maintenance: KeptConnection) -> AsyncIterator[URL]:
     """A database of the test's own, without any table."""
     name = f"test_{os.urandom(6).hex()}"
-    await _execute(postgres, f"CREATE DATABASE {name}")
+    await _maintenance.execute(f"CREATE DATABASE {name}")
     yield postgres.url_for(name)
-    await _execute(postgres, f"DROP DATABASE {name} WITH (FORCE)")
-
-
-async def _execute(server: EmbeddedPostgres, statement: str) -> None:
-    engine = create_async_engine(server.url_for("postgres"), isolation_level="AUTOCOMMIT")
-    async with engine.connect() as connection:
-        await connection.execute(sa.text(statement))
-    await engine.dispose()
+    await _maintenance.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def ffmpeg(*arguments: str | Path) -> None:

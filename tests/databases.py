@@ -13,19 +13,20 @@ import asyncpg
 from sqlalchemy import URL
 
 from mosic.postgres import EmbeddedPostgres
-from tests.conftest import shown
+from tests.conftest import TEMPLATE, shown
 
 
 @asynccontextmanager
 async def empty_database(server: EmbeddedPostgres) -> AsyncIterator[str]:
-    """The URL, as an operator would write it, of a database that is dropped at the end."""
+    """The URL, as an operator would write it, of a database that is dropped at the end. It is at the
+    current revision, so that no service has to bring it there."""
     name = f"test_{os.urandom(6).hex()}"
     url = server.url_for("postgres")
     maintenance = await asyncpg.connect(
         host=url.host, port=url.port, user=url.username, database=url.database
     )
     try:
-        await maintenance.execute(f"CREATE DATABASE {name}")
+        await maintenance.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
         yield shown(server.url_for(name))
         await maintenance.execute(f"DROP DATABASE {name} WITH (FORCE)")
     finally:
@@ -41,10 +42,22 @@ class Way:
         self._path = folder / f".s.PGSQL.{server.port}"
         self._writers: set[asyncio.StreamWriter] = set()
         self._listening: asyncio.Server | None = None
+        # Of the connections that are made from now on; what it belongs to is silent while it is not set.
+        self._open = asyncio.Event()
+        self._open.set()
         self.url = shown(server.set(host=str(folder)))
 
     async def unblock(self) -> None:
         self._listening = await asyncio.start_unix_server(self._pass_on, self._path)
+
+    async def swallow(self) -> None:
+        """From now on what is sent, over old connections and new ones, is lost without a word."""
+        self._open.clear()
+
+    async def pass_new_ones(self) -> None:
+        """New connections lead to the server again; those that there are stay as silent as they were."""
+        self._open = asyncio.Event()
+        self._open.set()
 
     async def block(self) -> None:
         """From now on the database is away: connections are cut and refused."""
@@ -57,15 +70,19 @@ class Way:
         await asyncio.sleep(0)
 
     async def _pass_on(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        passing = self._open
+        self._writers.add(to_client)
         server, to_server = await asyncio.open_unix_connection(self._target)
-        self._writers |= {to_client, to_server}
-        await asyncio.gather(_copy(client, to_server), _copy(server, to_client))
+        self._writers.add(to_server)
+        await asyncio.gather(_copy(client, to_server, passing), _copy(server, to_client, passing))
         self._writers -= {to_client, to_server}
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passing: asyncio.Event) -> None:
     with contextlib.suppress(ConnectionError):
         while chunk := await reader.read(65536):
+            if not passing.is_set():
+                continue
             writer.write(chunk)
             await writer.drain()
     writer.close()

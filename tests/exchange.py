@@ -22,7 +22,7 @@ class Answer:
 def head(method: str, path: str, *lines: str, closing: bool = True) -> bytes:
     """The head of a request, which asks for the connection to be closed; `lines` go out as they are."""
     connection = ("Connection: close",) if closing else ()
-    text = "\r\n".join((f"{method} {path} HTTP/1.1", "Host: mosic.test", *connection, *lines, "", ""))
+    text = "\r\n".join((f"{method} {path} HTTP/1.1", "Host: localhost", *connection, *lines, "", ""))
     return text.encode("latin-1")
 
 
@@ -31,16 +31,21 @@ async def exchange(port: int, request: bytes, *, timeout: float = 20) -> Answer:
 
     What an answer must never be fails here: two lines for one field, a body of another length than declared.
     """
+    received = await raw_exchange(port, request, timeout=timeout)
+    answer, rest = first_answer(received, to_head=request.startswith(b"HEAD "))
+    assert rest == b"", "more came than was declared"
+    return answer
+
+
+async def raw_exchange(port: int, request: bytes, *, timeout: float = 20) -> bytes:
+    """Send the bytes, and read until the other side closes."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(request)
         await writer.drain()
-        received = await asyncio.wait_for(reader.read(), timeout)
+        return await asyncio.wait_for(reader.read(), timeout)
     finally:
         writer.close()
-    answer, rest = first_answer(received, to_head=request.startswith(b"HEAD "))
-    assert rest == b"", "more came than was declared"
-    return answer
 
 
 def first_answer(received: bytes, *, to_head: bool) -> tuple[Answer, bytes]:

@@ -28,6 +28,8 @@ class House:
             "MOSIC_APP_PORT": "0",
             "MOSIC_DATA_DIR": str(folder / "data"),
             "MOSIC_LOG_FORMAT": "json",
+            # A test scrapes right after what it did.
+            "MOSIC_METRICS_CACHE_SECONDS": "0",
             "MOSIC_MEDIA_ROOT": str(self.media),
             "MOSIC_PROBE_WORKERS": "1",
             **settings,
@@ -55,13 +57,13 @@ class House:
             env=self._environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
             check=False,
         )
 
     async def url(self, service: subprocess.Popen[bytes]) -> str:
         """Where it listens, once it does."""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(180):
             while not (found := re.search(r"listens on (\S+)", self.log())):
                 assert service.poll() is None, self.log()
                 await asyncio.sleep(0.01)
@@ -69,13 +71,17 @@ class House:
 
     async def workers(self, service: subprocess.Popen[bytes], count: int) -> list[int]:
         """The pids of those that answer requests, once all of them do."""
+        if count == 1:
+            await self.url(service)
+            return [service.pid]
         async with asyncio.timeout(120):
-            while self.log().count("Application startup complete") < count:
+            while (
+                len(serving := set(re.findall(r'"worker": ([0-9]+), "event": "worker serves"', self.log())))
+                < count
+            ):
                 assert service.poll() is None, self.log()
                 await asyncio.sleep(0.02)
-        if count == 1:
-            return [service.pid]
-        return [int(pid) for pid in set(re.findall(r"Started server process \[([0-9]+)\]", self.log()))]
+        return [int(pid) for pid in serving]
 
     def log(self) -> str:
         return self._log.read_text()

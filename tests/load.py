@@ -41,9 +41,11 @@ class Ledger:
     """The sha256 of whatever any client began to send."""
     promised: dict[str, str] = field(default_factory=dict)
     """Clip id → sha256, of clips that a client was told are there and that nobody asked to delete."""
-    doubtful: set[str] = field(default_factory=set)
-    """Clips whose DELETE was not answered."""
-    deleted: set[str] = field(default_factory=set)
+    doubtful: dict[str, str] = field(default_factory=dict)
+    """Clip id → sha256, of clips whose DELETE was not answered."""
+    deleted: dict[str, str] = field(default_factory=dict)
+    repeated: set[str] = field(default_factory=set)
+    """The sha256 of whatever was sent more than once: an upload brings a clip back from the trash."""
     unwanted: set[str] = field(default_factory=set)
     """The sha256 of whatever somebody asked to delete."""
     titles: dict[str, set[str]] = field(default_factory=dict)
@@ -54,6 +56,10 @@ class Ledger:
     answers: Counter[int] = field(default_factory=Counter)
     cut: Counter[str] = field(default_factory=Counter)
     """Requests without an answer, by method."""
+
+    def gone(self) -> set[str]:
+        """The clips that cannot be there: deleted, and not sent again before or behind that."""
+        return {clip_id for clip_id, sha256 in self.deleted.items() if sha256 not in self.repeated}
 
 
 class Load:
@@ -94,6 +100,8 @@ class Load:
             if self._rng.random() < 0.9:
                 content = sound(self._rng)
             sha256 = hashlib.sha256(content).hexdigest()
+            if sha256 in self._ledger.sent:
+                self._ledger.repeated.add(sha256)
             self._ledger.sent.add(sha256)
             match self._rng.choice(["form", "raw", "slow"]):
                 case "form":
@@ -108,7 +116,7 @@ class Load:
                 self._promised(clip["id"], sha256)
 
     def _promised(self, clip_id: str, sha256: str) -> None:
-        if clip_id not in self._ledger.doubtful | self._ledger.deleted:
+        if clip_id not in self._ledger.doubtful.keys() | self._ledger.deleted.keys():
             self._ledger.promised[clip_id] = sha256
 
     async def _upload_resumably(self) -> None:
@@ -169,12 +177,13 @@ class Load:
                 await self._ask("GET", "/health")
                 continue
             clip_id = self._rng.choice(list(self._ledger.promised))
-            self._ledger.unwanted.add(self._ledger.promised.pop(clip_id))
-            self._ledger.doubtful.add(clip_id)
+            sha256 = self._ledger.promised.pop(clip_id)
+            self._ledger.unwanted.add(sha256)
+            self._ledger.doubtful[clip_id] = sha256
             answer = await self._ask("DELETE", f"/play/{clip_id}")
             if answer.status_code == 204:
-                self._ledger.doubtful.remove(clip_id)
-                self._ledger.deleted.add(clip_id)
+                del self._ledger.doubtful[clip_id]
+                self._ledger.deleted[clip_id] = sha256
 
     async def _edit(self) -> None:
         while True:

@@ -63,7 +63,7 @@ async def running_nginx(folder: Path, server: str, port: int) -> AsyncIterator[N
         str(NGINX), "-p", str(folder), "-c", str(main), "-e", str(log), stdin=asyncio.subprocess.DEVNULL
     )
     try:
-        while not await _listens(port):
+        while not await listens(port):
             assert process.returncode is None, log.read_text()
             await asyncio.sleep(0.01)
         yield
@@ -74,7 +74,7 @@ async def running_nginx(folder: Path, server: str, port: int) -> AsyncIterator[N
     assert log.read_text() == ""
 
 
-async def _listens(port: int) -> bool:
+async def listens(port: int) -> bool:
     try:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
     except OSError:

@@ -211,11 +211,12 @@ Outcome = tuple[int, dict[str, str], Any]
 def expected(row: Row, validity: Validity) -> Outcome:
     """The exact status, the exact set of fields about the clip, the exact bytes."""
     want = row.expected
+    problem = {"content-type": "application/problem+json", "x-content-type-options": "nosniff"}
     if want.status == 412:
-        return 412, {"content-type": "application/problem+json"}, "" if row.method == "HEAD" else want.code
+        return 412, problem, "" if row.method == "HEAD" else want.code
     if want.status == 416:
         fields = {"content-range": f"bytes */{SIZE}", "accept-ranges": "bytes"}
-        return 416, fields | {"content-type": "application/problem+json"}, want.code
+        return 416, fields | problem, want.code
     # What every answer about the clip says, 304 too (§15.3.7, §15.4.5).
     fields = {"etag": validity.tag, "cache-control": "no-cache", "accept-ranges": "bytes"}
     if want.status == 304:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,9 +17,11 @@ import httpx
 import uvicorn
 from pydantic import SecretStr
 
+from mosic.blobs.identity import IDENTITY_NAME
+from mosic.server.configuration import configuration
+from mosic.server.orderly import OrderlyServer
 from mosic.settings import Settings
 from mosic.web.app import create_app
-from mosic.web.protocol import protocol_for
 
 KEY = "test-key"
 AUTH = {"X-API-Key": KEY}
@@ -35,7 +38,8 @@ class Service:
 
     def files(self) -> list[Path]:
         """Every file that uploads have left, staged or published."""
-        return sorted(path for path in self.settings.media_root.rglob("*") if path.is_file())
+        found = (path for path in self.settings.media_root.rglob("*") if path.is_file())
+        return sorted(path for path in found if path.name != IDENTITY_NAME)
 
     async def upload(self, path: Path, **fields: str) -> httpx.Response:
         return await self.http.post(
@@ -61,23 +65,24 @@ class Service:
 @asynccontextmanager
 async def running_service(media_root: Path, database_url: str, **settings: Any) -> AsyncIterator[Service]:
     chosen = Settings(
-        _env_file=None,
         media_root=media_root,
         data_dir=media_root / "data",
         database_url_override=SecretStr(database_url),
-        **{"api_key": KEY, "probe_workers": 1, "db_pool_size": 4, **settings},
+        # Many tests send a Host of no meaning; those of tests/web/test_hosts.py are about it.
+        # Where a test deletes a clip, it means so; tests/web/test_trash.py is about the trash. And what it
+        # scrapes is of that moment.
+        **{
+            "api_key": KEY,
+            "probe_workers": 1,
+            "db_pool_size": 4,
+            "allowed_hosts": "*",
+            "trash_days": 0,
+            "metrics_cache_seconds": 0,
+            **settings,
+        },
     )
-    config = uvicorn.Config(
-        create_app(chosen),
-        host="127.0.0.1",
-        port=0,
-        http=protocol_for(chosen),
-        ws="none",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=2,
-    )
+    app = create_app(chosen)
+    config = configuration(chosen, app, host="127.0.0.1", port=0, loop="auto")
     server = _Server(config)
     running = asyncio.create_task(_serve(server))
     while not server.started:
@@ -95,7 +100,16 @@ async def running_service(media_root: Path, database_url: str, **settings: Any) 
         await running
 
 
-class _Server(uvicorn.Server):
+class _Server(OrderlyServer):
+    """That of `mosic serve`, as one of many in a process, and without what it waits for."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config, shutdown_seconds=2, on_started=lambda _: None)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Without the look for garbage, which would go through all that the test run has."""
+        await uvicorn.Server.startup(self, sockets=sockets)
+
     async def main_loop(self) -> None:
         """As it is, but looking ten times as often whether it has to end: a test should not wait for that."""
         for tick in itertools.count():
@@ -106,7 +120,10 @@ class _Server(uvicorn.Server):
 
 async def _serve(server: uvicorn.Server) -> None:
     # `serve` would take over the signals of the test run.
-    await server._serve()
+    try:
+        await server._serve()
+    except SystemExit as error:  # which would end the test run, not the test
+        raise RuntimeError("the service did not start; its log says why") from error
 
 
 def open_descriptors() -> int:

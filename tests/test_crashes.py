@@ -30,7 +30,9 @@ from tests.load import Ledger, Load
 def house(short_tmp: Path) -> Iterator[House]:
     folder = short_tmp / f"crash-{os.urandom(4).hex()}"
     folder.mkdir()
-    made = House(folder)
+    # What the clients deleted is gone: sent again, the bytes are another clip. How the trash lives through
+    # kills is a matter of tests/core/test_crash_steps.py.
+    made = House(folder, MOSIC_TRASH_DAYS="0")
     yield made
     made.end()
 
@@ -65,12 +67,13 @@ async def verify(http: httpx.AsyncClient, ledger: Ledger, *, everything: bool = 
                 size += len(chunk)
         assert (size, digest.hexdigest()) == (clip["size"], clip["sha256"])
     assert {clip_id: clip["sha256"] for clip_id, clip in listed.items()}.items() >= ledger.promised.items()
-    assert ledger.deleted.isdisjoint(listed)
-    for clip_id in list(ledger.deleted)[-10:]:
+    gone = ledger.gone()
+    assert gone.isdisjoint(listed)
+    for clip_id in [clip_id for clip_id in ledger.deleted if clip_id in gone][-10:]:
         assert (await http.get(f"/play/{clip_id}")).status_code == 404
         assert (await http.get(f"/play/{clip_id}/stream")).status_code == 404
     # Their fate is known now.
-    ledger.deleted |= ledger.doubtful - listed.keys()
+    ledger.deleted |= {one: sha256 for one, sha256 in ledger.doubtful.items() if one not in listed}
     ledger.doubtful.clear()
     ledger.promised = {clip_id: clip["sha256"] for clip_id, clip in listed.items()}
 
@@ -149,17 +152,13 @@ async def time_passes(house: House) -> None:
     await server.close()
 
 
-async def test_kill_9_now_and_then(house: House) -> None:
-    await settle(house, await crash(house, rounds=2, seed=1))
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-async def test_kill_9_fifty_times(house: House) -> None:
-    ledger = await crash(house, rounds=60, seed=random.randrange(2**32))
+async def test_kill_9_many_times(house: House) -> None:
+    ledger = await crash(house, rounds=20, seed=random.randrange(2**32))
     await settle(house, ledger)
     # The kills did come in the middle of something.
-    assert ledger.answers[201] > 100
-    assert ledger.answers[204] > 20
-    assert ledger.cut["POST"] + ledger.cut["PUT"] > 60
-    assert ledger.cut["DELETE"] > 5
+    assert ledger.answers[201] > 50
+    assert ledger.answers[204] > 10
+    assert ledger.cut["POST"] + ledger.cut["PUT"] > 25
+    assert ledger.cut["DELETE"] > 2

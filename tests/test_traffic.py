@@ -128,13 +128,9 @@ async def settled(condition: Callable[[], object], what: Callable[[], object]) -
         await asyncio.sleep(0.05)
 
 
-@pytest.mark.parametrize(
-    ("workers", "connections", "plays"),
-    [(2, 100, 2000), pytest.param(4, 1000, 10_000, marks=pytest.mark.slow)],
-)
-async def test_plays_add_up_to_exactly_so_many(
-    make_house: Callable[..., House], workers: int, connections: int, plays: int
-) -> None:
+@pytest.mark.slow
+async def test_plays_add_up_to_exactly_so_many(make_house: Callable[..., House]) -> None:
+    workers, connections, plays = 4, 1000, 10_000
     async with running(make_house(), workers) as service:
         hot, other = [await service.add(wav(seed=seed)) for seed in range(2)]
         players = await service.connected(connections)
@@ -158,14 +154,14 @@ async def test_plays_add_up_to_exactly_so_many(
         assert min(taken) > connections / workers / 10, "some worker took no part"
 
 
-@pytest.mark.parametrize("rounds", [1, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.slow
 @pytest.mark.timeout(1200)
-async def test_kill_9_loses_no_play_that_was_answered(make_house: Callable[..., House], rounds: int) -> None:
+async def test_kill_9_loses_no_play_that_was_answered(make_house: Callable[..., House]) -> None:
     house, rng = make_house(), random.Random()
     answered = asked = heard = 0
     clip = ""
     postgres_killed = False
-    for number in range(rounds):
+    for number in range(5):
         async with running(house, rng.choice([1, 2])) as service:
             clip = clip or await service.add(wav())
             count = await service.plays(clip)
@@ -232,8 +228,9 @@ async def test_clients_that_vanish_leave_nothing(make_house: Callable[..., House
         assert "Traceback" not in service.house.log()
 
 
-@pytest.mark.parametrize("count", [60, pytest.param(500, marks=pytest.mark.slow)])
-async def test_listeners_at_10_kb_a_second(make_house: Callable[..., House], count: int) -> None:
+@pytest.mark.slow
+async def test_listeners_at_10_kb_a_second(make_house: Callable[..., House]) -> None:
+    count = 500
     async with running(make_house()) as service:
         clip = await service.add(LONG)
         (pid,) = service.workers
@@ -268,6 +265,7 @@ async def test_listeners_at_10_kb_a_second(make_house: Callable[..., House], cou
         assert each * count < 96 * 1024 * count + 16 * 1024 * 1024
 
 
+@pytest.mark.slow
 async def test_known_clips_play_on_while_postgres_is_restarted(make_house: Callable[..., House]) -> None:
     house = make_house(MOSIC_PLAY_WAIT_SECONDS="0.3")
     async with running(house) as service:
@@ -297,6 +295,7 @@ async def test_known_clips_play_on_while_postgres_is_restarted(make_house: Calla
         assert (await service.http.get(f"{new}/stream")).status_code == 200
 
 
+@pytest.mark.slow
 async def test_without_postgres_for_good_the_plays_are_kept_up_to_a_bound(
     make_house: Callable[..., House],
 ) -> None:
@@ -331,6 +330,7 @@ def postgres_processes(house: House) -> list[int]:
     return [postmaster, *map(int, children)]
 
 
+@pytest.mark.slow
 async def test_what_is_deleted_is_played_by_no_worker(make_house: Callable[..., House]) -> None:
     workers = 2
     async with running(make_house(), workers) as service, database(service.house) as connection:
@@ -349,11 +349,11 @@ async def test_what_is_deleted_is_played_by_no_worker(make_house: Callable[..., 
             after = await asyncio.gather(*(player.hear(stream) for player in players))
             assert set(after) == {404}
 
-        for seed in range(20):
+        for seed in range(10):
             await play_and_delete(seed)
         # And while the connections on which the workers are told of changes are cut again and again.
         cutting = asyncio.create_task(cut_now_and_then(connection))
-        for seed in range(20, 50):
+        for seed in range(10, 30):
             await play_and_delete(seed)
         assert not cutting.done()
         cutting.cancel()
@@ -369,6 +369,7 @@ async def cut_now_and_then(connection: asyncpg.Connection) -> None:
         await asyncio.sleep(random.uniform(0, 0.2))
 
 
+@pytest.mark.slow
 async def test_sigterm_with_listeners_ends_in_time_and_loses_no_play(
     make_house: Callable[..., House],
 ) -> None:

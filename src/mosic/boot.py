@@ -3,39 +3,44 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import structlog
 from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from mosic.audio.isolation import ProbePool
+from mosic.background import Background, end
 from mosic.blobs.base import BlobStore
 from mosic.blobs.open import open_blobs
+from mosic.core import identity
 from mosic.core.facts import FactsCache
 from mosic.core.fence import Fence
 from mosic.core.health import written_folders
+from mosic.core.places import look_over, make_folder, store_folders, store_place
 from mosic.core.plays import PlayCounter
+from mosic.core.room import STAGING, free_without_database, is_short, keeping_of, note_media_root
 from mosic.core.runtime import Runtime
 from mosic.core.sweep import sweeping
 from mosic.core.watch import watching
 from mosic.db.changes import Changes
+from mosic.db.connecting import shown
 from mosic.db.engine import begin as begin_on
-from mosic.db.engine import create_engine, is_away, watch_pool
-from mosic.db.migrate import migrate
+from mosic.db.engine import watch_pool
+from mosic.db.migrate import migrate, revision
 from mosic.db.plays import PlayWriter
+from mosic.db.reach import Database, reach
+from mosic.db.state import DatabaseState
 from mosic.errors import StartupError
 from mosic.keys.failures import Failures
 from mosic.keys.made import kept
 from mosic.keys.open import open_keys
+from mosic.keys.ring import KeyRing
 from mosic.metrics import Metrics
-from mosic.postgres import open_embedded
+from mosic.postgres import has_cluster, open_embedded
 from mosic.remote import Remote
 from mosic.settings import Settings
 from mosic.staging import Staging
@@ -44,17 +49,10 @@ from mosic.wire.signing import UrlSigner
 _log = structlog.get_logger("mosic.boot")
 
 
-@dataclass(frozen=True, slots=True)
-class Database:
-    """An open pool, and where it leads."""
-
-    engine: AsyncEngine
-    url: URL
-
-
 @asynccontextmanager
-async def open_database(settings: Settings) -> AsyncIterator[Database]:
-    """The external server that the settings name, or the embedded one, started when it does not run yet.
+async def open_database(settings: Settings, background: Background) -> AsyncIterator[Database]:
+    """The external server that the settings name, or the embedded one, started when it does not run yet, and
+    again whenever it goes away.
 
     Raises `StartupError` when it cannot be reached.
     """
@@ -64,23 +62,27 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
             await asyncio.to_thread(make_folder, settings.data_dir, "MOSIC_DATA_DIR")
             embedded = await open_embedded(settings.data_dir, settings.postgres_bin)
             stack.push_async_callback(embedded.close)
-            await stack.enter_async_context(_cancelled_at_the_end(embedded.keep_running()))
+            stack.push_async_callback(end, background.start("postgres", embedded.keep_running))
             url = embedded.url
-        engine = create_engine(url, pool_size=settings.db_pool_size, echo=settings.echo_sql)
-        stack.push_async_callback(engine.dispose)
+        direct = settings.direct_database
+        yield await stack.enter_async_context(reach(url, direct, echo=settings.echo_sql))
+
+
+@asynccontextmanager
+async def _database_with_room(settings: Settings, background: Background) -> AsyncIterator[Database]:
+    """`open_database`, also where uploads have left it no room on their disk."""
+    if await asyncio.to_thread(is_short, settings):
+        await asyncio.to_thread(free_without_database, settings, unfinished=False)
+    async with AsyncExitStack() as stack:
         try:
-            async with engine.connect():
-                pass
-        except Exception as error:
-            if is_away(error) or getattr(getattr(error, "orig", None), "sqlstate", "").startswith(
-                ("28", "3D")
-            ):
-                shown = url.render_as_string(hide_password=True)
-                raise StartupError(
-                    f"The database {shown} cannot be used: {error.__cause__ or error}"
-                ) from error
-            raise
-        yield Database(engine, url)
+            database = await stack.enter_async_context(open_database(settings, background))
+        except StartupError:
+            if not await asyncio.to_thread(is_short, settings):
+                raise
+            if not await asyncio.to_thread(free_without_database, settings, unfinished=True):
+                raise
+            database = await stack.enter_async_context(open_database(settings, background))
+        yield database
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,63 +95,116 @@ class Holdings:
 
 
 @asynccontextmanager
-async def open_holdings(settings: Settings) -> AsyncIterator[Holdings]:
-    """Made when missing, but not migrated. Raises `StartupError`."""
+async def open_holdings(settings: Settings, *, existing: bool = False) -> AsyncIterator[Holdings]:
+    """Made when missing, unless it has to be `existing`; not migrated. Raises `StartupError`."""
     async with AsyncExitStack() as stack:
+        if existing:
+            await asyncio.to_thread(_find_places, settings)
         blobs, staging = await _open_folders(settings, stack)
-        database = await stack.enter_async_context(open_database(settings))
+        database = await stack.enter_async_context(open_database(settings, Background()))
+        if existing and await revision(database.engine) is None:
+            raise StartupError(_without_tables(database.url))
         yield Holdings(database.engine, blobs, staging)
 
 
+def _find_places(settings: Settings) -> None:
+    """Raises `StartupError` where there is no service, before anything is made there."""
+    if settings.external_database is None and not has_cluster(settings.data_dir):
+        raise StartupError(
+            f"There is no service here: MOSIC_DATA_DIR ({settings.data_dir.absolute()}) has no database. Is "
+            "this the folder that `mosic serve` is started in?"
+        )
+    for setting, folder in store_folders(settings).items():
+        if not folder.is_dir():
+            raise StartupError(
+                f"There is no service here: {setting} ({folder.absolute()}) is not there. Is its disk "
+                "mounted, and is this the folder that `mosic serve` is started in?"
+            )
+
+
+def _without_tables(url: URL) -> str:
+    return f"There is no service here: the database {shown(url)} has no tables of Mosic yet."
+
+
 async def _open_folders(settings: Settings, stack: AsyncExitStack) -> tuple[BlobStore, Staging]:
-    await asyncio.to_thread(make_folder, settings.media_root, "MOSIC_MEDIA_ROOT")
-    blobs = open_blobs(settings.store_url, settings.media_root)
+    for setting, folder in store_folders(settings).items():
+        await asyncio.to_thread(make_folder, folder, setting, settings.file_mode)
+        await asyncio.to_thread(look_over, folder, setting)
+    media = await asyncio.to_thread(keeping_of, settings, settings.media_root)
+    store = await asyncio.to_thread(keeping_of, settings, list(store_folders(settings).values())[-1])
+    blobs = open_blobs(settings.store_url, settings.media_root, store)
     stack.push_async_callback(blobs.close)
     await blobs.start()
-    staging = await asyncio.to_thread(Staging, settings.media_root / ".staging")
+    staging = await asyncio.to_thread(Staging, settings.media_root / STAGING, media)
     stack.push_async_callback(staging.close)
     return blobs, staging
 
 
 @asynccontextmanager
-async def _cancelled_at_the_end(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-
-
-@asynccontextmanager
 async def open_runtime(
-    settings: Settings, metrics: Metrics, *, sweeps: bool = False
+    settings: Settings,
+    metrics: Metrics,
+    *,
+    sweeps: bool = False,
+    existing: bool = False,
+    makes_room: bool = False,
 ) -> AsyncIterator[Runtime]:
-    """Everything, ready for use: the database is migrated, folders exist and can be written. With `sweeps`,
-    as for a service, leftovers are swept now and then, the key file is followed, metrics are kept fresh.
+    """Everything, ready for use: the database is migrated, folders exist and can be written, the store is the
+    database's own. With `sweeps`, as for a service, leftovers are swept now and then, the key file is
+    followed, metrics are kept fresh. With `existing`, as for commands, nothing is made where no service is,
+    and no key is read. With `sweeps` or `makes_room`, uploads that leave the database no room to start are
+    removed.
 
     Raises `StartupError` with a sentence for the operator. What was opened is closed in reverse order: plays
     are written before the database goes.
     """
     async with AsyncExitStack() as stack:
-        keys = await stack.enter_async_context(open_keys(settings, metrics, watch=sweeps))
-        signer = await asyncio.to_thread(_signer, settings)
+        background = Background(metrics.loop_failed)
+        if existing:
+            await asyncio.to_thread(_find_places, settings)
+            keys, signer = KeyRing(), None
+        else:
+            watch = background if sweeps else None
+            keys = await stack.enter_async_context(open_keys(settings, metrics, watch=watch))
+            signer = await asyncio.to_thread(signer_of, settings)
         blobs, staging = await _open_folders(settings, stack)
-        database = await stack.enter_async_context(open_database(settings))
+        opening = _database_with_room if sweeps or makes_room else open_database
+        database = await stack.enter_async_context(opening(settings, background))
+        new = await revision(database.engine) is None
+        if new and existing:
+            raise StartupError(_without_tables(database.url))
         await migrate(database.engine)
+        await identity.settle(database.engine, blobs, store_place(settings))
+        await asyncio.to_thread(note_media_root, settings)
+        if new:
+            # Where a disk is not mounted or the folder is another one, this is the first thing to see.
+            _log.info("a new, empty service", media=settings.media_root, data=settings.data_dir)
+        # Nothing needs it for a while, and connections are few in some places.
+        await database.engine.dispose()
+        limit = settings.db_statement_seconds
+        engine = await stack.enter_async_context(
+            database.for_requests(
+                pool_size=settings.db_pool_size, statement_seconds=limit, echo=settings.echo_sql
+            )
+        )
+        state = DatabaseState(metrics)
         metrics.watch_disks(written_folders(settings))
         metrics.pool_opened(settings.db_pool_size)
-        watch_pool(database.engine, metrics.connections_in_use)
-        begin = partial(begin_on, database.engine, metrics.connection_awaited)
+        watch_pool(engine, metrics.connections_in_use)
+        begin = partial(begin_on, engine, state)
 
         probes = ProbePool(
             settings.probe_workers,
             settings.probe_timeout_seconds,
             settings.probe_memory_mb,
+            background=background,
             on_outcome=metrics.probe_ended,
         )
         await probes.start()
+        if probes.missing:
+            _log.warning(
+                "this system does not offer all that confines the reading of files", missing=probes.missing
+            )
         stack.push_async_callback(probes.close)
 
         remote = Remote(
@@ -158,30 +213,34 @@ async def open_runtime(
         await stack.enter_async_context(remote)
 
         # Two connections beside the pool, so that neither ever waits for its turn there.
-        beside = create_engine(database.url, pool_size=2)
-        stack.push_async_callback(beside.dispose)
-        writer = PlayWriter(beside)
+        beside = await stack.enter_async_context(database.beside(pool_size=2, statement_seconds=limit))
+        writer = PlayWriter(beside, state)
         stack.push_async_callback(writer.close)
         plays = PlayCounter(
             writer.add,
             metrics,
             wait_seconds=settings.play_wait_seconds,
             most_waiting=settings.plays_waiting_max,
+            background=background,
         )
         plays.start()
         stack.push_async_callback(plays.close)
 
         facts = FactsCache(begin, blobs, wait_seconds=settings.play_wait_seconds)
-        changes = Changes(beside, facts)
+        changes = Changes(beside, facts, background)
         stack.push_async_callback(changes.close)
         await changes.start()
-        fence = Fence(begin, staging, expiry_seconds=settings.upload_expiry_seconds)
+        fence = Fence(begin, staging, expiry_seconds=settings.upload_expiry_seconds, background=background)
         fence.start()
         stack.push_async_callback(fence.close)
 
         runtime = Runtime(
             settings=settings,
-            engine=database.engine,
+            background=background,
+            engine=engine,
+            direct=database.engine,
+            database=state,
+            clock=database.clock,
             blobs=blobs,
             staging=staging,
             probes=probes,
@@ -201,18 +260,11 @@ async def open_runtime(
         yield runtime
 
 
-def make_folder(path: Path, setting: str) -> None:
-    """Create a missing folder; raises `StartupError` naming the setting when it cannot be used."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StartupError(f"{setting}: the folder {path} cannot be made: {error.strerror}") from error
-    if not os.access(path, os.W_OK | os.X_OK):
-        raise StartupError(f"{setting}: the folder {path} cannot be written")
+def signer_of(settings: Settings) -> UrlSigner | None:
+    """None while reads are public, for whoever can read an address needs no signature then.
 
-
-def _signer(settings: Settings) -> UrlSigner | None:
-    """None while reads are public, for whoever can read an address needs no signature then."""
+    Its secret is made where there is none. Raises `StartupError`.
+    """
     if not settings.require_key_for_reads:
         return None
     given = settings.url_secret

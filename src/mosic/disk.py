@@ -1,9 +1,22 @@
-"""Whether a disk can be written, and what it refuses, in the words that clients get."""
+"""What Mosic asks of a file system: room, lasting files and folders, locks; and what a failure means.
+
+Here is the one place that calls fsync(2), and the rule of what follows when it fails. The kernel may then
+have dropped the bytes and forgotten that they were new, so that the next fsync of the same file succeeds
+although they never reached the disk. So nothing may be synced a second time: what was not confirmed is
+removed or cut off, and sent, copied or made again.
+
+Everything here blocks.
+"""
 
 from __future__ import annotations
 
 import errno
+import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from fcntl import LOCK_EX, LOCK_NB, LOCK_UN, flock
 from pathlib import Path
 
 import structlog
@@ -11,21 +24,243 @@ import structlog
 from mosic.errors import InsufficientStorage, MosicError, Unavailable
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# What file systems that cannot sync say (9p, CIFS, many by FUSE). EIO and its like are never among them.
+_CANNOT_SYNC = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS)
+# What file systems without hard links say (FAT, SMB, many by FUSE), or that a file has all it may have.
+NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EINVAL)
+_PROOF_PREFIX = ".mosic-proof-"
+
 _log = structlog.get_logger("mosic.disk")
 
 
-def prove_writable(folder: Path) -> None:
-    """Makes the folder where there is none, and writes there. Blocks; raises `OSError`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    # Anonymous: nothing is left behind, whenever the process ends.
-    with tempfile.TemporaryFile(dir=folder):
-        pass
+def is_no_room(error: OSError) -> bool:
+    """Whether the disk is full, or a quota or the largest size of a file is reached."""
+    return error.errno in _NO_ROOM
 
 
 def as_refusal(error: OSError) -> MosicError:
     """What to raise from `error`: `InsufficientStorage` where there is no room, else `Unavailable`: a folder
     that was removed or made read-only, a disk that fails. Then the log has the cause, without its path."""
-    if error.errno in _NO_ROOM:
+    if is_no_room(error):
         return InsufficientStorage()
     _log.error("the store cannot be used", cause=error.strerror or type(error).__name__)
     return Unavailable("The store cannot be used at the moment.")
+
+
+def free_bytes(place: Path | int) -> int:
+    """Room on the disk of a folder or an open file, without what it keeps for root."""
+    disk = os.statvfs(place)
+    return disk.f_bavail * disk.f_frsize
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """How the files of a folder are kept: `reserve` bytes of its disk stay free, whoever asks for them; files
+    get the mode `file_mode`, and folders that of `folder_mode`."""
+
+    reserve: int = 0
+    file_mode: int = 0o640
+
+    @property
+    def folder_mode(self) -> int:
+        """Who may read a file may enter its folder."""
+        return self.file_mode | (self.file_mode & 0o444) >> 2
+
+    def spare_the_reserve(self, place: Path | int, wanted: int) -> None:
+        """Raises `OSError` (ENOSPC) when so many bytes more would not leave the reserve."""
+        if self.reserve and free_bytes(place) - wanted < self.reserve:
+            raise OSError(errno.ENOSPC, "only the reserve is left")
+
+
+def fsync(descriptor: int) -> None:
+    """Returns once all that was written to the open file, by whomever, is on the disk for good.
+
+    Where a file system cannot do this it returns as well; `look_over` says so at the start.
+    """
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _CANNOT_SYNC:
+            raise
+
+
+def fsync_folder(folder: Path) -> None:
+    """`fsync` for the names in a folder: a file that is new or renamed can be lost with its name."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(folder: Path, mode: int | None = None) -> None:
+    """Make the folder and those above it where they are missing, for good.
+
+    A folder that is made gets the `mode`, whatever the umask says. One that is there stays as it is, but its
+    name is synced as well: whoever made it may have been killed before that.
+    """
+    missing = []
+    above = folder
+    while not above.is_dir():
+        missing.append(above)
+        above = above.parent
+    for made in reversed(missing):
+        with suppress(FileExistsError):
+            made.mkdir()
+            if mode is not None:
+                set_mode(made, mode)
+        if not made.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(made))
+    try:
+        for made in reversed(missing or [folder]):
+            # Somebody else's folder that may be passed through, but not be read, is not ours to sync.
+            with suppress(PermissionError):
+                fsync_folder(made.parent)
+    except OSError:
+        for made in missing:
+            with suppress(OSError):
+                made.rmdir()
+        raise
+
+
+def set_mode(place: Path | int, mode: int) -> None:
+    """`chmod`, where the file system has modes."""
+    try:
+        os.chmod(place, mode)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL):
+            raise
+
+
+def publish(path: Path, target: Path, *, replace: bool = False) -> None:
+    """Give a file that was synced its final name, on the same file system, for good.
+
+    Without `replace` a file at `target` stays, and `FileExistsError` is raised; and when the name cannot be
+    made lasting it is taken away again, so that nobody counts on it. What was replaced cannot be had back:
+    there the new file stays.
+    """
+    if replace:
+        os.replace(path, target)
+    else:
+        _link(path, target)
+    try:
+        fsync_folder(target.parent)
+    except OSError:
+        if not replace:
+            with suppress(OSError):
+                target.unlink()
+        raise
+
+
+def _link(path: Path, target: Path) -> None:
+    """Like a rename, but never replaces a file."""
+    try:
+        os.link(path, target)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        # Names are fresh UUIDs or under a lock of the caller, so the gap between the two lines is one that
+        # only a fault in Mosic could fall into.
+        if target.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
+        os.rename(path, target)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def lock(descriptor: int, *, wait: bool = False) -> None:
+    """Lock an open file or folder until it is closed or `unlock`ed.
+
+    Raises `BlockingIOError` when another process has it, unless it is to `wait`.
+    """
+    try:
+        flock(descriptor, LOCK_EX if wait else LOCK_EX | LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):  # NFS says the latter
+            raise BlockingIOError(errno.EWOULDBLOCK, os.strerror(errno.EWOULDBLOCK)) from None
+        raise
+
+
+def unlock(descriptor: int) -> None:
+    """Closing would do, were there no forked process with a copy of the descriptor."""
+    flock(descriptor, LOCK_UN)
+
+
+@contextmanager
+def locked(place: Path, *, wait: bool = False) -> Iterator[int]:
+    """Hold the `lock` of a file or folder, which must be there, while the block runs; gives its descriptor.
+
+    Children that inherit the descriptor go on holding it.
+    """
+    descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        lock(descriptor, wait=wait)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def prove_writable(folder: Path, mode: int | None = None) -> None:
+    """Makes the folder where there is none, and writes there. Raises `OSError`."""
+    if not folder.is_dir():
+        make_folder(folder, mode)
+    # Anonymous: nothing is left behind, whenever the process ends.
+    with tempfile.TemporaryFile(dir=folder):
+        pass
+
+
+def prove_for_start(folder: Path, mode: int) -> None:
+    """`make_folder` and `prove_writable`, but a disk that is only full lets the service start."""
+    make_folder(folder, mode)
+    try:
+        prove_writable(folder)
+    except OSError as error:
+        if not is_no_room(error):
+            raise
+        _log.error("the disk is full", folder=str(folder))
+
+
+def look_over(folder: Path, setting: str) -> None:
+    """Try what Mosic relies on, and log once what this file system does not promise. For the start.
+
+    Raises `OSError` where it cannot be done without: when files cannot be locked.
+    """
+    lacks = []
+    descriptor, name = tempfile.mkstemp(prefix=_PROOF_PREFIX, dir=folder)
+    beside = Path(f"{name}.link")
+    try:
+        os.write(descriptor, b"proof")
+        lock(descriptor)
+        if not _can_sync(descriptor):
+            lacks.append("files cannot be synced: what was just uploaded can be lost when the machine stops")
+        folder_descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            if not _can_sync(folder_descriptor):
+                lacks.append(
+                    "folders cannot be synced: a file that is new can lose its name when the machine stops"
+                )
+        finally:
+            os.close(folder_descriptor)
+        try:
+            os.link(name, beside)
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            lacks.append("there are no hard links: resumable uploads are copied once more when complete")
+    finally:
+        os.close(descriptor)
+        for made in (Path(name), beside):
+            with suppress(OSError):
+                made.unlink()
+    if lacks:
+        _log.warning("this file system does not offer all", setting=setting, folder=str(folder), lacks=lacks)
+
+
+def _can_sync(descriptor: int) -> bool:
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _CANNOT_SYNC:
+            raise
+        return False
+    return True

@@ -6,15 +6,38 @@ the words of a library or the paths of a traceback, it is hidden at the last mom
 
 from __future__ import annotations
 
+import atexit
+import io
 import json
 import logging
 import sys
-from pathlib import Path
-from typing import Any
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from enum import Enum
+from pathlib import Path, PurePath
+from typing import Any, TextIO
 
 import structlog
 
+from mosic.logstream import LogStream
 from mosic.settings import Settings
+from mosic.wire.redaction import Redaction
+from mosic.wire.text import escaped
+
+_log = structlog.get_logger("mosic.log")
+
+
+def _in_plain_words(_: Any, __: str, event: Any) -> Any:
+    """The values that people and programs look for: 201 and not `<HTTPStatus.CREATED: 201>`, a path and not
+    `PosixPath('/srv')`."""
+    for name, value in event.items():
+        if isinstance(value, Enum):
+            event[name] = value.value
+        elif isinstance(value, PurePath):
+            event[name] = str(value)
+    return event
+
 
 _SHARED: tuple[Any, ...] = (
     structlog.contextvars.merge_contextvars,
@@ -23,22 +46,18 @@ _SHARED: tuple[Any, ...] = (
     structlog.stdlib.PositionalArgumentsFormatter(),
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.processors.StackInfoRenderer(),
+    _in_plain_words,
 )
 
 
 class _Hiding:
-    """Replaces what must not be read, also in the form that it has inside JSON."""
+    """Replaces what must not be read."""
 
     def __init__(self, secrets: tuple[str, ...]) -> None:
-        forms = {form for secret in secrets if secret for form in (secret, json.dumps(secret)[1:-1])}
-        # The longest first: one may be the beginning of another.
-        self._secrets = sorted(forms, key=len, reverse=True)
+        self._redact = Redaction(secrets)
 
     def __call__(self, text: str) -> str:
-        for secret in self._secrets:
-            if secret in text:
-                text = text.replace(secret, "…")
-        return without_home(text)
+        return without_home(self._redact(text))
 
 
 def without_home(text: str) -> str:
@@ -56,30 +75,53 @@ def _home() -> str:
 
 
 class _Json(structlog.processors.JSONRenderer):
-    def __init__(self, hiding: _Hiding) -> None:
+    def __init__(self, hide: _Hiding) -> None:
         super().__init__()
-        self._hiding = hiding
+        self.hide = hide
 
     def __call__(self, *event: Any) -> str:
-        return self._hiding(str(super().__call__(*event)))
+        return self.hide(str(super().__call__(*event)))
 
 
 class _Readable(structlog.dev.ConsoleRenderer):
+    """A line of the log never begins with anybody's words: the second and further lines of one are indented,
+    so that those who read line by line cannot be shown lines that are none."""
+
     def __init__(self, hiding: _Hiding) -> None:
         # Not the renderer's own choice, which prints every local variable: slow, and they may hold secrets.
-        super().__init__(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
+        super().__init__(colors=sys.stderr.isatty(), exception_formatter=_traceback)
         self._hiding = hiding
 
-    def __call__(self, *event: Any) -> str:
-        return self._hiding(super().__call__(*event))
+    def __call__(self, logger: Any, name: str, event: Any) -> str:
+        shown = {key: escaped(value) if isinstance(value, str) else value for key, value in event.items()}
+        return self._hiding(super().__call__(logger, name, shown)).replace("\n", "\n  ")
+
+
+def _traceback(out: TextIO, error: Any) -> None:
+    """As Python writes it."""
+    plain = io.StringIO()
+    structlog.dev.plain_traceback(plain, error)
+    out.write(escaped(plain.getvalue()))
+
+
+def logs_are_json() -> bool:
+    """Whether the log of this process, once it is set up, is JSON; else it is for people to read."""
+    formatters = [handler.formatter for handler in logging.getLogger().handlers]
+    return any(
+        isinstance(one, structlog.stdlib.ProcessorFormatter) and isinstance(one.processors[-1], _Json)
+        for one in formatters
+    )
+
+
+def _wants_json(settings: Settings) -> bool:
+    return settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
 
 
 def set_up_logs(settings: Settings) -> None:
     """Send every log line of the process to stderr in the form that the settings ask for."""
-    as_json = settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
     hiding = _Hiding(settings.secrets)
     render: tuple[Any, ...] = (_Readable(hiding),)
-    if as_json:
+    if _wants_json(settings):
         render = (structlog.processors.format_exc_info, _Json(hiding))
 
     # uvicorn adds a copy of the message with terminal colours in it.
@@ -87,7 +129,7 @@ def set_up_logs(settings: Settings) -> None:
         event.pop("color_message", None)
         return event
 
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(_stream(as_json=_wants_json(settings)))
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*_SHARED, structlog.stdlib.ExtraAdder(), drop_colour_message],
@@ -101,6 +143,9 @@ def set_up_logs(settings: Settings) -> None:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
+    # Its lines about a start and an end are about parts of what Mosic tells as a whole.
+    quiet = settings.log_level != "debug"
+    logging.getLogger("uvicorn.error").setLevel("WARNING" if quiet else "DEBUG")
     # There is a line of our own for each request; this one would show queries, and so signatures.
     logging.getLogger("uvicorn.access").propagate = False
     # Its lines about each step are of use only to those who write migrations.
@@ -119,3 +164,42 @@ def set_up_logs(settings: Settings) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
+
+
+def log_what_nobody_catches() -> None:
+    """Errors and warnings that Python would print past the log become lines of it. For a process that is a
+    service from its beginning to its end."""
+
+    def uncaught(kind: type[BaseException], error: BaseException | None, trace: Any) -> None:
+        _log.critical("unexpected error", exc_info=(kind, error, trace))
+
+    sys.excepthook = uncaught
+    threading.excepthook = lambda args: uncaught(args.exc_type, args.exc_value, args.exc_traceback)
+    sys.unraisablehook = lambda args: uncaught(args.exc_type, args.exc_value, args.exc_traceback)
+    logging.captureWarnings(True)
+
+
+def count_dropped_lines(count: Callable[[int], None]) -> None:
+    """Call back with how many log lines nobody took, when some are dropped."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.StreamHandler) and isinstance(handler.stream, LogStream):
+            handler.stream.on_dropped = count
+
+
+def _stream(*, as_json: bool) -> Any:
+    """stderr, but never waited for; as it is where it is no descriptor."""
+
+    def notice(lines: int) -> str:
+        now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        event = "log lines were dropped: nobody took them in time"
+        if not as_json:
+            return f"{now} [warning  ] {event} [mosic.logs] lines={lines}\n"
+        told = {"lines": lines, "event": event, "level": "warning", "logger": "mosic.logs", "timestamp": now}
+        return json.dumps(told) + "\n"
+
+    try:
+        stream = LogStream(sys.stderr.fileno(), notice)
+    except (OSError, ValueError, AttributeError):
+        return sys.stderr
+    atexit.register(stream.finish)
+    return stream

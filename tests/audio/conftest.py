@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
+from mosic.audio import isolation
 from tests.audio.made import frames, id3_tag
+from tests.probes import KeptProbes
+
+
+@pytest.fixture(autouse=True)
+async def _no_kept_processes() -> None:
+    """Tests here count the processes that probe."""
+    await KeptProbes.end_all()
 
 
 @pytest.fixture(scope="session")
@@ -24,8 +31,24 @@ def song(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def endless(tmp_path: Path) -> Path:
-    """A pipe that nobody writes to: whoever opens it to read waits for ever."""
+def endless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file that the processes of pools started from now on read without end."""
     path = tmp_path / "endless.mp3"
-    os.mkfifo(path)
+    path.write_bytes(b"endless")
+    monkeypatch.setattr(isolation, "_BOOT", _BOOT)
     return path
+
+
+_BOOT = f"""
+import sys
+sys.path[:] = sys.argv[3:]
+from mosic.audio import worker
+
+def probe_open(file, known=worker.probe_open):
+    while file.read(7) == b"endless":
+        file.seek(0)
+    return known(file)
+
+worker.probe_open = probe_open
+{isolation._BOOT}
+"""

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mosic.audio.isolation import ProbePool
+from mosic.background import Background
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 
@@ -21,7 +22,7 @@ async def pool(
     memory_mb: int = 512,
     on_outcome: Callable[[str, float], None] | None = None,
 ) -> AsyncIterator[ProbePool]:
-    opened = ProbePool(workers, seconds, memory_mb, on_outcome=on_outcome)
+    opened = ProbePool(workers, seconds, memory_mb, background=Background(), on_outcome=on_outcome)
     await opened.start()
     try:
         yield opened

@@ -14,6 +14,7 @@ import uvloop
 from mosic.audio.info import AudioInfo
 from mosic.audio.isolation import ProbePool
 from mosic.audio.probe import probe
+from mosic.background import Background
 from mosic.errors import StartupError, Unavailable, UnreadableMedia, UnsupportedMedia
 from tests.audio.made import frames, id3_tag
 from tests.audio.pools import is_alive, needs_proc, pool, workers_of
@@ -89,7 +90,7 @@ async def test_cancelled_calls(song: Path, tmp_path: Path) -> None:
 
 @needs_proc
 async def test_close_ends_everything(endless: Path, song: Path) -> None:
-    probes = ProbePool(2, 20, 512)
+    probes = ProbePool(2, 20, 512, background=Background())
     await probes.start()
     pids = workers_of(os.getpid())
     calls = [asyncio.create_task(probes.probe(endless)) for _ in range(5)]
@@ -109,7 +110,7 @@ async def test_no_process_can_be_started(song: Path, monkeypatch: pytest.MonkeyP
         for program in ("/bin/false", "/nowhere/python"):
             monkeypatch.setattr(sys, "executable", program)
             with pytest.raises(StartupError):
-                await ProbePool(1, 20, 512).start()
+                await ProbePool(1, 20, 512, background=Background()).start()
         os.kill(workers_of(os.getpid())[0], signal.SIGKILL)
         with pytest.raises(Unavailable):
             await probes.probe(song)

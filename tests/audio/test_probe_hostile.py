@@ -92,7 +92,7 @@ def test_damaged(made: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_damaged_a_lot(made: Path, tmp_path: Path) -> None:
-    assert batter(made, tmp_path / "a", 1000, seed=2) > 10_000
+    assert batter(made, tmp_path / "a", 120, seed=2) > 1_200
 
 
 @needs_ffmpeg
@@ -102,7 +102,7 @@ def test_cut_off_anywhere(made: Path, tmp_path: Path) -> None:
     path = tmp_path / "a"
     for sound in make_many(made, [(kind, kind.rates[0], kind.channels[-1]) for kind in KINDS]):
         data = sound.read_bytes()
-        for end in [*range(min(len(data), 400)), *range(400, len(data), 997)]:
+        for end in [*range(min(len(data), 200)), *range(200, len(data), 1997)]:
             path.write_bytes(data[:end])
             found = judge(path)
             assert found is None or found.duration is None or found.duration < 3

@@ -170,3 +170,94 @@ def test_odd_text_in_tags(tmp_path: Path) -> None:
             value.encode()
             assert not any(ord(character) < 32 for character in value)
     assert found.artist
+
+
+def frame(name: bytes, content: bytes) -> bytes:
+    return name + len(content).to_bytes(4, "big") + b"\0\0" + content
+
+
+UTF_16 = "Привет".encode("utf-16-be")
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"\0" + "Don’t – It’s".encode("cp1252"), "Don’t – It’s"),
+        (b"\0" + "Café".encode("latin-1"), "Café"),
+        (b"\0" + "Привет мир".encode(), "Привет мир"),
+        (b"\0" + b"no such letter \x81", "no such letter \ufffd"),
+        (b"\3" + "Café".encode("latin-1"), "Café"),
+        (b"\1" + "Song".encode("utf-16-be"), "Song"),
+        (b"\1" + "Song".encode("utf-16-le"), "Song"),
+        (b"\1" + UTF_16, "Привет"),
+        (b"\1" + "Привет".encode("utf-16-le"), "Привет"),
+        (b"\1\xfe\xff" + UTF_16, "Привет"),
+        (b"\1\xff\xfe" + "一".encode("utf-16-le") + b"\0\0", "一"),
+        (b"\2" + UTF_16, "Привет"),
+        (b"\2\xff\xfe" + "Song".encode("utf-16-le"), "Song"),
+        (b"\2" + "Song".encode("utf-16-le"), "Song"),
+        (b"\1" + "東京".encode("utf-16-be"), "東京"),
+        (b"\1" + "東京".encode("utf-16-le"), "東京"),
+        (b"\1" + "你好".encode("utf-16-be"), "你好"),
+        (b"\1" + "さくら サクラ".encode("utf-16-be"), "さくら サクラ"),
+        (b"\1" + "서울".encode("utf-16-le"), "서울"),
+        (b"\0\xff\xfe" + "Привет".encode("utf-16-le"), "Привет"),
+        (b"\3\xfe\xff" + UTF_16, "Привет"),
+        (b"Hello", "Hello"),
+    ],
+)
+@pytest.mark.parametrize("version", [3, 4])
+def test_texts_in_another_encoding_than_they_say(
+    content: bytes, expected: str, version: int, tmp_path: Path
+) -> None:
+    tag = id3_tag(frame(b"TIT2", content)).replace(b"ID3\3", b"ID3" + bytes([version]), 1)
+    (tmp_path / "a").write_bytes(tag + frames())
+    assert probe(tmp_path / "a").title == expected
+
+
+def test_texts_with_a_description(tmp_path: Path) -> None:
+    """The encoding holds for both; each has its own byte order mark, or none."""
+    body = frame(b"TXXX", b"\0" + "Größe".encode() + b"\0" + "süß’".encode("cp1252"))
+    body += frame(b"COMM", b"\1deu" + "D".encode("utf-16-be") + b"\0\0" + "Wörter".encode("utf-16-be"))
+    body += frame(b"WXXX", b"\1\xff\xfes\0\0\0https://example.org/")
+    (tmp_path / "a").write_bytes(id3_tag(body) + frames())
+    tags = probe(tmp_path / "a").tags
+    assert tags["größe"] == ["süß’"]
+    assert tags["comment:d"] == ["Wörter"]
+    assert tags["s"] == ["https://example.org/"]
+
+
+@pytest.mark.parametrize(
+    ("title", "expected"),
+    [
+        ("Don’t – It’s".encode("cp1252"), "Don’t – It’s"),
+        ("Привет мир".encode(), "Привет мир"),
+        ("Привет прекрасный мир".encode()[:30], "Привет прекрасн"),  # cut within a letter
+    ],
+)
+def test_id3_version_1_in_other_encodings(title: bytes, expected: str, tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(frames() + old_tag(title))
+    assert probe(tmp_path / "a").title == expected
+
+
+def test_id3_version_1_without_a_genre(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(frames() + old_tag(b"Song", genre=255))
+    assert probe(tmp_path / "a").genre is None
+
+
+@pytest.mark.parametrize("size", [128, 130, 131, 132, 160])
+def test_an_ape_tag_is_no_id3v1(size: int, tmp_path: Path) -> None:
+    """At 131 bytes its first letters stand where those of ID3v1 do."""
+    value = b"x" * (size - 64 - 8 - 5)
+    item = struct.pack("<II", len(value), 0) + b"Note\0" + value
+    header, footer = (
+        struct.pack("<8sIIII8x", b"APETAGEX", 2000, len(item) + 32, 1, flags)
+        for flags in (0xA0000000, 0x80000000)
+    )
+    tag = header + item + footer
+    assert len(tag) == size
+    (tmp_path / "a").write_bytes(frames() + tag)
+    found = probe(tmp_path / "a")
+    assert found.title is found.genre is None
+    assert found.tags == {"note": [value.decode()]}
+    assert found.duration == pytest.approx(40 * 1152 / 44100)

@@ -98,7 +98,7 @@ def test_is_no_file(tmp_path: Path) -> None:
 
 
 @needs_ffmpeg
-@pytest.mark.parametrize("name", ["film.mp4", "film.ogv", "film.wmv", "film.mkv", "film.webm"])
+@pytest.mark.parametrize("name", ["film.mp4", "film.ogv", "film.wmv", "film.mkv", "film.webm", "film.ts"])
 def test_a_film_without_sound(name: str, tmp_path: Path) -> None:
     ffmpeg("-f", "lavfi", "-i", "testsrc=d=0.4:s=64x64", tmp_path / name)
     with pytest.raises(UnsupportedMedia):
@@ -106,7 +106,7 @@ def test_a_film_without_sound(name: str, tmp_path: Path) -> None:
 
 
 @needs_ffmpeg
-@pytest.mark.parametrize("name", ["film.avi", "film.mpg", "film.ts", "film.flv"])
+@pytest.mark.parametrize("name", ["film.avi", "film.mpg", "film.flv"])
 def test_a_film_in_a_format_for_films(name: str, tmp_path: Path) -> None:
     ffmpeg("-f", "lavfi", "-i", "testsrc=d=0.4:s=64x64", "-f", "lavfi", "-i", "sine=d=0.4", tmp_path / name)
     with pytest.raises(UnsupportedMedia):

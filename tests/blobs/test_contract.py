@@ -86,6 +86,26 @@ async def test_deleted_is_gone_for_all_but_those_who_read_it(blobs: BlobStore, s
     blob.close()
 
 
+async def test_a_duplicate_lives_and_goes_by_itself(blobs: BlobStore, stage: Stage) -> None:
+    blob_key, other, third = await put(blobs, stage), new_key(), new_key()
+    reader = await blobs.open(blob_key)
+    await blobs.duplicate(blob_key, other)
+    assert await keys_in(blobs) == {blob_key, other}
+    with pytest.raises(FileExistsError):
+        await blobs.duplicate(blob_key, other)
+    assert await blobs.delete(blob_key) is True
+    assert blobs.open_now(blob_key) is None
+    with pytest.raises(BlobMissing):
+        await blobs.open(blob_key)
+    with pytest.raises(BlobMissing):
+        await blobs.duplicate(blob_key, third)
+    assert await keys_in(blobs) == {other}
+    again = await blobs.open(other)
+    assert await read_all(again) == await read_all(reader) == CONTENT
+    reader.close()
+    again.close()
+
+
 async def test_forgetting_loses_nothing(blobs: BlobStore, stage: Stage) -> None:
     blob_key = await put(blobs, stage)
     reader = await blobs.open(blob_key)

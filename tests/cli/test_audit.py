@@ -7,46 +7,53 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from sqlalchemy import URL
 
+from tests.cli.test_commands import mosic
 from tests.conftest import shown
 from tests.service import AUTH, Service, running_service
 from tests.sounds import wav
 from tests.stores import HOUR, key_of
 
 
+@dataclass
+class Ended:
+    status: int
+    stdout: str
+    stderr: str
+
+
 class Operator:
-    """Runs commands beside the service."""
+    """Runs commands beside the service, in this process: only the last test needs one of its own."""
 
-    def __init__(self, service: Service, database_url: str) -> None:
-        self._environment = {
-            **os.environ,
-            "MOSIC_MEDIA_ROOT": str(service.settings.media_root),
-            "MOSIC_DATA_DIR": str(service.settings.data_dir),
-            "MOSIC_DATABASE_URL_OVERRIDE": database_url,
-            "MOSIC_PROBE_WORKERS": "1",
-        }
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
 
-    def __call__(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "mosic", *arguments],
-            env=self._environment | settings,
-            cwd=self._environment["MOSIC_MEDIA_ROOT"],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+    async def __call__(self, *arguments: str) -> Ended:
+        self._capsys.readouterr()
+        status = await mosic(*arguments)
+        return Ended(status, *self._capsys.readouterr())
 
 
 @pytest.fixture
-async def stage(tmp_path: Path, database_url: URL) -> AsyncIterator[tuple[Service, Operator]]:
+async def stage(
+    tmp_path: Path,
+    database_url: URL,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    logs_restored: None,
+) -> AsyncIterator[tuple[Service, Operator]]:
     url = shown(database_url)
     async with running_service(tmp_path / "media", url) as service:
-        yield service, Operator(service, url)
+        monkeypatch.chdir(service.settings.media_root)
+        monkeypatch.setenv("MOSIC_MEDIA_ROOT", str(service.settings.media_root))
+        monkeypatch.setenv("MOSIC_DATA_DIR", str(service.settings.data_dir))
+        monkeypatch.setenv("MOSIC_DATABASE_URL_OVERRIDE", url)
+        yield service, Operator(capsys)
 
 
 async def add(service: Service, seed: int) -> str:
@@ -61,11 +68,11 @@ def blob_path(service: Service, clip_id: str) -> Path:
 
 
 async def test_audit_says_what_is_wrong_and_sweep_mends_what_can_be(stage: tuple[Service, Operator]) -> None:
-    service, mosic = stage
+    service, operator = stage
     whole, gone, corrupt = [await add(service, seed) for seed in range(3)]
 
-    clean = mosic("audit")
-    assert (clean.returncode, clean.stderr) == (0, "")
+    clean = await operator("audit")
+    assert (clean.status, clean.stderr) == (0, "")
     size = len(wav())
     assert clean.stdout == f"Read 3 clips of {3 * size} bytes in all: 0 missing, 0 corrupt, 0 orphaned.\n"
 
@@ -77,8 +84,8 @@ async def test_audit_says_what_is_wrong_and_sweep_mends_what_can_be(stage: tuple
     blob_path(service, orphan).parent.mkdir(exist_ok=True)
     blob_path(service, orphan).write_bytes(b"orphan")
 
-    told = mosic("audit")
-    assert told.returncode == 1
+    told = await operator("audit")
+    assert told.status == 1
     lines = told.stdout.splitlines()
     assert lines[-1] == f"Read 3 clips of {3 * size} bytes in all: 1 missing, 1 corrupt, 1 orphaned."
     for line, kind, named in zip(
@@ -88,8 +95,8 @@ async def test_audit_says_what_is_wrong_and_sweep_mends_what_can_be(stage: tuple
         assert named in line
     assert "Traceback" not in told.stderr
 
-    report = mosic("audit", "--json")
-    assert report.returncode == 1
+    report = await operator("audit", "--json")
+    assert report.status == 1
     assert json.loads(report.stdout) == {
         "clips": 3,
         "bytes": 3 * size,
@@ -107,44 +114,78 @@ async def test_audit_says_what_is_wrong_and_sweep_mends_what_can_be(stage: tuple
     }
 
     assert (
-        mosic("sweep", "--grace", str(3 * HOUR)).stdout
-        == "Removed: 0 expired uploads, 0 staged files, 0 orphaned blobs.\n"
-    )
-    assert mosic("sweep").stdout == "Removed: 0 expired uploads, 0 staged files, 1 orphaned blobs.\n"
+        await operator("sweep", "--grace", str(3 * HOUR))
+    ).stdout == "Removed: 0 expired uploads, 0 staged files, 0 orphaned blobs, 0 clips of the trash.\n"
+    assert (
+        await operator("sweep")
+    ).stdout == "Removed: 0 expired uploads, 0 staged files, 1 orphaned blobs, 0 clips of the trash.\n"
     for clip_id in (gone, corrupt):
         assert (await service.http.delete(f"/play/{clip_id}", headers=AUTH)).status_code == 204
-    healed = mosic("audit", "--json", "--grace", "0")
-    assert healed.returncode == 0
+    healed = await operator("audit", "--json", "--grace", "0")
+    assert healed.status == 0
     assert json.loads(healed.stdout)["clips"] == 1
     assert (await service.http.get(f"/play/{whole}/stream")).content == wav(seed=0)
 
 
 async def test_a_store_that_is_not_the_databases_own_is_not_emptied(stage: tuple[Service, Operator]) -> None:
-    service, mosic = stage
+    service, operator = stage
     kept = []
     for _ in range(21):
         kept.append(blob_path(service, key_of(2 * HOUR)))
         kept[-1].parent.mkdir(exist_ok=True)
         kept[-1].write_bytes(b"of another database")
-    refused = mosic("sweep")
-    assert refused.returncode == 1
+    refused = await operator("sweep")
+    assert refused.status == 1
     assert "Is this the database that belongs to it?" in refused.stderr
     assert "Traceback" not in refused.stderr
     assert all(path.exists() for path in kept)
     assert (
-        mosic("sweep", "--force").stdout == "Removed: 0 expired uploads, 0 staged files, 21 orphaned blobs.\n"
-    )
+        await operator("sweep", "--force")
+    ).stdout == "Removed: 0 expired uploads, 0 staged files, 21 orphaned blobs, 0 clips of the trash.\n"
 
 
-async def test_a_store_that_no_other_process_sees(stage: tuple[Service, Operator]) -> None:
-    _, mosic = stage
+async def test_a_store_that_no_other_process_sees(
+    stage: tuple[Service, Operator], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, operator = stage
+    monkeypatch.setenv("MOSIC_STORE_URL", "memory:")
     for command in ("audit", "sweep"):
-        ended = mosic(command, MOSIC_STORE_URL="memory:")
-        assert ended.returncode == 1
+        ended = await operator(command)
+        assert ended.status == 1
         assert ended.stderr.startswith("mosic: MOSIC_STORE_URL")
 
 
 async def test_a_grace_period_is_a_number_of_seconds(stage: tuple[Service, Operator]) -> None:
-    _, mosic = stage
-    assert mosic("sweep", "--grace", "-1").returncode == 2
-    assert mosic("sweep", "--grace", "soon").returncode == 2
+    _, operator = stage
+    assert (await operator("sweep", "--grace", "-1")).status == 2
+    assert (await operator("sweep", "--grace", "soon")).status == 2
+
+
+async def test_an_audit_of_nothing_is_no_good_one(stage: tuple[Service, Operator]) -> None:
+    service, operator = stage
+    for arguments in (("audit",), ("audit", "--json")):
+        ended = await operator(*arguments)
+        assert ended.status == 1
+        assert "nothing to audit" in ended.stderr
+    await add(service, 1)
+    assert (await operator("audit")).status == 0
+
+
+@pytest.mark.parametrize(
+    "command", ["audit", *(pytest.param(one, marks=pytest.mark.slow) for one in ("backup", "sweep", "demo"))]
+)
+def test_no_command_makes_a_service(tmp_path: Path, command: str) -> None:
+    """As from cron, which starts in another folder."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MOSIC_")}
+    ended = subprocess.run(
+        [sys.executable, "-m", "mosic", command, *(["saved"] if command == "backup" else [])],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert "There is no service here: MOSIC_DATA_DIR" in ended.stderr
+    assert list(tmp_path.iterdir()) == []

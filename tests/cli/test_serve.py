@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from tests.programs import needs
 from tests.sounds import wav
 
 MOSIC = [sys.executable, "-m", "mosic"]
+SLOW = pytest.mark.slow
 
 
 class Installation:
@@ -41,7 +43,7 @@ class Installation:
             env=self.environment(**settings),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
             check=False,
         )
 
@@ -79,7 +81,7 @@ class Served:
 
     def url(self) -> str:
         """Where it listens, once it does."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 180
         while time.monotonic() < deadline:
             if found := re.search(r"listens on (\S+)", self.log()):
                 return found[1]
@@ -87,9 +89,14 @@ class Served:
             time.sleep(0.01)
         raise AssertionError(self.log())
 
+    def upload_line(self) -> str:
+        """As it is in the log, to be pasted."""
+        (found,) = [line["upload"] for line in map(json.loads, self.log().splitlines()) if "upload" in line]
+        return str(found)
+
     def key(self) -> str:
         """As it is found by whoever may read the data folder; the log names the file."""
-        found = re.search(r'X-API-Key: \$\(cat (\S+)\)"', self.log())
+        found = re.search(r'X-API-Key: \$\(cat (\S+)\)"', self.upload_line())
         assert found
         return Path(found[1]).read_text().strip()
 
@@ -137,13 +144,16 @@ def test_first_start_upload_stop_and_start_again(installation: Installation) -> 
 
     # The very line that was printed, as a person would paste it.
     (installation.folder / "song.mp3").write_bytes(wav())
-    found = re.search(r"curl -H .*", served.log())
-    assert found
     pasted = subprocess.run(
-        found[0] + " -sS -i", shell=True, cwd=installation.folder, capture_output=True, text=True, check=True
+        served.upload_line() + " -sS -i",
+        shell=True,
+        cwd=installation.folder,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert pasted.stdout.startswith("HTTP/1.1 201")
-    clip = json.loads(pasted.stdout.rpartition("\n")[2])
+    clip = json.loads(pasted.stdout.splitlines()[-1])
     assert httpx.get(clip["stream_url"]).content == wav()
 
     assert served.stop() == 0
@@ -158,6 +168,7 @@ def test_first_start_upload_stop_and_start_again(installation: Installation) -> 
     assert again.stop(signal.SIGTERM) == 0
 
 
+@pytest.mark.slow
 @needs("curl")
 def test_the_line_to_paste_works_in_any_folder_and_where_they_have_spaces(installation: Installation) -> None:
     below_home = {"HOME": str(installation.folder), "MOSIC_DATA_DIR": "my data"}
@@ -166,11 +177,9 @@ def test_the_line_to_paste_works_in_any_folder_and_where_they_have_spaces(instal
     elsewhere = installation.folder / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "song.mp3").write_bytes(wav())
-    found = re.search(r"curl -H .*", served.log())
-    assert found
-    assert str(installation.folder) not in found[0]
+    assert str(installation.folder) not in served.upload_line()
     pasted = subprocess.run(
-        found[0] + " -sS -i",
+        served.upload_line() + " -sS -i",
         shell=True,
         cwd=elsewhere,
         env=installation.environment(**below_home),
@@ -201,6 +210,7 @@ def test_kill_9_of_the_service_stops_nothing(installation: Installation) -> None
     wait_until_gone(orphan)
 
 
+@pytest.mark.slow
 def test_kill_9_of_postgres_and_service(installation: Installation) -> None:
     served = installation.serve()
     served.url()
@@ -212,22 +222,7 @@ def test_kill_9_of_postgres_and_service(installation: Installation) -> None:
     assert again.stop() == 0
 
 
-def test_demo_twice_adds_six_clips_once(installation: Installation) -> None:
-    first = installation.run("demo")
-    assert (first.returncode, first.stdout.count("added")) == (0, 6), first.stderr
-    served = installation.serve()
-    clips = httpx.get(f"{served.url()}/play").json()
-    assert len(clips) == 6
-    assert len({clip["genre"] for clip in clips}) == 6
-    assert all(3 < clip["duration"] < 15 for clip in clips)
-    # While the service runs, both share its database.
-    again = installation.run("demo")
-    assert (again.returncode, again.stdout.count("present")) == (0, 6)
-    assert installation.run("migrate").returncode == 0
-    assert httpx.get(f"{served.url()}/ready").status_code == 200
-    served.stop()
-
-
+@pytest.mark.slow
 def test_workers_share_one_database(installation: Installation) -> None:
     served = installation.serve("--workers", "2")
     url, key = served.url(), served.key()
@@ -245,21 +240,23 @@ def test_workers_share_one_database(installation: Installation) -> None:
     wait_until_gone(postgres)
 
 
+UNREACHABLE = {"MOSIC_DB_HOST": "127.0.0.1", "MOSIC_DB_PORT": "1", "MOSIC_DB_PASSWORD": "s3cret"}
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"MOSIC_APP_PORT": "http"}, "MOSIC_APP_PORT"),
-        ({"MOSIC_MAX_UPLOAD_MB": "-1"}, "MOSIC_MAX_UPLOAD_MB"),
-        ({"MOSIC_REMOTE_STREAM": "maybe"}, "MOSIC_REMOTE_STREAM"),
-        ({"MOSIC_DATABASE_URL_OVERRIDE": "mysql://x/y"}, "MOSIC_DATABASE_URL_OVERRIDE"),
-        ({"MOSIC_STORE_URL": "ftp://x"}, "MOSIC_STORE_URL"),
-        ({"MOSIC_MEDIA_ROOT": "/proc/media"}, "MOSIC_MEDIA_ROOT"),
-        ({"MOSIC_DATA_DIR": "/proc/data"}, "MOSIC_DATA_DIR"),
-        ({"MOSIC_POSTGRES_BIN": "/nowhere"}, "MOSIC_POSTGRES_BIN"),
-        (
-            {"MOSIC_DB_HOST": "127.0.0.1", "MOSIC_DB_PORT": "1", "MOSIC_DB_PASSWORD": "s3cret"},
-            "cannot be used",
+        pytest.param({"MOSIC_MAX_UPLOAD_MB": "-1"}, "MOSIC_MAX_UPLOAD_MB", marks=SLOW),
+        pytest.param({"MOSIC_REMOTE_STREAM": "maybe"}, "MOSIC_REMOTE_STREAM", marks=SLOW),
+        pytest.param(
+            {"MOSIC_DATABASE_URL_OVERRIDE": "mysql://x/y"}, "MOSIC_DATABASE_URL_OVERRIDE", marks=SLOW
         ),
+        pytest.param({"MOSIC_STORE_URL": "ftp://x"}, "MOSIC_STORE_URL", marks=SLOW),
+        pytest.param({"MOSIC_MEDIA_ROOT": "/proc/media"}, "MOSIC_MEDIA_ROOT", marks=SLOW),
+        pytest.param({"MOSIC_DATA_DIR": "/proc/data"}, "MOSIC_DATA_DIR", marks=SLOW),
+        pytest.param({"MOSIC_POSTGRES_BIN": "/nowhere"}, "MOSIC_POSTGRES_BIN", marks=SLOW),
+        (UNREACHABLE, "cannot be used"),
     ],
 )
 def test_wrong_setting_is_a_sentence_that_names_it(
@@ -272,6 +269,45 @@ def test_wrong_setting_is_a_sentence_that_names_it(
     assert "s3cret" not in ended.stderr
 
 
+@pytest.mark.parametrize("form", [pytest.param("json", marks=SLOW), "console"])
+def test_a_port_in_use_is_said_before_anything_is_made(installation: Installation, form: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        ended = installation.run("serve", MOSIC_PORT=str(port), MOSIC_APP_PORT="", MOSIC_LOG_FORMAT=form)
+    assert ended.returncode == 1
+    said = ended.stderr.splitlines()[-1]
+    if form == "json":
+        assert [json.loads(line)["event"] for line in ended.stderr.splitlines()][-1].startswith(
+            "MOSIC_APP_PORT: "
+        )
+    else:
+        assert said.startswith(f"mosic: MOSIC_APP_PORT: port {port} of 127.0.0.1 is in use")
+    assert [path.name for path in installation.folder.iterdir()] == [".env"]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"MOSIC_APP_PORT": "http"}, pytest.param({"MOSIC_HOST": "nowhere.invalid"}, marks=SLOW)]
+)
+def test_json_logs_are_json_when_the_settings_are_wrong(
+    installation: Installation, wrong: dict[str, str]
+) -> None:
+    ended = installation.run("serve", MOSIC_LOG_FORMAT="json", **wrong)
+    (name,) = wrong
+    events = [json.loads(line)["event"] for line in ended.stderr.splitlines()]
+    assert (ended.returncode, name in events[-1]) == (1, True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_both_ip_versions(installation: Installation, workers: str) -> None:
+    served = installation.serve("--workers", workers, MOSIC_HOST="::")
+    port = served.url().rpartition(":")[2]
+    for host in ("127.0.0.1", "[::1]"):
+        assert httpx.get(f"http://{host}:{port}/health").status_code == 200
+    assert served.stop(signal.SIGTERM) == 0
+
+
+@pytest.mark.slow
 def test_reload_serves_as_well(installation: Installation) -> None:
     served = installation.serve("--reload")
     url = served.url()

@@ -11,8 +11,8 @@ from collections import Counter
 from pathlib import Path
 
 import httpx
+import pytest
 
-from tests.conftest import SLOW
 from tests.house import KEY, House
 from tests.scraped import Scraped, scrape
 from tests.sounds import wav
@@ -51,10 +51,11 @@ async def until_ready(http: httpx.AsyncClient) -> None:
             await asyncio.sleep(0.05)
 
 
+@pytest.mark.slow
 async def test_sums_are_whole_and_never_go_backwards_while_workers_are_killed(short_tmp: Path) -> None:
     folder = short_tmp / f"workers-{os.urandom(4).hex()}"
     folder.mkdir()
-    kills = 3 if SLOW else 1
+    kills = 3
     house = House(folder, MOSIC_METRICS_REFRESH_SECONDS="0.5")
     try:
         service = house.start("serve", "--workers", "2")

@@ -21,7 +21,7 @@ import termios
 import time
 import wave
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from mosic.cli.transfer import Server
 from mosic.cli.upload import Options, upload
 from mosic.cli.verdict import Trouble
 from tests.conftest import shown
+from tests.relays import Relay, cutting_every, free_port, relaying
 from tests.service import AUTH, KEY, Service
 from tests.sounds import wav
 
@@ -111,108 +112,6 @@ def remembered(tmp_path: Path) -> dict[str, str]:
     return {key: entry["id"] for key, entry in json.loads(file.read_text())["uploads"].items()}
 
 
-class Relay:
-    """Passes connections on to a port. `sent` counts the bytes that came from clients; when it comes to
-    `cut_at` every connection is cut, once. `rate` is in bytes a second. `instead` are answers to the next
-    connections, given in place of the service's.
-    """
-
-    def __init__(self, target: int, port: int) -> None:
-        self._target = target
-        self.port = port
-        self.url = f"http://127.0.0.1:{port}"
-        self.sent = 0
-        self.patches = 0
-        self.cut_at: int | None = None
-        self.rate: float | None = None
-        self.instead: list[bytes] = []
-        self.connected_at: list[float] = []
-        self._open: set[asyncio.StreamWriter] = set()
-
-    def cut(self) -> None:
-        for writer in self._open:
-            writer.transport.abort()
-
-    async def serve(self, client: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
-        self.connected_at.append(time.monotonic())
-        if self.instead:
-            await client.readuntil(b"\r\n\r\n")
-            back.write(self.instead.pop(0))
-            back.close()
-            return
-        try:
-            service, forth = await asyncio.open_connection("127.0.0.1", self._target)
-        except OSError:
-            back.transport.abort()
-            return
-        pair = {back, forth}
-        self._open |= pair
-        try:
-            await asyncio.gather(self._forth(client, forth), self._back(service, back))
-        except OSError:
-            pass
-        finally:
-            for writer in pair:
-                writer.transport.abort()
-            self._open -= pair
-
-    async def _forth(self, client: asyncio.StreamReader, forth: asyncio.StreamWriter) -> None:
-        while chunk := await client.read(16 * 1024):
-            self.sent += len(chunk)
-            self.patches += chunk.count(b"PATCH /play/uploads/")
-            forth.write(chunk)
-            await forth.drain()
-            if self.cut_at is not None and self.sent >= self.cut_at:
-                self.cut_at = None
-                self.cut()
-            if self.rate is not None:
-                await asyncio.sleep(len(chunk) / self.rate)
-        raise ConnectionResetError
-
-    @staticmethod
-    async def _back(service: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
-        while chunk := await service.read(16 * 1024):
-            back.write(chunk)
-            await back.drain()
-        raise ConnectionResetError
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
-
-
-@asynccontextmanager
-async def relaying(target: int, port: int = 0) -> AsyncIterator[Relay]:
-    relay = Relay(target, port or free_port())
-    # A small window, or the kernel would take megabytes ahead.
-    listening = socket.create_server(("127.0.0.1", relay.port))
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32 * 1024)
-    server = await asyncio.start_server(relay.serve, sock=listening, limit=16 * 1024)
-    try:
-        yield relay
-    finally:
-        server.close()
-        relay.cut()
-
-
-@asynccontextmanager
-async def cutting_every(size: int, relay: Relay) -> AsyncIterator[None]:
-    """While the block runs, every connection is cut each time so many bytes have been sent."""
-
-    async def cut_often() -> None:
-        while True:
-            relay.cut_at = relay.sent + size
-            while relay.cut_at is not None:
-                await asyncio.sleep(0.001)
-
-    cutting = asyncio.create_task(cut_often())
-    try:
-        yield
-    finally:
-        cutting.cancel()
-
-
 @pytest.fixture
 async def relay(service: Service) -> AsyncIterator[Relay]:
     async with relaying(service.port) as made:
@@ -282,15 +181,11 @@ async def test_what_cannot_be_read_or_is_refused_fails_and_the_others_go_on(
         "./text.mp3: This file is text. (unsupported-media)",
     ]
     lines = out.splitlines()
-    assert sorted(lines[:-1]) == [
-        "added   ./a.wav",
-        "added   ./z.wav",
-        *(f"failed  {reason}" for reason in expected),
-    ]
+    assert sorted(lines[:-1]) == ["added   ./a.wav", "added   ./z.wav"]
     assert lines[-1].startswith("Added 2 (")
     assert lines[-1].endswith(", already there 0, failed 4.")
-    head, *reasons = err.splitlines()
-    assert (head, sorted(reasons)) == ("mosic: these failed:", [f"  {reason}" for reason in expected])
+    # Each once, where errors go.
+    assert sorted(err.splitlines()) == [f"failed  {reason}" for reason in expected]
     assert set(await stored(service)) == {"a", "z"}
     assert remembered(tmp_path) == {}
 
@@ -314,7 +209,7 @@ async def test_the_same_bytes_twice_are_sent_once(relay: Relay, capsys: pytest.C
 # Keys and addresses
 
 
-async def test_a_wrong_key_is_said_once_per_file_and_never_shown(
+async def test_a_wrong_key_is_said_once_and_never_shown(
     service: Service, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MOSIC_API_KEY", "no-such-key-1")
@@ -322,8 +217,8 @@ async def test_a_wrong_key_is_said_once_per_file_and_never_shown(
     Path("b.wav").write_bytes(wav(seed=2))
     assert await run("a.wav", "b.wav", url=service.url, jobs=1) == 1
     out, err = capsys.readouterr()
-    reason = "The key in the header X-API-Key is not valid. (unauthorized)"
-    assert out.splitlines()[:2] == [f"failed  a.wav: {reason}", f"failed  b.wav: {reason}"]
+    assert out == "Added 0, already there 0, failed 0, not sent 2.\n"
+    assert err == "mosic: The key in the header X-API-Key is not valid. (unauthorized)\n"
     assert "no-such-key-1" not in out + err
     assert await run("a.wav", "b.wav", url=service.url, api_key=f"{KEY},other") == 0
 
@@ -345,11 +240,43 @@ async def test_the_made_key_serves_for_this_machine_only(
     Path(".mosic").mkdir()
     Path(".mosic/api_key").write_text(KEY + "\n")
     assert await run("a.wav", url=f"{service.url}/") == 0
+    # It is said which file that was.
+    assert (
+        capsys.readouterr().err == f"mosic: the API key is the one in {Path('.mosic/api_key').absolute()}\n"
+    )
     assert await run("a.wav", url="http://music.invalid") == 2
     assert capsys.readouterr().err == "mosic: an API key is needed: give --api-key or set MOSIC_API_KEY\n"
-    # The address of this very service, as the world sees it.
+    # The address of this very service, as the world sees it: with a key of the folder that goes with it only.
     monkeypatch.setenv("MOSIC_PUBLIC_URL", service.url.replace("127.0.0.1", "0.0.0.0"))  # noqa: S104
+    assert await run("a.wav") == 2
+    monkeypatch.setenv("MOSIC_DATA_DIR", ".mosic")
     assert await run("a.wav") == 0
+
+
+async def test_a_folder_cannot_say_where_the_key_goes(
+    service: Service, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A downloaded album may have files that look like settings in it."""
+    Path("a.wav").write_bytes(wav())
+    async with relaying(0) as thief:
+        thief.instead = [b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]"] * 9
+        Path(".env").write_text(
+            f"MOSIC_PUBLIC_URL={thief.url}\nMOSIC_PORT={thief.port}\nMOSIC_HOST=localhost\n"
+            "MOSIC_API_KEY=of-the-album-of-the-album\n"
+        )
+        # The key of the environment goes where the environment says.
+        monkeypatch.setenv("MOSIC_PUBLIC_URL", service.url)
+        assert await run("a.wav") == 0
+        # Without a URL it goes to this machine; what listens there is no matter of the folder.
+        monkeypatch.delenv("MOSIC_PUBLIC_URL")
+        monkeypatch.setenv("MOSIC_APP_PORT", str(service.port))
+        assert await run("a.wav") == 0
+        # Nor does its key go anywhere.
+        capsys.readouterr()
+        monkeypatch.delenv("MOSIC_API_KEY")
+        assert await run("a.wav", url=thief.url.replace("127.0.0.1", "music.invalid")) == 2
+        assert f"{Path('.env').absolute()} is not read by this command" in capsys.readouterr().err
+        assert thief.connected_at == []
 
 
 @pytest.mark.parametrize(
@@ -375,6 +302,7 @@ async def test_a_wrong_command_sends_nothing(
     assert err.startswith(f"mosic: {message}")
 
 
+@pytest.mark.slow
 async def test_the_exit_status_is_that_of_the_process(service: Service) -> None:
     assert (await ended(await start("gone.wav")))[0] == 2
     Path("text.mp3").write_text("no sound")
@@ -390,17 +318,33 @@ async def test_a_redirect_is_told_of_and_not_followed(capsys: pytest.CaptureFixt
         Path("a.wav").write_bytes(wav())
         assert await run("a.wav", url=first.url) == 1
         assert other.connected_at == []
-    out, _ = capsys.readouterr()
-    assert f"{first.url} redirects to http://localhost:{other.port};" in out
-    assert "pass" not in out
+    err = capsys.readouterr().err
+    assert err.startswith(f"mosic: {first.url} redirects to http://localhost:{other.port};")
+    assert "pass" not in err
 
 
-async def test_an_address_that_is_not_mosic_is_a_sentence(
-    service: Service, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n<p>Hi</p>",
+        b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n",
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+    ],
+    ids=["a page", "nothing there", "closed", "no HTTP"],
+)
+async def test_what_is_not_mosic_is_given_up_at_once(
+    answer: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Path("a.wav").write_bytes(wav())
-    assert await run("a.wav", url=f"{service.url}/docs") == 1
-    assert "does not answer as Mosic does" in capsys.readouterr().out
+    for name in ("a.wav", "b.wav"):
+        Path(name).write_bytes(wav())
+    async with relaying(0) as other:
+        other.instead = [answer] * 9
+        assert await run(".", url=other.url, jobs=1) == 1
+        assert len(other.connected_at) == 1
+    out, err = capsys.readouterr()
+    assert out == "Added 0, already there 0, failed 0, not sent 2.\n"
+    assert re.fullmatch(rf"mosic: \S*{other.port}(/play)? does not answer .*\?\n", err)
 
 
 # Breaks
@@ -413,7 +357,7 @@ async def test_a_second_call_sends_only_the_rest(
     Path("a.wav").write_bytes(content)
     relay.cut_at = 2_000_000
     assert await run("a.wav", url=relay.url, retries=0) == 1
-    assert "failed  a.wav: the connection to 127.0.0.1" in capsys.readouterr().out
+    assert "failed  a.wav: the connection to 127.0.0.1" in capsys.readouterr().err
     ((key, upload_id),) = remembered(tmp_path).items()
     assert key == f"{relay.url} {sha256(content)}"
     answer = await service.http.head(f"/play/uploads/{upload_id}", headers={**AUTH, "Tus-Resumable": "1.0.0"})
@@ -462,33 +406,62 @@ async def test_an_upload_that_the_service_no_longer_has_is_begun_anew(
     assert await stored(service) == {"a": sha256(content)}
 
 
-async def test_a_service_that_is_away_is_waited_for(
+async def test_a_service_that_goes_away_is_waited_for(
     service: Service, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Path("a.wav").write_bytes(wav())
+    content = noise(3_000_000)
+    Path("a.wav").write_bytes(content)
     port = free_port()
-    running = asyncio.create_task(run("a.wav", url=f"http://127.0.0.1:{port}"))
-    await asyncio.sleep(0.3)
+    async with relaying(service.port, port) as relay:
+        relay.cut_at = 1_000_000
+        running = asyncio.create_task(run("a.wav", url=relay.url))
+        await until(lambda: relay.cut_at is None)
+    said = ""
+    async with asyncio.timeout(30):
+        while "refused" not in said:
+            said += capsys.readouterr().err
+            await asyncio.sleep(0.01)
     async with relaying(service.port, port):
         assert await running == 0
-    assert capsys.readouterr().err == (
-        f"mosic: a.wav: waiting: cannot connect to 127.0.0.1:{port}: Connection refused\n"
-    )
+    waits = r"mosic: a\.wav: (.*); trying again in [0-9.]+ s \([1-8] of 8\)\n"
+    broken, refused, *_ = re.findall(waits, said)
+    assert broken.startswith(f"the connection to 127.0.0.1:{port} broke: ")
+    assert refused == f"cannot connect to 127.0.0.1:{port}: Connection refused"
+    assert await stored(service) == {"a": sha256(content)}
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "no-such-host.invalid"])
+async def test_where_there_never_was_a_service_nobody_waits(
+    host: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = f"http://{host}:{free_port()}"
+    for seed in range(8):
+        Path(f"{seed}.wav").write_bytes(wav(seed=seed))
+    # It would wait for longer than a test may take.
+    assert await run(".", url=url, retries=1000) == 1
+    out, err = capsys.readouterr()
+    assert out == "Added 0, already there 0, failed 0, not sent 8.\n"
+    assert err.startswith(f"mosic: cannot connect to {url.removeprefix('http://')}: ")
+    assert err.endswith(f". Is the service running, and is {url} its address?\n")
+    assert err.count("\n") == 1
 
 
 async def test_a_service_that_stays_away_is_not_waited_for_by_every_file(
-    capsys: pytest.CaptureFixture[str],
+    service: Service, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    port = free_port()
     for seed in range(8):
-        Path(f"{seed}.wav").write_bytes(wav(seed=seed))
-    began = time.monotonic()
-    assert await run(".", url=f"http://127.0.0.1:{port}", retries=2, jobs=1) == 1
-    assert time.monotonic() - began < 5
+        Path(f"{seed}.wav").write_bytes(noise(1_000_000, seed=seed))
+    port = free_port()
+    async with relaying(service.port, port) as relay:
+        relay.cut_at = 500_000
+        running = asyncio.create_task(run(".", url=relay.url, retries=2, jobs=1))
+        await until(lambda: relay.cut_at is None)
+    assert await running == 1
     out, err = capsys.readouterr()
-    reason = f"cannot connect to 127.0.0.1:{port}: Connection refused"
-    assert out.splitlines()[:8] == [f"failed  ./{seed}.wav: {reason}" for seed in range(8)]
-    assert err.endswith(f"these failed:\n  ./0.wav: {reason}\n  and 7 more for the same reason\n")
+    # The one that it broke away from, and the one that found it gone.
+    assert out == "Added 0, already there 0, failed 1, not sent 7.\n"
+    assert err.endswith(f"\nmosic: cannot connect to 127.0.0.1:{port}: Connection refused\n")
+    assert "2.wav" not in err
 
 
 async def test_an_answer_of_5xx_is_tried_again_as_often_as_asked_for(
@@ -498,16 +471,23 @@ async def test_an_answer_of_5xx_is_tried_again_as_often_as_asked_for(
     busy = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n"
     relay.instead = [busy] * 2
     assert await run("a.wav", url=relay.url, retries=1) == 1
-    assert capsys.readouterr().out.startswith("failed  a.wav: HTTP 502 Bad Gateway\n")
+    out, err = capsys.readouterr()
+    assert out == "Added 0, already there 0, failed 0, not sent 1.\n"
+    assert re.fullmatch(
+        r"mosic: a.wav: HTTP 502 Bad Gateway; trying again in 0\.[0-9] s \(1 of 1\)\n"
+        r"mosic: HTTP 502 Bad Gateway\n",
+        err,
+    )
     relay.instead = [busy] * 2
     assert await run("a.wav", url=relay.url, retries=2) == 0
 
 
-async def test_retry_after_is_honoured(relay: Relay) -> None:
+async def test_retry_after_is_honoured_and_told_of(relay: Relay, capsys: pytest.CaptureFixture[str]) -> None:
     Path("a.wav").write_bytes(wav())
     relay.instead = [b"HTTP/1.1 503 Busy\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"]
     assert await run("a.wav", url=relay.url) == 0
     assert relay.connected_at[1] - relay.connected_at[0] >= 1
+    assert capsys.readouterr().err == "mosic: a.wav: HTTP 503 Busy; trying again in 1.0 s (1 of 8)\n"
 
 
 async def test_one_that_says_nothing_is_not_waited_for_for_ever() -> None:
@@ -584,6 +564,7 @@ async def test_a_service_that_is_killed_and_started_again(tmp_path: Path, databa
     assert clip["sha256"] == sha256(content)
 
 
+@pytest.mark.slow
 async def test_two_calls_at_once_send_everything_once(relay: Relay, service: Service) -> None:
     contents = [noise(1_000_000, seed=seed) for seed in range(3)]
     for seed, content in enumerate(contents):
@@ -615,7 +596,7 @@ async def test_without_a_usable_memory_it_works_all_the_same(
     assert await stored(service) == {"a": sha256(wav())}
 
 
-@pytest.mark.parametrize("change", ["is cut", "is written over"])
+@pytest.mark.parametrize("change", ["is cut", pytest.param("is written over", marks=pytest.mark.slow)])
 async def test_a_file_that_changes_on_the_way_fails(
     change: str, relay: Relay, service: Service, tmp_path: Path
 ) -> None:
@@ -631,9 +612,9 @@ async def test_a_file_that_changes_on_the_way_fails(
         else:
             file.seek(9_000_000)
             file.write(b"other")
-    status, out, _ = await ended(process)
+    status, _, err = await ended(process)
     assert status == 1
-    assert re.match("failed  a.wav: it (changed|became shorter) while it was being read\n", out)
+    assert re.fullmatch("failed  a.wav: it (changed|became shorter) while it was being read\n", err)
     assert await stored(service) == {}
     # Nor is anything left of it.
     assert len(service.files()) == before
@@ -677,6 +658,7 @@ def nginx(folder: Path, server: str, *, port: int) -> Iterator[Path]:
         process.wait()
 
 
+@pytest.mark.slow
 @needs_nginx
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
 async def test_behind_a_proxy_with_tls_a_prefix_and_a_limit_of_1_mb(
@@ -709,8 +691,8 @@ async def test_behind_a_proxy_with_tls_a_prefix_and_a_limit_of_1_mb(
         location /music/ {{ proxy_pass http://127.0.0.1:{service.port}/; }}"""
     with nginx(short_tmp / f"nginx-{port}", server, port=port) as log:
         arguments = ("a.wav", "--url", f"https://localhost:{port}/music")
-        status, out, _ = await ended(await start(*arguments))
-        assert (status, f"no safe connection to localhost:{port}: " in out) == (1, True)
+        status, _, err = await ended(await start(*arguments))
+        assert (status, f"no safe connection to localhost:{port}: " in err) == (1, True)
         status, _, err = await ended(await start(*arguments, SSL_CERT_FILE=str(certificate)))
         assert (status, err) == (0, "")
         assert log.read_text().count('" 204 ') == 3
@@ -758,7 +740,7 @@ async def test_ctrl_c_stops_at_once_and_the_same_command_goes_on(relay: Relay, s
     assert await stored(service) == {"a": sha256(content)}
 
 
-@pytest.mark.parametrize("columns", [100, 20])
+@pytest.mark.parametrize("columns", [100, pytest.param(20, marks=pytest.mark.slow)])
 async def test_bars_on_a_terminal(columns: int, relay: Relay, service: Service) -> None:
     relay.rate = 2_000_000
     for seed in range(3):

@@ -109,6 +109,7 @@ async def test_worker_that_is_told_to_end_is_replaced(house: House) -> None:
     assert await ended(service) == 0
 
 
+@pytest.mark.slow
 async def test_workers_end_when_the_first_process_is_killed(house: House) -> None:
     """Otherwise they would hold the address, and the next start could not have it."""
     service = house.start("serve", "--workers", "2")
@@ -130,6 +131,7 @@ async def test_ctrl_c_in_a_terminal_reaches_all_and_is_one_signal(house: House) 
     assert len(logged(house, "stopped")) == 2
 
 
+@pytest.mark.slow
 async def test_start_that_fails_ends_with_a_status(house: House) -> None:
     (house.folder / ".env").write_text("MOSIC_POSTGRES_BIN=/nowhere\n")
     service = house.start("serve", "--workers", "2")

@@ -23,9 +23,13 @@ def open_rt(tmp_path: Path, database_url: URL) -> Open:
     """Opens a runtime on the test's own database and media root; several are like several processes."""
 
     def open_rt(**settings: Any) -> AbstractAsyncContextManager[Runtime]:
-        given: dict[str, Any] = {"media_root": tmp_path / "media", "probe_workers": 1, "db_pool_size": 4}
+        given: dict[str, Any] = {
+            "media_root": tmp_path / "media",
+            "probe_workers": 1,
+            "db_pool_size": 4,
+            "trash_days": 0,
+        }
         chosen = Settings(
-            _env_file=None,
             data_dir=tmp_path / "data",
             database_url_override=shown(database_url),
             api_key="k",

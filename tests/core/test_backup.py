@@ -22,41 +22,55 @@ from mosic.boot import Holdings, open_holdings, open_runtime
 from mosic.core import backup as backing_up
 from mosic.core import restore as restoring
 from mosic.core.catalog import add_external, edit_clip, remove_clip
+from mosic.core.places import store_place
 from mosic.core.runtime import Runtime
-from mosic.db import blob_keys, clips, dump
+from mosic.core.trash import restore_clip
+from mosic.db import blob_keys, dump, pages
 from mosic.db.migrate import head, is_current, migrate, move_to
 from mosic.db.tables import metadata
 from mosic.metrics import Metrics
 from mosic.settings import Settings
 from tests.conftest import shown
 from tests.sounds import wav
-from tests.stores import keys_in, put, upload
+from tests.stores import Open, keys_in, put, upload
 
 
-async def backup(rt: Runtime | Holdings, folder: Path) -> Manifest:
+async def backup(rt: Runtime | Holdings, folder: Path, *, force: bool = False) -> Manifest:
     archive = Archive(folder)
     with archive.writing():
-        return await backing_up.backup(rt.engine, rt.blobs, archive, on_progress=lambda _: None)
+        return await backing_up.backup(rt.engine, rt.blobs, archive, on_progress=lambda _: None, force=force)
+
+
+@pytest.fixture
+async def rt(open_rt: Open) -> AsyncIterator[Runtime]:
+    """Where what is deleted is gone at once: a clip in the trash is like any other to a backup."""
+    async with open_rt(trash_days=0) as runtime:
+        yield runtime
 
 
 @pytest.fixture
 def empty(tmp_path: Path, empty_database_url: URL) -> Settings:
     """A service that was never started."""
     return Settings(
-        _env_file=None,
         media_root=tmp_path / "restored",
         data_dir=tmp_path / "restored-data",
         database_url_override=shown(empty_database_url),
         api_key="k",
         probe_workers=1,
         db_pool_size=4,
+        trash_days=0,
     )
 
 
-async def restore(settings: Settings, folder: Path) -> Manifest:
+async def restore(settings: Settings, folder: Path, *, previous: bool = False) -> Manifest:
     async with open_holdings(settings) as held:
         return await restoring.restore(
-            held.engine, held.blobs, held.staging, Archive(folder), on_progress=lambda _: None
+            held.engine,
+            held.blobs,
+            held.staging,
+            Archive(folder, previous=previous),
+            place=store_place(settings),
+            on_progress=lambda _: None,
         )
 
 
@@ -70,7 +84,7 @@ async def restored(settings: Settings, folder: Path) -> AsyncIterator[Runtime]:
 async def contents(rt: Runtime) -> dict[str, Any]:
     """All that clients could ever see: every clip with its counters, and its bytes."""
     async with rt.begin() as connection:
-        found, _ = await clips.page(connection, limit=10_000, before=None)
+        found, _ = await pages.page(connection, limit=10_000, before=None)
     return {clip.id.hex: (clip, clip.etag, await read(rt, clip.blob_key)) for clip in found}
 
 
@@ -117,10 +131,46 @@ async def test_comes_back_as_it_was(rt: Runtime, tmp_path: Path, empty: Settings
         assert new.id.hex not in saved
 
 
+async def test_the_trash_is_saved_as_well(open_rt: Open, tmp_path: Path, empty: Settings) -> None:
+    async with open_rt(trash_days=7) as rt:
+        kept, deleted = await upload(rt, wav(seed=1)), await upload(rt, wav(seed=2))
+        await remove_clip(rt, deleted.id, {})
+        await backup(rt, tmp_path / "backup")
+    async with restored(empty, tmp_path / "backup") as again:
+        assert set(await contents(again)) == {kept.id.hex}
+        assert (await restore_clip(again, deleted.id)).id == deleted.id
+        found = await contents(again)
+        assert set(found) == {kept.id.hex, deleted.id.hex}
+        assert found[deleted.id.hex][2] == wav(seed=2)
+
+
+async def test_a_clip_that_goes_to_the_trash_between_listing_and_copying(
+    open_rt: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty: Settings
+) -> None:
+    """Its bytes are under another key then."""
+    async with open_rt(trash_days=7) as rt:
+        clip = await upload(rt, wav(seed=1))
+        copy = backing_up._Copying._copy_bytes
+        copied: list[str] = []
+
+        async def delete_first(copying: Any, row: Any) -> str | None:
+            if not copied:
+                await remove_clip(rt, clip.id, {})
+            copied.append(row.blob_key)
+            return await copy(copying, row)
+
+        monkeypatch.setattr(backing_up._Copying, "_copy_bytes", delete_first)
+        manifest = await backup(rt, tmp_path / "backup")
+        assert (manifest.blobs, manifest.damaged) == (1, ())
+    async with restored(empty, tmp_path / "backup") as again:
+        await restore_clip(again, clip.id)
+        assert (await contents(again))[clip.id.hex][2] == wav(seed=1)
+
+
 def test_every_table_is_saved_or_left_out_on_purpose() -> None:
     """A new table, and a new column that names a blob, have to be thought of here."""
     saved = {table.name for table in dump.saved_tables()}
-    assert set(metadata.tables) - saved == {"uploads", "swept_blobs"}
+    assert set(metadata.tables) - saved == {"uploads", "swept_blobs", "service"}
     naming_blobs = {
         f"{table.name}.{column.name}"
         for table in dump.saved_tables()
@@ -156,9 +206,9 @@ async def test_while_clips_come_and_go(rt: Runtime, tmp_path: Path, empty: Setti
 
     workers = [asyncio.create_task(work) for work in (come_and_go(100), come_and_go(1100), play())]
     for _ in range(4):
-        await backup(rt, tmp_path / "backup")
+        await backup(rt, tmp_path / "backup", force=True)
         await asyncio.sleep(0.05)
-    manifest = await backup(rt, tmp_path / "backup")
+    manifest = await backup(rt, tmp_path / "backup", force=True)
     going = False
     await asyncio.gather(*workers)
     assert manifest.damaged == ()
@@ -209,12 +259,15 @@ async def test_second_backup_copies_only_what_is_new(rt: Runtime, tmp_path: Path
     assert len(files) == 2
     await remove_clip(rt, first.id, {})
     third = await upload(rt, wav(seed=3))
-    await backup(rt, folder)
+    await backup(rt, folder, force=True)
     again = {path.name: path for path in folder.glob("blobs/*/*")}
-    assert set(again) == {second.id.hex, third.id.hex}
+    # What it no longer has stays for one more round.
+    assert set(again) == {first.id.hex, second.id.hex, third.id.hex}
     kept = again[second.id.hex]
     assert files[kept] == kept.stat().st_mtime_ns
-    assert len(list(folder.glob("catalogue-*"))) == 1
+    await backup(rt, folder)
+    assert {path.name for path in folder.glob("blobs/*/*")} == {second.id.hex, third.id.hex}
+    assert len(list(folder.glob("catalogue-*"))) == 2
     async with restored(empty, folder) as restored_rt:
         assert await contents(restored_rt) == await contents(rt)
 
@@ -245,7 +298,7 @@ async def test_backup_that_fails_leaves_the_last_one(
 
     monkeypatch.setattr(Archive, "finish", fail)
     with pytest.raises(OSError, match="No space"):
-        await backup(rt, folder)
+        await backup(rt, folder, force=True)
     monkeypatch.undo()
     async with restored(empty, folder) as again:
         assert await contents(again) == saved
@@ -386,6 +439,7 @@ async def test_backup_of_an_earlier_version_is_migrated(
     rows.write_text(old)
     manifest["tables"][0]["columns"] = list(columns)
     manifest["tables"][0]["file"]["sha256"] = hashlib.sha256(old.encode()).hexdigest()
+    manifest["tables"][0]["file"]["size"] = len(old.encode())
     manifest["tables"] = [one for one in manifest["tables"] if one["table"] in ("clips", "clip_plays")]
     change(folder, revision="0002", tables=manifest["tables"])
 
@@ -414,8 +468,13 @@ async def test_more_clips_than_the_database_has_locks(rt: Runtime, tmp_path: Pat
                     made |= {"blob_key": f"{number:032x}", "sha256": f"\\\\x{number:064x}"}
                 rows.write("\t".join(made.values()) + "\n")
         table["rows"] = count
-        table["file"]["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
-    change(folder, tables=manifest["tables"])
+        table["file"] |= {
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "size": path.stat().st_size,
+        }
+    keys = [f"{number:032x}" for number in range(1, count)]
+    damaged = [{"clip_id": key, "blob_key": key, "detail": "lost"} for key in keys]
+    change(folder, tables=manifest["tables"], damaged=damaged)
     async with restored(empty, folder) as again, again.begin() as connection:
         assert await dump.clips_there(connection) == count
         # The restored database guards its blobs as any other does.
@@ -466,6 +525,7 @@ async def test_from_any_store(rt: Runtime, tmp_path: Path, empty: Settings) -> N
     """Only what the contract of stores promises is used."""
     clip = await upload(rt, wav(seed=1))
     blobs = MemoryBlobs()
+    await blobs.identify(await rt.blobs.identity() or b"")
     (tmp_path / "copy").write_bytes(wav(seed=1))
     await blobs.put(clip.id.hex, tmp_path / "copy")
     held = Holdings(rt.engine, blobs, rt.staging)

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import pytest
 
+from mosic.background import Background
 from mosic.core.plays import PlayCounter
 from mosic.db.plays import Tally
 from mosic.errors import Unavailable
@@ -60,7 +61,13 @@ async def make(table: Table, metrics: Metrics) -> AsyncIterator[Make]:
     made: list[PlayCounter] = []
 
     def make(*, wait_seconds: float = WAIT, most_waiting: int = 1000) -> PlayCounter:
-        counter = PlayCounter(table.write, metrics, wait_seconds=wait_seconds, most_waiting=most_waiting)
+        counter = PlayCounter(
+            table.write,
+            metrics,
+            wait_seconds=wait_seconds,
+            most_waiting=most_waiting,
+            background=Background(),
+        )
         counter.start()
         made.append(counter)
         return counter

@@ -17,6 +17,7 @@ from mosic.core.catalog import get_clip, remove_clip
 from mosic.core.runtime import Runtime
 from mosic.db.engine import create_engine
 from mosic.db.plays import PlayWriter, Tally
+from mosic.db.state import UNOBSERVED
 from tests.sounds import wav
 from tests.stores import Open, upload
 
@@ -35,7 +36,7 @@ async def test_writers_that_meet_lose_nothing(rt: Runtime, engine: AsyncEngine) 
     sizes: Counter[uuid.UUID] = Counter()
 
     async def write(seed: int) -> None:
-        writer, rng = PlayWriter(engine), random.Random(seed)
+        writer, rng = PlayWriter(engine, UNOBSERVED), random.Random(seed)
         for _ in range(60):
             tallies = {
                 clip.id: Tally(rng.randint(0, 3), rng.randint(0, 10**10))
@@ -56,7 +57,7 @@ async def test_writers_that_meet_lose_nothing(rt: Runtime, engine: AsyncEngine) 
 async def test_a_clip_that_is_gone_is_passed_over(rt: Runtime, engine: AsyncEngine) -> None:
     gone, there = [await upload(rt, wav(seed=seed)) for seed in range(2)]
     await remove_clip(rt, gone.id, {})
-    writer = PlayWriter(engine)
+    writer = PlayWriter(engine, UNOBSERVED)
     await writer.add({gone.id: Tally(5, 5), there.id: Tally(1, 2), uuid.uuid4(): Tally(1, 1)})
     await writer.close()
     found = await get_clip(rt, there.id)
@@ -65,7 +66,7 @@ async def test_a_clip_that_is_gone_is_passed_over(rt: Runtime, engine: AsyncEngi
 
 async def test_when_a_clip_was_last_played_is_told_by_plays_alone(rt: Runtime, engine: AsyncEngine) -> None:
     clip = await upload(rt, wav())
-    writer = PlayWriter(engine)
+    writer = PlayWriter(engine, UNOBSERVED)
     await writer.add({clip.id: Tally(0, 100)})
     assert (await get_clip(rt, clip.id)).last_played_at is None
     await writer.add({clip.id: Tally(1, 0)})

@@ -74,7 +74,9 @@ async def test_notes_on_swept_blobs_go_once_nobody_can_need_them(rt: Runtime) ->
     await sweep(rt, grace_seconds=HOUR)
     assert await swept_keys(rt) == {young, late}
     for blob_key in (young, old):
-        new = NewClip(id=uuid4(), title="t", blob_key=blob_key, size=6, sha256=b"x", media_type="audio/mpeg")
+        new = NewClip(
+            id=uuid4(), title="t", blob_key=blob_key, size=6, sha256=b"x" * 32, media_type="audio/mpeg"
+        )
         async with rt.statements() as driver:
             with pytest.raises(BlobSwept):
                 await clips.insert(driver, new)
@@ -84,7 +86,7 @@ async def test_a_clip_restored_from_a_backup_has_its_old_blob(rt: Runtime) -> No
     blob_key = await put(rt, key_of(400 * 24 * HOUR))
     insert = sa.text(
         "INSERT INTO clips (id, title, blob_key, size, sha256, media_type, created_at)"
-        " VALUES (gen_random_uuid(), 't', :key, 6, 'x', 'audio/mpeg', now() - interval '400 days')"
+        " VALUES (gen_random_uuid(), 't', :key, 6, sha256('x'), 'audio/mpeg', now() - interval '400 days')"
     )
     async with rt.begin() as connection:
         await connection.execute(insert, {"key": blob_key})
@@ -95,7 +97,7 @@ async def test_a_large_catalogue_can_be_filled_in_one_transaction(rt: Runtime) -
     """As a restore does: PostgreSQL has room for some six thousand locks."""
     insert = sa.text(
         "INSERT INTO clips (id, title, blob_key, size, sha256, media_type)"
-        " SELECT gen_random_uuid(), 't', lpad(to_hex(n), 32, '0'), 1, n::text::bytea, 'audio/mpeg'"
+        " SELECT gen_random_uuid(), 't', lpad(to_hex(n), 32, '0'), 1, sha256(n::text::bytea), 'audio/mpeg'"
         " FROM generate_series(1, 20000) AS n"
     )
     async with rt.begin() as connection:
@@ -145,7 +147,6 @@ async def test_bytes_of_uploads_that_are_no_more_go(rt: Runtime) -> None:
     """As when a process is killed after it removed the row, or in the middle of removing the files."""
     staging = rt.settings.media_root / ".staging"
     (staging / f"{uuid4()}.upload").write_bytes(b"left")
-    (staging / f"{uuid4()}.atomic").symlink_to("17")
     await sweep(rt, grace_seconds=HOUR)
     assert len(list(staging.glob("*.upload"))) == 1
     await sweep(rt, grace_seconds=0)
@@ -194,7 +195,7 @@ async def test_a_store_on_another_file_system(open_rt: Open, tmp_path: Path) -> 
             clip = await upload(rt, wav())
             assert await sweep(rt, grace_seconds=0) == NOTHING
             assert await keys_in(rt.blobs) == {clip.blob_key}
-            assert len([path for path in store.rglob("*") if path.is_file()]) == 1
+            assert len([path for path in store.rglob("*") if path.is_file()]) == 2
     finally:
         for path in sorted(store.rglob("*"), reverse=True):
             path.rmdir() if path.is_dir() else path.unlink()

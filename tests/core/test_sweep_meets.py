@@ -14,20 +14,20 @@ import pytest
 import sqlalchemy as sa
 from asyncpg import Connection
 
+from mosic import disk
 from mosic.core.catalog import list_clips, remove_clip
 from mosic.core.runtime import Runtime
 from mosic.core.sweep import Swept, sweep
 from mosic.db import blob_keys, clips
 from mosic.db.clips import BlobSwept, Clip, NewClip
 from mosic.errors import Unavailable
-from mosic.staging import diskfile
 from tests.sounds import wav
 from tests.stores import HOUR, FailingOnce, Open, key_of, keys_in, known_keys, paused, put, swept_keys, upload
 
 NOTHING = Swept()
 INSERT = sa.text(
     "INSERT INTO clips (id, title, blob_key, size, sha256, media_type)"
-    " VALUES (gen_random_uuid(), 't', :key, 6, 'x', 'audio/mpeg')"
+    " VALUES (gen_random_uuid(), 't', :key, 6, sha256('x'), 'audio/mpeg')"
 )
 
 
@@ -169,7 +169,7 @@ async def test_each_statement_sees_what_is_committed_whatever_the_database_prefe
 
 async def insert(rt: Runtime, blob_key: str) -> Clip | None:
     new = NewClip(
-        id=UUID(blob_key), title="t", blob_key=blob_key, size=6, sha256=b"x", media_type="audio/mpeg"
+        id=UUID(blob_key), title="t", blob_key=blob_key, size=6, sha256=b"x" * 32, media_type="audio/mpeg"
     )
     async with rt.statements() as driver:
         return await clips.insert(driver, new)
@@ -202,6 +202,8 @@ async def test_uploads_deletes_and_sweeps_without_grace_at_once(rt: Runtime, ope
         await asyncio.gather(*others)
     assert made
     await sweep(rt, grace_seconds=0)
+    assert await keys_in(rt.blobs) == await known_keys(rt)
+    await sweep(rt, grace_seconds=0, empty_trash=True)
     assert await keys_in(rt.blobs) == await known_keys(rt) == {clip.blob_key for clip in made}
 
 
@@ -235,15 +237,16 @@ async def test_a_staged_file_that_a_sweep_takes_is_made_again(
     rt: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loop = asyncio.get_running_loop()
-    taken = 0
+    taken = -1
 
     def late(descriptor: int, operation: int) -> None:
         nonlocal taken
-        if not taken:
+        if taken < 0:
+            taken = 0  # the sweep locks as well
             taken = asyncio.run_coroutine_threadsafe(rt.staging.sweep(0), loop).result(10)
         flock(descriptor, operation)
 
-    monkeypatch.setattr(diskfile, "flock", late)
+    monkeypatch.setattr(disk, "flock", late)
     clip = await upload(rt, wav())
     assert taken == 1
     assert await keys_in(rt.blobs) == {clip.blob_key}

@@ -579,12 +579,21 @@ async def test_bytes_flow_on_while_the_database_is_away(rt: Runtime, monkeypatch
 async def test_no_connection_is_held_while_bytes_flow(open_rt: Open) -> None:
     async with open_rt(db_pool_size=1) as rt:
         upload_ids = [await created(rt, 1000) for _ in range(5)]
+        taken = 0
+
+        async def one_byte() -> AsyncIterator[bytes]:
+            nonlocal taken
+            yield b"x"
+            taken += 1
+            await asyncio.sleep(600)
+
         writing = [
-            asyncio.create_task(append(rt, one, Append(0, None, 1000, None), silence(b"x")))
+            asyncio.create_task(append(rt, one, Append(0, None, 1000, None), one_byte()))
             for one in upload_ids
         ]
-        await asyncio.sleep(0.4)
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(60):
+            while taken < len(writing):
+                await asyncio.sleep(0.01)
             assert await clips(rt) == []
         for task in writing:
             task.cancel()

@@ -10,11 +10,13 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from mosic.db.engine import create_engine
 from mosic.db.migrate import head, is_current, migrate, migrations_folder
 from mosic.db.tables import metadata
 from mosic.errors import StartupError
+from mosic.postgres import EmbeddedPostgres
 
 
 def test_head_is_the_newest_migration() -> None:
@@ -28,7 +30,9 @@ async def test_migrations_equal_tables(empty_database_url: URL) -> None:
     assert await is_current(engine)
 
     def differences(connection: Connection) -> object:
-        context = MigrationContext.configure(connection, opts={"compare_server_default": True})
+        context = MigrationContext.configure(
+            connection, opts={"compare_server_default": True, "version_table": "mosic_version"}
+        )
         return compare_metadata(context, metadata)
 
     async with engine.connect() as connection:
@@ -66,8 +70,85 @@ async def test_database_of_a_newer_version_is_refused(empty_database_url: URL) -
     engine = create_engine(empty_database_url, pool_size=1)
     await migrate(engine)
     async with engine.begin() as connection:
-        await connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+        await connection.execute(sa.text("UPDATE mosic_version SET version_num = '9999'"))
     assert not await is_current(engine)
     with pytest.raises(StartupError, match="newer version"):
         await migrate(engine)
+    await engine.dispose()
+
+
+async def test_beside_another_application(empty_database_url: URL) -> None:
+    """Its table of versions has the name that alembic gives by itself."""
+    engine = create_engine(empty_database_url, pool_size=1)
+    async with engine.begin() as connection:
+        await connection.execute(sa.text("CREATE TABLE alembic_version (version_num text)"))
+        await connection.execute(sa.text("INSERT INTO alembic_version VALUES ('0003')"))
+    await migrate(engine)
+    assert await is_current(engine)
+    async with engine.begin() as connection:
+        assert await connection.scalar(sa.text("SELECT version_num FROM alembic_version")) == "0003"
+    await engine.dispose()
+
+
+async def test_the_older_table_of_versions_becomes_our_own(empty_database_url: URL) -> None:
+    engine = create_engine(empty_database_url, pool_size=1)
+    await migrate(engine)
+    async with engine.begin() as connection:
+        await connection.execute(sa.text("ALTER TABLE mosic_version RENAME TO alembic_version"))
+    assert await is_current(engine)
+    await migrate(engine)
+    async with engine.begin() as connection:
+        assert await connection.scalar(sa.text("SELECT to_regclass('alembic_version')")) is None
+        assert await connection.scalar(sa.text("SELECT version_num FROM mosic_version")) == head()
+    await engine.dispose()
+
+
+async def test_nothing_to_migrate_waits_for_nobody(empty_database_url: URL) -> None:
+    engine = create_engine(empty_database_url, pool_size=2)
+    await migrate(engine)
+    async with engine.begin() as connection:
+        await connection.execute(sa.text("SELECT pg_advisory_xact_lock(x'6D6F736963'::bigint)"))
+        await asyncio.wait_for(migrate(engine), 60)
+    await engine.dispose()
+
+
+async def test_another_encoding_is_named(postgres: EmbeddedPostgres) -> None:
+    maintenance = create_async_engine(postgres.url_for("postgres"), isolation_level="AUTOCOMMIT")
+    async with maintenance.connect() as connection:
+        make = "CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' LOCALE_PROVIDER libc TEMPLATE template0"
+        await connection.execute(sa.text(make))
+        engine = create_engine(postgres.url_for("latin"), pool_size=1)
+        with pytest.raises(StartupError, match="LATIN1"):
+            await migrate(engine)
+        await engine.dispose()
+        await connection.execute(sa.text("DROP DATABASE latin"))
+    await maintenance.dispose()
+
+
+async def test_a_role_that_may_make_no_tables_is_told_what_to_do(
+    postgres: EmbeddedPostgres, empty_database_url: URL
+) -> None:
+    maintenance = create_async_engine(postgres.url_for("postgres"), isolation_level="AUTOCOMMIT")
+    role = f"guest-{empty_database_url.database}"
+    async with maintenance.connect() as connection:
+        await connection.execute(sa.text(f'CREATE ROLE "{role}" LOGIN'))
+        engine = create_engine(empty_database_url.set(username=role), pool_size=1)
+        with pytest.raises(StartupError) as refused:
+            await migrate(engine)
+        # What it says is what helps.
+        await connection.execute(sa.text(str(refused.value).partition(": ")[2]))
+        await migrate(engine)
+        assert await is_current(engine)
+        await engine.dispose()
+        owner = empty_database_url.username
+        await connection.execute(sa.text(f'ALTER DATABASE {empty_database_url.database} OWNER TO "{owner}"'))
+    await maintenance.dispose()
+    await _drop_role(empty_database_url, role)
+
+
+async def _drop_role(database_url: URL, role: str) -> None:
+    engine = create_async_engine(database_url, isolation_level="AUTOCOMMIT")
+    async with engine.connect() as connection:
+        await connection.execute(sa.text(f'DROP OWNED BY "{role}" CASCADE'))
+        await connection.execute(sa.text(f'DROP ROLE "{role}"'))
     await engine.dispose()

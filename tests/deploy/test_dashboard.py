@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 import yaml
 from sqlalchemy import URL
 
@@ -149,6 +150,7 @@ async def ask(http: httpx.AsyncClient, expression: str) -> list[dict[str, Any]]:
     return [one for one in found if one["value"][1] != "NaN"]
 
 
+@pytest.mark.slow
 @needs("prometheus")
 async def test_every_panel_has_data(tmp_path: Path, database_url: URL) -> None:
     async with (

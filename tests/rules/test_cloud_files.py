@@ -54,7 +54,7 @@ def test_render_has_members_that_are_documented(render: Any) -> None:
         assert not {"disk", "maxShutdownDelaySeconds"} <= set(service)
         assert set(service["disk"]) == {"name", "mountPath", "sizeGB"}
         for variable in service["envVars"]:
-            assert len(set(variable) & {"value", "generateValue", "fromDatabase", "sync"}) == 1
+            assert len(set(variable) & {"value", "generateValue", "fromDatabase", "fromService", "sync"}) == 1
             assert isinstance(variable.get("value", ""), str), "a number becomes another text in YAML"
     for database in render["databases"]:
         assert set(database) <= DATABASE
@@ -70,6 +70,12 @@ def test_render_fits_the_image(render: Any, monkeypatch: pytest.MonkeyPatch, tmp
             assert source["name"] in {database["name"] for database in render["databases"]}
             assert source["property"] == "connectionString"
             environment[variable["key"]] = "postgresql://mosic:p%40ss@dpg-abc-a/mosic"
+        elif "fromService" in variable:
+            # Of the variables that Render sets in every web service the one with its URL.
+            source = variable["fromService"]
+            assert (source["type"], source["name"]) == (service["type"], service["name"])
+            assert source["envVarKey"] == "RENDER_EXTERNAL_URL"
+            environment[variable["key"]] = "https://mosic.onrender.com"
         else:
             # Render makes 256 bits in base64.
             made = "9tC1+jT/qLkSgCyjSVdhQm3w0R5Wv4w5vN2d8yqBf3E="
@@ -82,6 +88,7 @@ def test_render_fits_the_image(render: Any, monkeypatch: pytest.MonkeyPatch, tmp
     assert str(settings.media_root) == service["disk"]["mountPath"]
     assert settings.host == "0.0.0.0"  # noqa: S104
     assert settings.shutdown_seconds + 10 < 30
+    assert settings.public_url == "https://mosic.onrender.com"
 
 
 def test_railway_has_members_that_are_documented(railway: Any) -> None:
@@ -92,7 +99,7 @@ def test_railway_has_members_that_are_documented(railway: Any) -> None:
     assert railway["deploy"]["restartPolicyType"] in ("ON_FAILURE", "ALWAYS", "NEVER")
     for name in ("healthcheckTimeout", "drainingSeconds", "numReplicas", "restartPolicyMaxRetries"):
         assert isinstance(railway["deploy"][name], int)
-    defaults = Settings(_env_file=None)
+    defaults = Settings()
     assert railway["deploy"]["drainingSeconds"] > defaults.shutdown_seconds + 10
 
 
@@ -105,14 +112,21 @@ def test_railway_fits_the_image(railway: Any) -> None:
 def test_railway_starts_on_the_port_that_it_gives(railway: Any, tmp_path: Path) -> None:
     """Its start command takes the place of the entrypoint, and is run without a shell."""
     asked = tmp_path / "mosic"
-    asked.write_text('#!/bin/sh\necho "$@"\n')
+    asked.write_text('#!/bin/sh\necho "$@"\necho "$MOSIC_PUBLIC_URL" >&2\n')
     asked.chmod(0o755)
     path = os.pathsep.join((str(tmp_path), os.environ.get("PATH", os.defpath)))
-    run = subprocess.run(
-        shlex.split(railway["deploy"]["startCommand"]),
-        env={"PATH": path, "PORT": "4711"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert run.stdout == "serve --port 4711\n"
+    domain = {"RAILWAY_PUBLIC_DOMAIN": "mosic.up.railway.app"}
+    own = {**domain, "MOSIC_PUBLIC_URL": "https://music.example"}
+    for given, url in (
+        ({}, ""),
+        (domain, "https://mosic.up.railway.app"),
+        (own, "https://music.example"),
+    ):
+        run = subprocess.run(
+            shlex.split(railway["deploy"]["startCommand"]),
+            env={"PATH": path, "PORT": "4711", **given},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert (run.stdout, run.stderr) == ("serve --port 4711\n", f"{url}\n")

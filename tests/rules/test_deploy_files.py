@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -14,13 +15,21 @@ import tomllib
 from fnmatch import fnmatch
 from functools import cache
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
+from dotenv import dotenv_values
+from sqlalchemy import URL
 
+from mosic.cli.health import addresses
 from mosic.settings import Settings, load_settings
+from mosic.settings.names import names_of
+from tests.conftest import shown
+from tests.house import House
 
 TOP = Path(__file__).resolve().parents[2]
 DOCKERFILE = TOP / "Dockerfile"
@@ -111,9 +120,9 @@ def test_yaml_can_be_read(path: Path) -> None:
 
 @pytest.mark.parametrize("path", DEPLOYMENT, ids=name_of)
 def test_only_settings_that_exist(path: Path) -> None:
-    fields = {f"MOSIC_{name.upper()}" for name in Settings.model_fields}
+    known = names_of(Settings.model_fields)
     for name in re.findall(r"\bMOSIC_[A-Z_]+", path.read_text()):
-        assert name in fields or name.startswith("MOSIC_TEST_"), f"there is no setting {name}"
+        assert name in known or name.startswith("MOSIC_TEST_"), f"there is no setting {name}"
 
 
 def test_image_copies_what_exists_and_is_sent() -> None:
@@ -227,14 +236,81 @@ def test_compose_takes_fixed_images_and_opens_nothing_to_the_network() -> None:
             assert port.startswith("127.0.0.1:"), f"{name}: {port}"
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"MOSIC_HOST": "0.0.0.0", "MOSIC_APP_PORT": "9000"},  # noqa: S104
+        {"MOSIC_HOST": "::", "MOSIC_PORT": "9000", "MOSIC_APP_PORT": ""},
+        {"MOSIC_HOST": "[::1]"},
+        {"MOSIC_HOST": "127.0.0.2", "MOSIC_PORT": "tcp://10.0.0.1:8000"},
+        {"MOSIC_APP_SERVICE_PORT": "1", "MOSIC_APP_PORT": "tcp://10.0.0.1:80", "MOSIC_PORT": "9000"},
+        {"MOSIC_HOST": "localhost"},
+    ],
+)
+def test_image_asks_what_listens(
+    given: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    settings = use(monkeypatch, tmp_path, given)
+    asked = addresses(given)
+    assert {port for _, port in asked} == {settings.app_port}
+    everywhere = {"0.0.0.0": {"127.0.0.1"}, "::": {"127.0.0.1", "::1"}}  # noqa: S104
+    assert {host for host, _ in asked} <= everywhere.get(settings.host, {settings.host})
+
+
+def test_image_asks_over_ipv6_where_that_is_what_listens() -> None:
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+
+    class Server(HTTPServer):
+        address_family = socket.AF_INET6
+
+    check = dict(final_stage())["HEALTHCHECK"]
+    command = [sys.executable, *json.loads(check[check.index("CMD") + 3 :])[1:]]
+    with Server(("::1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        port = str(server.server_address[1])
+        for host, alive in {"::": True, "::1": True, "0.0.0.0": False}.items():  # noqa: S104
+            run = subprocess.run(
+                command, env={"MOSIC_PORT": port, "MOSIC_HOST": host}, capture_output=True, check=False
+            )
+            assert (run.returncode == 0) is alive, host
+        server.shutdown()
+
+
+def composed(env_file: str, **shell: str) -> dict[str, str]:
+    """The environment of Mosic's container: of the image, of the `.env` beside the compose file, and of its
+    own list, which wins and is filled in from the shell and from the same `.env`
+    (docs.docker.com/compose/how-tos/environment-variables/envvars-precedence)."""
+    service = services()["mosic"]
+    assert service["env_file"] == [{"path": ".env", "required": False}]
+    from_file = {name: value or "" for name, value in dotenv_values(stream=StringIO(env_file)).items()}
+    listed = {name: filled_in(value, **from_file | shell) for name, value in service["environment"].items()}
+    return image_environment() | from_file | listed
+
+
+ENV_FILE = """
+MOSIC_API_KEY=a-key-of-the-compose-file
+MOSIC_DB_PASSWORD='a:b@c/d'
+MOSIC_REQUIRE_KEY_FOR_READS=true
+MOSIC_WORKERS=2
+MOSIC_LOG_LEVEL=warning
+# For a service outside of the container.
+MOSIC_HOST=127.0.0.1
+MOSIC_PORT=9000
+MOSIC_MEDIA_ROOT=media
+MOSIC_DATA_DIR=~/mosic
+MOSIC_DB_HOST=localhost
+MOSIC_DB_PORT=6543
+"""
+
+
 def test_compose_settings_fit_together(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert services()["mosic"]["environment"]["MOSIC_API_KEY"].startswith("${MOSIC_API_KEY:?")
-    given = {"MOSIC_API_KEY": "a-key", "MOSIC_DB_PASSWORD": "a:b@c/d"}
-    environment = {
-        name: filled_in(value, **given) for name, value in services()["mosic"]["environment"].items()
-    }
-    settings = use(monkeypatch, tmp_path, image_environment() | environment)
-    assert [key.api_key for key in settings.given_keys] == ["a-key"]
+    settings = use(monkeypatch, tmp_path, composed(ENV_FILE))
+    assert [key.api_key for key in settings.given_keys] == ["a-key-of-the-compose-file"]
+    given = {"MOSIC_DB_PASSWORD": "a:b@c/d"}
     server = {
         name: filled_in(value, **given) for name, value in services()["postgres"]["environment"].items()
     }
@@ -248,6 +324,64 @@ def test_compose_settings_fit_together(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert {str(settings.media_root), str(settings.data_dir)} <= mounted
     assert services()["mosic"]["ports"] == [f"127.0.0.1:8000:{settings.app_port}"]
     assert int(services()["mosic"]["stop_grace_period"].removesuffix("s")) > settings.shutdown_seconds
+
+
+def test_compose_has_no_password_that_everybody_knows() -> None:
+    secret = {
+        (name, variable): str(value)
+        for name, service in services().items()
+        for variable, value in service.get("environment", {}).items()
+        if re.search("PASSWORD|SECRET|KEY", variable)
+    }
+    assert secret
+    for (name, variable), value in secret.items():
+        assert re.match(r"\$\{\w+:\?", value), f"{name}: {variable} has a value that everybody can read"
+
+
+def test_every_setting_reaches_the_container_of_compose(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    own = set(services()["mosic"]["environment"])
+    others = {name for name in names_of(Settings.model_fields) if name not in own}
+    text = "MOSIC_API_KEY=k\nMOSIC_DB_PASSWORD=p\n" + "".join(f"{name}=of-the-file\n" for name in others)
+    environment = composed(text)
+    assert {name for name in others if environment.get(name) != "of-the-file"} == set()
+    # What is given to `docker compose up` itself wins over the file.
+    shell = composed(ENV_FILE, MOSIC_WORKERS="3", MOSIC_PUBLIC_URL="https://music.example")
+    settings = use(monkeypatch, tmp_path, shell)
+    assert (settings.workers, settings.public_url) == (3, "https://music.example")
+    # Without any of these, the defaults hold.
+    few = composed("MOSIC_API_KEY=k\nMOSIC_DB_PASSWORD=p\n")
+    settings = use(monkeypatch, tmp_path, few)
+    assert (settings.workers, settings.max_upload_mb, settings.public_url) == (1, 2048, None)
+
+
+async def test_a_service_with_the_environment_of_compose_closes_what_its_file_closes(
+    database_url: URL, short_tmp: Path
+) -> None:
+    """As the container is started, but for where it lives: folders, port and database are the test's."""
+    folder = short_tmp / f"compose-{os.urandom(4).hex()}"
+    folder.mkdir()
+    here = {
+        "MOSIC_MEDIA_ROOT",
+        "MOSIC_DATA_DIR",
+        "MOSIC_APP_PORT",
+        "MOSIC_HOST",
+        "MOSIC_WORKERS",
+        "MOSIC_LOG_LEVEL",
+    }
+    settings = {name: value for name, value in composed(ENV_FILE).items() if name not in here}
+    house = House(
+        folder, **settings | {"PATH": os.environ["PATH"], "MOSIC_DATABASE_URL": shown(database_url)}
+    )
+    try:
+        url = await house.url(house.start("serve"))
+        async with httpx.AsyncClient(base_url=url, timeout=60) as client:
+            assert (await client.get("/play")).status_code == 401
+            key = {"X-API-Key": "a-key-of-the-compose-file"}
+            assert (await client.get("/play", headers=key)).status_code == 200
+    finally:
+        house.end()
 
 
 def test_scraped_and_charted_services_exist() -> None:
@@ -270,7 +404,6 @@ def test_prometheus_accepts_its_file() -> None:
     ("schema", "path"),
     [
         ("vendor.compose-spec", COMPOSE),
-        ("vendor.github-workflows", WORKFLOW),
         ("vendor.dependabot", TOP / ".github/dependabot.yml"),
     ],
 )
@@ -297,11 +430,3 @@ def test_tools_have_one_version() -> None:
     assert hook["rev"] == f"v{ruff}"
     (poetry,) = re.findall(r"^POETRY_VERSION=(\S+)", (TOP / "scripts/bootstrap").read_text(), re.M)
     assert f" poetry=={poetry} " in DOCKERFILE.read_text()
-
-
-def test_ci_calls_targets_that_exist() -> None:
-    targets = set(re.findall(r"^([a-z]+):", (TOP / "Makefile").read_text(), re.M))
-    steps = [step for job in load(WORKFLOW)["jobs"].values() for step in job["steps"]]
-    called = [word for step in steps for word in re.findall(r"\bmake (\w+)", step.get("run", ""))]
-    assert "check" in called
-    assert set(called) <= targets

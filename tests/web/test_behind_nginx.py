@@ -7,6 +7,7 @@ nginx itself does not let through is different.
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -24,11 +25,12 @@ from mosic.settings import Settings
 from tests.clips import ServedClip, add_clip
 from tests.conftest import shown
 from tests.databases import empty_database
-from tests.exchange import Answer, exchange, head
+from tests.exchange import Answer, exchange, head, raw_exchange
 from tests.nginx import NGINX, free_port, needs_nginx, running_nginx, write_config
 from tests.rfc9110 import CONTENT, ROWS, Row, expected, observed
 from tests.service import AUTH, running_service
 from tests.sounds import wav
+from tests.spellings import spellings
 
 pytestmark = needs_nginx
 
@@ -194,6 +196,34 @@ async def test_files_are_not_to_be_had_without_asking_the_service(fresh: Front) 
     assert (await exchange(fresh.port, head("GET", "/metrics"))).status == 404
 
 
+CLOSED = re.findall(r"location (?:\S+ )?(/\S+) \{\s+return 404;", EXAMPLE.read_text())
+
+
+@pytest.mark.parametrize("path", CLOSED)
+async def test_a_closed_route_is_closed_in_every_spelling(front: Front, path: str) -> None:
+    """Whatever nginx passes on, the service answers to no spelling of it that nginx let pass."""
+    assert CLOSED == ["/metrics"]
+    direct = await exchange(front.clip.service.port, head("GET", path))
+    assert (direct.status, direct.fields["content-type"][:10]) == (200, "text/plain")
+    for target in spellings(path):
+        for method in ("GET", "HEAD", "POST"):
+            received = await raw_exchange(front.port, head(method, target))
+            # nginx answers some with no more than its page.
+            assert received.startswith((b"HTTP/1.1 4", b"<html>")), (method, target, received[:80])
+    assert (await exchange(front.port, head("GET", "/health"))).status == 200
+
+
+async def test_pages_pass_and_types_lead_to_one(front: Front) -> None:
+    async with front.http() as http:
+        for path in ("/", "/favicon.ico", "/docs"):
+            assert (await http.get(path)).status_code == 200, path
+        # nginx says which path is before this one: none, whatever a client says.
+        answer = await http.get("/play/none", headers={"X-Forwarded-Prefix": "/evil"})
+        page = await http.get(answer.json()["type"])
+        assert (page.status_code, "evil" in page.text) == (200, False)
+        assert f'id="{answer.json()["code"]}"' in page.text
+
+
 async def test_missing_bytes_are_told_by_the_service(fresh: Front) -> None:
     (blob,) = (fresh.clip.service.settings.media_root / "blobs").glob("*/*")
     blob.unlink()
@@ -236,10 +266,10 @@ async def test_store_without_files_sends_its_bytes_itself(tmp_path: Path, databa
 
 @pytest.mark.parametrize("given", ["/_media", "/_media/"])
 def test_prefix_ends_with_a_slash(given: str) -> None:
-    assert Settings(_env_file=None, accel_redirect=given).accel_redirect == "/_media/"
+    assert Settings(accel_redirect=given).accel_redirect == "/_media/"
 
 
 @pytest.mark.parametrize("given", ["_media/", "/", "/a b/", "/a%20b/", "/a?b/", "http://x/", "/../", "/a\n/"])
 def test_prefix_that_is_no_location(given: str) -> None:
     with pytest.raises(ValidationError, match="not a location"):
-        Settings(_env_file=None, accel_redirect=given)
+        Settings(accel_redirect=given)

@@ -173,10 +173,10 @@ async def test_an_answer_that_has_begun_goes_on_past_the_expiry(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("way", ["proxy", "redirect", "off"])
-async def test_external_clips(tmp_path: Path, database_url: URL, way: str) -> None:
+async def test_external_clips(tmp_path: Path, database_url: URL, empty_database_url: URL, way: str) -> None:
     """Their own address is nobody's secret of ours, and gets no signature; the way through us is closed."""
     async with (
-        running_service(tmp_path / "source", shown(database_url)) as source,
+        running_service(tmp_path / "source", shown(empty_database_url)) as source,
         running_service(
             tmp_path / "media",
             shown(database_url),
@@ -235,10 +235,10 @@ async def test_the_document_has_both_schemes(closed: Service) -> None:
     scheme = document["components"]["securitySchemes"]["SignedAddress"]
     assert (scheme["type"], scheme["in"], scheme["name"]) == ("apiKey", "query", "signature")
     streaming = document["paths"]["/play/{clip_id}/stream"]["get"]
-    assert streaming["security"] == [{"APIKeyHeader": []}, {"SignedAddress": []}]
+    assert streaming["security"] == [{"APIKeyHeader": []}, {"BearerKey": []}, {"SignedAddress": []}]
     for one in ("expired-url", "invalid-signature", "remote-disabled"):
         assert f"`{one}`" in streaming["responses"]["403"]["description"]
-    assert document["paths"]["/play"]["get"]["security"] == [{"APIKeyHeader": []}]
+    assert document["paths"]["/play"]["get"]["security"] == [{"APIKeyHeader": []}, {"BearerKey": []}]
 
 
 async def test_nothing_is_handed_to_nginx_without_a_key_or_a_signature(

@@ -12,6 +12,7 @@ from mosic.errors import StartupError
 from mosic.settings import load_settings
 from tests.conftest import shown
 from tests.service import AUTH, Service, running_service
+from tests.sounds import wav
 
 ORIGIN = "https://app.example"
 OTHER = "https://evil.example"
@@ -46,8 +47,12 @@ async def test_a_page_may_upload_and_seek(open_service: Service) -> None:
         ("/play/uploads/x", "HEAD", "tus-resumable,x-api-key"),
         ("/play/uploads/x", "DELETE", "tus-resumable,x-api-key,x-http-method-override"),
         ("/play/x/stream", "GET", "range,if-range"),
+        ("/play/x/stream", "GET", "accept-encoding,cache-control,icy-metadata,if-range,pragma,range"),
+        ("/clips/x/stream", "HEAD", "accept,authorization,x-requested-with"),
+        ("/play", "GET", "authorization"),
         ("/play/x", "PATCH", "content-type,if-match,x-api-key"),
         ("/play/upload", "PUT", "content-type,repr-digest,content-digest,x-api-key,x-request-id"),
+        ("/play/upload", "POST", "content-disposition,content-range,x-api-key"),
     ):
         preflight = {
             "Origin": ORIGIN,
@@ -71,6 +76,25 @@ async def test_a_page_may_read_what_clients_need(open_service: Service) -> None:
         "Content-Location, Tus-Resumable, Tus-Version, Tus-Extension, Tus-Max-Size, Tus-Checksum-Algorithm, "
         "ETag, Content-Range, Accept-Ranges, Link, X-Total-Count, X-Request-ID"
     )
+
+
+async def test_players_may_read_what_they_seek_by(open_service: Service) -> None:
+    clip = (await open_service.http.post("/play/upload", content=wav(), headers=AUTH)).json()
+    for path in (clip["stream_url"], f"/clips/{clip['id']}/stream"):
+        for method, fields, status in (
+            ("GET", {}, 200),
+            ("GET", {"Range": "bytes=0-1"}, 206),
+            ("GET", {"Range": "bytes=99999999-"}, 416),
+            ("GET", {"If-None-Match": "*"}, 304),
+            ("HEAD", {}, 200),
+        ):
+            answer = await open_service.http.request(method, path, headers={"Origin": ORIGIN, **fields})
+            assert answer.status_code == status
+            assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
+            assert listed(answer.headers["Access-Control-Expose-Headers"]) >= listed(
+                "Content-Range, Content-Length, Accept-Ranges, ETag, Last-Modified, Location, "
+                "Content-Disposition, Retry-After, X-Request-ID"
+            )
 
 
 async def test_errors_can_be_read_too(open_service: Service) -> None:

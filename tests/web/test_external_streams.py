@@ -111,10 +111,11 @@ async def test_a_part_that_is_not_what_it_says_is_502(relay: Service, chunks: by
     assert (answer.status, json.loads(answer.body)["code"]) == (502, "remote-failed")
 
 
-async def test_another_part_than_was_asked_for_is_no_play(relay: Service) -> None:
+@pytest.mark.parametrize("asked", ["0-4", "0-", "-4", "6-9"])
+async def test_another_part_than_was_asked_for_is_502_and_no_play(relay: Service, asked: str) -> None:
     part = b"HTTP/1.1 206 P\r\nContent-Type: audio/mpeg\r\nContent-Range: bytes 5-9/10\r\n"
-    answer = await from_stranger(relay, part + b"Content-Length: 5\r\n\r\nhello", "Range: bytes=0-4")
-    assert (answer.status, answer.fields["content-range"]) == (206, "bytes 5-9/10")
+    answer = await from_stranger(relay, part + b"Content-Length: 5\r\n\r\nhello", f"Range: bytes={asked}")
+    assert (answer.status, json.loads(answer.body)["code"]) == (502, "remote-failed")
     (clip,) = (await relay.http.get("/play")).json()
     assert clip["play_count"] == 0
 
@@ -150,6 +151,47 @@ async def test_other_ways(
             assert answer.json()["code"] == "remote-disabled"
         plays = (await other.http.get(f"{path}/stats")).json()["play_count"]
         assert plays == (1 if mode == "redirect" else 0)
+
+
+@pytest.mark.parametrize(
+    ("given", "location"),
+    [
+        ("/ä.mp3", "/%C3%A4.mp3"),
+        ("/a b.mp3", None),
+        ("/東京.mp3?q=é#top", "/%E6%9D%B1%E4%BA%AC.mp3?q=%C3%A9"),
+        ("/%C3%A4.mp3", "/%C3%A4.mp3"),
+        ("/" + "ä" * 300, "/" + "%C3%A4" * 300),
+        ("/" + "ä" * 400, None),
+    ],
+    ids=["latin", "blank", "other scripts", "encoded", "long", "too long"],
+)
+async def test_redirects_to_what_is_not_ascii(
+    service: Service, tmp_path: Path, empty_database_url: URL, given: str, location: str | None
+) -> None:
+    """RFC 3987 §3.1: a URL goes over the wire percent-encoded; RFC 9110 §10.2.2: so does a Location."""
+    async with running_service(
+        tmp_path / "other", shown(empty_database_url), remote_allow_private=True, remote_stream="redirect"
+    ) as other:
+        clip = {"title": "x", "audio_url": service.url + given}
+        added = await other.http.post("/play", json=clip, headers=AUTH)
+        if location is None:
+            assert (added.status_code, added.json()["code"]) == (422, "remote-refused")
+            return
+        assert added.json()["audio_url"] == service.url + given
+        answer = await exchange(other.port, head("GET", f"/play/{added.json()['id']}/stream"))
+        assert (answer.status, answer.fields["location"]) == (307, service.url + location)
+
+
+async def test_a_name_in_another_script_is_redirected_to_in_ascii(
+    tmp_path: Path, empty_database_url: URL
+) -> None:
+    async with running_service(
+        tmp_path / "other", shown(empty_database_url), remote_stream="redirect"
+    ) as other:
+        clip = {"title": "x", "audio_url": "https://bücher.example/ü.mp3"}
+        added = await other.http.post("/play", json=clip, headers=AUTH)
+        answer = await exchange(other.port, head("GET", f"/play/{added.json()['id']}/stream"))
+        assert answer.fields["location"] == "https://xn--bcher-kva.example/%C3%BC.mp3"
 
 
 async def test_loopback_is_refused_by_default(service: Service) -> None:

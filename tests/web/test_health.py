@@ -15,6 +15,9 @@ import sqlalchemy as sa
 from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from mosic.core.health import check_ready
+from mosic.core.runtime import Runtime
+from mosic.web.routes import ops
 from tests.conftest import shown
 from tests.databases import way_to
 from tests.house import House
@@ -33,6 +36,30 @@ def assert_unfit(answer: httpx.Response, *failed: str) -> None:
 async def test_health_and_ready(service: Service) -> None:
     assert (await service.http.get("/health")).json() == {"status": "ok"}
     assert (await service.http.get("/ready")).json() == {"status": "ready"}
+
+
+async def test_many_who_ask_at_once_cost_one_check(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anybody may ask, and what a check needs is needed by others too."""
+    checks: list[Runtime] = []
+    go_on = asyncio.Event()
+
+    async def counted(rt: Runtime) -> None:
+        checks.append(rt)
+        await go_on.wait()
+        await check_ready(rt)
+
+    monkeypatch.setattr(ops, "check_ready", counted)
+    asked = [asyncio.create_task(service.http.get("/ready")) for _ in range(20)]
+    while sum("run_asgi" in repr(task.get_coro()) for task in asyncio.all_tasks()) < len(asked):
+        await asyncio.sleep(0.01)
+    for _ in range(1000):  # until each has come to wait
+        await asyncio.sleep(0)
+    asked.pop().cancel()  # who leaves takes nobody with it
+    go_on.set()
+    assert {answer.status_code for answer in await asyncio.gather(*asked)} == {200}
+    assert len(checks) == 1
+    assert (await service.http.get("/ready")).status_code == 200
+    assert len(checks) == 2
 
 
 async def test_ready_names_the_store_when_it_is_gone(service: Service) -> None:
@@ -63,7 +90,10 @@ async def test_folders_that_are_removed_under_the_service(service: Service) -> N
         assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
         assert refused.headers["retry-after"] == "2"
         assert str(root) not in refused.text
-    assert (await service.http.get("/ready")).json() == {"status": "ready"}
+    # The folder can be written again, but it is not the store that this service had.
+    unfit = await service.http.get("/ready")
+    assert_unfit(unfit, "store")
+    assert "identity" in unfit.json()["detail"]
     made = await send(4)
     assert made.status_code == 201
     assert (await service.http.get(made.json()["stream_url"])).content == wav(seed=4)
@@ -77,13 +107,13 @@ async def test_ready_names_the_migrations_at_another_revision(
         engine = create_async_engine(own_database_url)
         async with engine.begin() as connection:
             await connection.execute(
-                sa.text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision}
+                sa.text("UPDATE mosic_version SET version_num = :revision"), {"revision": revision}
             )
         answer = await service.http.get("/ready")
         assert_unfit(answer, "migrations")
         assert revision in answer.json()["detail"]
         async with engine.begin() as connection:
-            await connection.execute(sa.text("DROP TABLE alembic_version"))
+            await connection.execute(sa.text("DROP TABLE mosic_version"))
         assert_unfit(await service.http.get("/ready"), "migrations")
         await engine.dispose()
 

@@ -49,7 +49,7 @@ async def house(short_tmp: Path) -> AsyncIterator[tuple[str, House]]:
     """A service that `mosic serve` runs: its loop, uvloop, reads in other ways than that of the tests."""
     folder = short_tmp / "large"
     folder.mkdir()
-    made = House(folder, MOSIC_API_KEY=KEY, MOSIC_UPLOAD_IDLE_SECONDS="1")
+    made = House(folder, MOSIC_API_KEY=KEY, MOSIC_TRASH_DAYS="0", MOSIC_UPLOAD_IDLE_SECONDS="1")
     try:
         yield await made.url(made.start("serve")), made
     finally:

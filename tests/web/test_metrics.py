@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from mosic.metrics.exposition import Metrics
 from tests.conftest import shown
 from tests.databases import way_to
 from tests.programs import needs
@@ -122,6 +123,13 @@ async def test_uploads_by_duration_and_rate_and_what_probes_found(service: Servi
     assert rates >= 2 * len(content) / seconds
 
 
+@pytest.fixture
+def often_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long a look at the catalogue takes on a busy machine."""
+    monkeypatch.setattr("mosic.core.watch._SHARE", 1.0)
+
+
+@pytest.mark.usefixtures("often_looked_at")
 async def test_the_catalogue_and_its_ten_most_played(tmp_path: Path, database_url: URL) -> None:
     async with running_service(
         tmp_path / "media", shown(database_url), metrics_refresh_seconds=0.1
@@ -161,6 +169,7 @@ async def test_the_catalogue_and_its_ten_most_played(tmp_path: Path, database_ur
         assert 0 <= found.value("mosic_catalogue_age_seconds") < 60
 
 
+@pytest.mark.usefixtures("often_looked_at")
 async def test_titles_stay_closed_where_reads_are(tmp_path: Path, database_url: URL) -> None:
     async with running_service(
         tmp_path / "media", shown(database_url), metrics_refresh_seconds=0.1, require_key_for_reads=True
@@ -313,3 +322,39 @@ async def test_promtool_accepts_the_metrics(service: Service) -> None:
         ["promtool", "check", "metrics"], input=text, text=True, capture_output=True, check=False
     )
     assert (check.returncode, check.stdout + check.stderr) == (0, "")
+
+
+async def test_an_answer_is_sent_again_for_as_long_as_is_set(tmp_path: Path, database_url: URL) -> None:
+    """Each of the two formats, to GET and HEAD, and newer values when the time is over."""
+    async with running_service(tmp_path / "media", shown(database_url), metrics_cache_seconds=60) as service:
+        openmetrics = {"Accept": "application/openmetrics-text; version=1.0.0"}
+        first = await service.http.get("/metrics")
+        other = await service.http.get("/metrics", headers=openmetrics)
+        assert first.headers["vary"] == "Accept"
+        assert other.content.endswith(b"# EOF\n")
+        assert not first.content.endswith(b"# EOF\n")
+        await service.http.get("/no/such/path")
+        again = await service.http.get("/metrics")
+        assert (again.content, again.headers["content-type"]) == (
+            first.content,
+            first.headers["content-type"],
+        )
+        again = await service.http.get("/metrics", headers=openmetrics)
+        assert (again.content, again.headers["content-type"]) == (
+            other.content,
+            other.headers["content-type"],
+        )
+        head = await service.http.head("/metrics")
+        assert (head.content, head.headers["content-length"]) == (b"", str(len(first.content)))
+
+
+def test_a_cached_exposition_ends() -> None:
+    metrics = Metrics(cache_seconds=0.2)
+    first = metrics.exposition("")
+    assert metrics.cached_exposition("") == first == metrics.exposition("")
+    assert metrics.cached_exposition("application/openmetrics-text") is None
+    deadline = time.monotonic() + 30
+    while metrics.cached_exposition("") is not None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert Metrics().cached_exposition("") is None

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from blockbuster import BlockBuster, BlockingError
 
-from mosic.boot import make_folder
+from mosic.core.places import make_folder
 from tests.service import AUTH, Service
 from tests.sounds import wav
 
@@ -43,6 +43,6 @@ async def test_main_job(service: Service) -> None:
     assert ranged.status_code == 206
     assert (await service.http.patch(path, json={"title": "x"}, headers=AUTH)).status_code == 200
     assert (await service.http.get(f"{path}/stats")).status_code == 200
-    for watched in ("/health", "/ready", "/metrics", "/openapi.json"):
+    for watched in ("/health", "/ready", "/metrics", "/openapi.json", "/docs", "/docs/assets/docs.js"):
         assert (await service.http.get(watched)).status_code == 200
     assert (await service.http.delete(path, headers=AUTH)).status_code == 204

@@ -42,7 +42,11 @@ async def test_documentation_pages(service: Service, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/play", "/health", "/ready", "/metrics", "/docs", "/redoc", "/api/docs", "/openapi.json"]
+    "path",
+    [
+        *("/play", "/health", "/ready", "/metrics", "/docs", "/redoc", "/api/docs", "/openapi.json"),
+        *("/", "/favicon.ico", "/docs/errors"),
+    ],
 )
 async def test_get_routes_answer_head(service: Service, path: str) -> None:
     answer = await service.http.head(path)

@@ -25,12 +25,12 @@ Message = MutableMapping[str, Any]
 @pytest.fixture
 async def http(tmp_path: Path, database_url: URL) -> AsyncIterator[httpx.AsyncClient]:
     settings = Settings(
-        _env_file=None,
         media_root=tmp_path / "media",
         data_dir=tmp_path / "data",
         database_url_override=SecretStr(shown(database_url)),
         api_key=KEY,
         probe_workers=1,
+        allowed_hosts=("mosic.test",),
     )
     app = create_app(settings)
     asked: asyncio.Queue[Message] = asyncio.Queue()

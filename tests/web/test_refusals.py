@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import URL
 
 from tests.conftest import shown
-from tests.service import AUTH, Service, running_service
+from tests.service import AUTH, KEY, Service, running_service
 from tests.sounds import wav
 
 HEAD = b"POST /play/upload HTTP/1.1\r\nHost: x\r\nX-API-Key: test-key\r\nContent-Type: audio/wav\r\n"
@@ -116,7 +116,7 @@ async def test_slow_but_steady_sender_is_taken(small: Service) -> None:
 
 
 async def test_no_room_for_the_declared_size_is_507(small: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mosic.staging.area._free_bytes", lambda _: 100)
+    monkeypatch.setattr("mosic.disk.free_bytes", lambda _: 100)
     answer = await small.http.post("/play/upload", content=wav(), headers=AUTH)
     assert (answer.status_code, answer.json()["code"]) == (507, "insufficient-storage")
     assert small.files() == []
@@ -245,3 +245,20 @@ async def test_memory_stays_flat_while_much_arrives(tmp_path: Path, database_url
 def resident() -> int:
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.parametrize(("field", "status"), [('If-Match: "other"', 412), ("X-Nothing: 1", 404)])
+async def test_a_replacement_that_cannot_be_is_refused_before_its_body(
+    service: Service, field: str, status: int
+) -> None:
+    clip = (await service.http.put("/play/upload/a.wav", content=wav(), headers=AUTH)).json()["id"]
+    if status == 404:
+        await service.http.delete(f"/play/{clip}", headers=AUTH)
+    answer = await asyncio.wait_for(
+        service.raw(
+            f"PUT /play/{clip}/audio HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {KEY}\r\n{field}\r\n"
+            "Content-Type: audio/wav\r\nContent-Length: 1000000\r\nExpect: 100-continue\r\n\r\n".encode()
+        ),
+        60,
+    )
+    assert answer.startswith(b"HTTP/1.1 %d " % status)

@@ -14,7 +14,7 @@ from tests.sounds import wav
 
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
 HOOKS = Path(__file__).parents[1] / "schemathesis_hooks.py"
-EXAMPLES = 150
+EXAMPLES = 50
 
 
 @pytest.mark.slow
@@ -24,7 +24,7 @@ async def test_no_server_error_whatever_is_sent(service: Service, tmp_path: Path
     process = await asyncio.create_subprocess_exec(
         *(str(SCHEMATHESIS), "run", f"{service.url}/openapi.json"),
         *("--header", f"X-API-Key: {KEY}"),
-        *("--checks", "not_a_server_error", "--max-examples", str(EXAMPLES), "--seed", "1"),
+        *("--checks", "never_a_fault", "--max-examples", str(EXAMPLES), "--seed", "1"),
         *("--phases", "examples,coverage,fuzzing", "--suppress-health-check", "all"),
         cwd=tmp_path,
         env=os.environ | {"SCHEMATHESIS_HOOKS": "schemathesis_hooks", "PYTHONPATH": str(HOOKS.parent)},

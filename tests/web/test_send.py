@@ -36,13 +36,17 @@ class Listener:
 
     @classmethod
     async def asking(cls, service: Service, path: str, *lines: str, ahead: bytes = b"") -> Listener:
+        return await cls.sending(service, head("GET", path, *lines, closing=not ahead) + ahead)
+
+    @classmethod
+    async def sending(cls, service: Service, request: bytes) -> Listener:
         connection = socket.socket()
         # Little is on its way, so that a slow reader is felt at once.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
         connection.setblocking(False)
         loop = asyncio.get_running_loop()
         await loop.sock_connect(connection, ("127.0.0.1", service.port))
-        await loop.sock_sendall(connection, head("GET", path, *lines, closing=not ahead) + ahead)
+        await loop.sock_sendall(connection, request)
         return cls(connection)
 
     async def read(self, size: int) -> bytes:

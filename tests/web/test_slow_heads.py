@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from mosic.web import protocol
+from mosic.server import limits
 from tests.exchange import first_answer
 from tests.service import KEY, Service
 from tests.sounds import wav
@@ -26,7 +26,7 @@ _SECONDS = 3.0
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Yet with time enough for heads that are sent at once, however busy the machine is."""
-    monkeypatch.setattr(protocol, "HEAD_SECONDS", _SECONDS)
+    monkeypatch.setattr(limits, "HEAD_SECONDS", _SECONDS)
 
 
 async def dribble(writer: asyncio.StreamWriter) -> None:
@@ -83,7 +83,7 @@ async def test_who_sends_on_and_reads_late_gets_the_refusal_and_no_reset(
 
 
 async def test_who_stays_after_a_refusal_is_closed(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "LINGER_SECONDS", 0.2)
+    monkeypatch.setattr(limits, "LINGER_SECONDS", 0.2)
     reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
     writer.write(b"NO METHOD OF HTTP\r\n\r\n")
     assert (await asyncio.wait_for(reader.read(), 30)).startswith(b"HTTP/1.1 400 ")
@@ -149,7 +149,7 @@ async def test_what_comes_behind_a_body_that_nobody_wanted_is_refused(service: S
 async def test_long_answers_are_taken_whole_before_the_refusal(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protocol, "LINGER_SECONDS", 0.3)
+    monkeypatch.setattr(limits, "LINGER_SECONDS", 0.3)
     song = wav(1.0, rate=4_000_000)
     made = (await service.http.post("/play/upload", content=song, headers={"X-API-Key": KEY})).json()
     reader, writer = await asyncio.open_connection("127.0.0.1", service.port, limit=65536)
@@ -186,7 +186,7 @@ async def test_so_is_that_of_a_later_request(service: Service) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
     for _ in range(3):
         writer.write(HEAD + b"\r\n")
-        assert b"200 OK" in await asyncio.wait_for(reader.readuntil(b'{"status":"ok"}'), 30)
+        assert b"200 OK" in await asyncio.wait_for(reader.readuntil(b'{"status":"ok"}\n'), 30)
     writer.write(HEAD)
     assert_refused(await asyncio.wait_for(reader.read(), 30))
     writer.close()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from mosic.web.transport import Transport
+from mosic.server.transport import Transport
 
 HEAD = b"HTTP/1.1 304 Not Modified\r\n\r\n"
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import URL
@@ -10,9 +13,12 @@ from starlette.requests import Request
 
 from mosic.errors import StartupError
 from mosic.settings import Settings, load_settings
+from mosic.web.proxies import client_address, described
 from mosic.web.urls import Urls
+from mosic.wire.forwarded import FIELDS
 from tests.conftest import shown
 from tests.service import AUTH, running_service
+from tests.sounds import wav
 
 PROXY, OTHER_PROXY, STRANGER = "10.0.0.1", "2001:db8::7", "198.51.100.9"
 TRUSTED = "10.0.0.0/8, 2001:db8::/32"
@@ -36,7 +42,7 @@ def base(
             "headers": [(name.lower().encode(), value.encode("latin-1")) for name, value in fields],
         }
     )
-    settings = Settings(_env_file=None, forwarded_allow_ips=trusted, public_url=public_url)
+    settings = Settings(forwarded_allow_ips=trusted, public_url=public_url)
     return Urls.of(request, settings).base
 
 
@@ -61,13 +67,100 @@ def test_nobody_else_is_believed(peer: str | None) -> None:
     assert base(("Forwarded", "host=evil.example;proto=https"), peer=peer) == "http://inner:8000"
 
 
-def test_everybody_is_believed_when_that_was_asked_for() -> None:
-    for peer in (STRANGER, None):
-        assert base(*FULL, peer=peer, trusted="*") == "https://music.example/audio"
+@pytest.mark.parametrize("peer", [STRANGER, PROXY, "testclient", None])
+def test_a_star_trusts_one_hop_the_nearest(peer: str | None) -> None:
+    """Before the word of the proxy stands what the client wrote: it is never read, wherever it comes from."""
+    assert base(*FULL, peer=peer, trusted="*") == "https://music.example/audio"
+    for client in ("6.6.6.6", "10.0.0.1", "127.0.0.1", "unknown", ""):
+        fields = [
+            ("X-Forwarded-For", f"{client}, {client}, 203.0.113.5"),
+            ("X-Forwarded-Host", "evil.example, evil.example, music.example"),
+            ("X-Forwarded-Proto", "http, http, https"),
+            ("X-Forwarded-Prefix", "/evil, /evil, /audio"),
+        ]
+        assert base(*fields, peer=peer, trusted="*") == "https://music.example/audio"
+        said = f"for={client};host=evil.example, for=203.0.113.5;host=music.example"
+        assert base(("Forwarded", said), peer=peer, trusted="*") == "http://music.example"
+
+
+def test_a_star_trusts_further_proxies_that_are_named() -> None:
+    fields = [
+        ("X-Forwarded-For", "6.6.6.6, 203.0.113.5, 10.0.0.1"),
+        ("X-Forwarded-Host", "evil.example, music.example, middle"),
+    ]
+    assert base(*fields, peer=STRANGER, trusted="*") == "http://middle"
+    assert base(*fields, peer=STRANGER, trusted="*, 10.0.0.0/8") == "http://music.example"
+
+
+def test_whose_keys_are_counted() -> None:
+    """Behind a proxy at any address, a client cannot make itself another one by what it writes in front."""
+
+    def client(*headers: tuple[str, str], trusted: str = "*") -> str | None:
+        fields = [(name.lower().encode(), value.encode()) for name, value in headers]
+        scope = {"client": (PROXY, 1), "headers": fields}
+        return client_address(scope, trusted)
+
+    for made_up in ("6.6.6.6", "7.7.7.7, 8.8.8.8", PROXY, "unknown"):
+        assert client(("X-Forwarded-For", f"{made_up}, 203.0.113.5")) == "203.0.113.5"
+        assert client(("X-Forwarded-For", made_up), ("X-Forwarded-For", "203.0.113.5")) == "203.0.113.5"
+        for_made_up = made_up.replace(", ", ", for=")
+        assert client(("Forwarded", f"for={for_made_up}, for=203.0.113.5")) == "203.0.113.5"
+    assert client(("X-Forwarded-For", "6.6.6.6"), trusted="192.0.2.1") == PROXY
+    assert client(("X-Forwarded-For", "6.6.6.6, unknown")) == PROXY
+    assert client(("Forwarded", 'for="[2001:db8::9]:4711"')) == "2001:db8::9"
+
+
+def test_nothing_is_read_of_a_peer_that_is_not_trusted() -> None:
+    """Whatever it costs to read, strangers cannot have it."""
+
+    class Unread(bytes):
+        def __len__(self) -> int:
+            raise AssertionError("read")
+
+    fields = [(name, Unread(b"for=6.6.6.6")) for name in FIELDS]
+    scope = {"client": (STRANGER, 1), "headers": fields}
+    assert described(scope, TRUSTED) == {}
+    assert client_address(scope, TRUSTED) == STRANGER
+    of_proxy = {"client": (PROXY, 1), "headers": [(b"forwarded", Unread(b"for=6.6.6.6"))]}
+    with pytest.raises(AssertionError, match="read"):
+        described(of_proxy, TRUSTED)
+
+
+def test_a_proxy_that_comes_over_both_kinds_of_ip() -> None:
+    assert base(*FULL, peer="::ffff:10.0.0.1") == "https://music.example/audio"
+    assert base(*FULL, peer=f"::ffff:{STRANGER}") == "http://inner:8000"
 
 
 def test_the_public_url_wins() -> None:
     assert base(*FULL, public_url="https://cdn.example/m/") == "https://cdn.example/m"
+
+
+@pytest.mark.parametrize(
+    "text", ["https://a.example:99999", "https://me:secret@a.example", "https://a..example"]
+)
+def test_a_public_url_that_is_none(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MOSIC_PUBLIC_URL", text)
+    with pytest.raises(StartupError, match="MOSIC_PUBLIC_URL"):
+        load_settings(env_file=None)
+
+
+async def test_a_public_url_in_another_script_fits_into_every_answer(
+    tmp_path: Path, database_url: URL
+) -> None:
+    """Header fields are ASCII: RFC 9110 §5.5."""
+    given: dict[str, Any] = {"public_url": "https://музыка.example/аудио/"}
+    written = "https://xn--80anjg9azc.example/%D0%B0%D1%83%D0%B4%D0%B8%D0%BE"
+    tus = {**AUTH, "Tus-Resumable": "1.0.0", "Upload-Length": "5"}
+    async with running_service(tmp_path / "media", shown(database_url), **given) as service:
+        made = await service.http.post("/play/uploads", headers=tus)
+        assert (made.status_code, made.headers["location"].rpartition("/play/")[0]) == (201, written)
+        sent = await service.http.post("/play/upload", content=wav(0.1), headers=AUTH)
+        assert sent.headers["location"].startswith("/%D0%B0")
+        await service.http.post("/play/upload", content=wav(0.2), headers=AUTH)
+        listed = await service.http.get("/play", params={"limit": 1})
+        assert listed.headers["link"].startswith(f"<{written}/play?")
+        for page in ("/docs", "/openapi.json"):
+            assert (await service.http.get(page)).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -87,6 +180,11 @@ def test_the_public_url_wins() -> None:
         ("host=a/b;proto=gopher", "http://inner:8000"),
         (";;,,=;host", "http://inner:8000"),
         ('host="unclosed', "http://inner:8000"),
+        ('for=203.0.113.5;host="unclosed, for=203.0.113.5;host=music.example', "http://inner:8000"),
+        ("host=one.example;host=two.example", "http://inner:8000"),
+        ('host=a"b"', "http://inner:8000"),
+        ("host=\\a", "http://inner:8000"),
+        ('for="1.2.3.4\\";host=evil.example", for=203.0.113.5;host=music.example', "http://music.example"),
     ],
 )
 def test_forwarded(said: str, expected: str) -> None:
@@ -132,6 +230,9 @@ def test_forwarded(said: str, expected: str) -> None:
         ([("Forwarded", "host=evil.example"), ("X-Forwarded-Proto", "https")], "https://inner:8000"),
         ([("X-Forwarded-Host", "a b"), ("X-Forwarded-Prefix", "//evil.example")], "http://inner:8000"),
         ([("X-Forwarded-Host", 'x"><script>'), ("X-Forwarded-Prefix", "no-slash")], "http://inner:8000"),
+        ([("X-Forwarded-Host", "music.example:99999")], "http://inner:8000"),
+        ([("X-Forwarded-Host", "[:::::]")], "http://inner:8000"),
+        ([("X-Forwarded-Host", "music.example:")], "http://music.example"),
         ([("X-Forwarded-Proto", "javascript")], "http://inner:8000"),
         ([("X-Forwarded-Prefix", "/")], "http://inner:8000"),
     ],
@@ -175,3 +276,34 @@ async def test_every_address_in_an_answer(
         )
         location = created.headers["Location"]
         assert location.startswith("https://music.example/audio/api/v1/clips/uploads/")
+
+
+@pytest.mark.parametrize("public_url", [None, "https://music.example/audio"])
+async def test_below_a_path(tmp_path: Path, database_url: URL, public_url: str | None) -> None:
+    """Whatever a client is given leads back through the path that it came by: a proxy's or a setting's."""
+    said = dict(FULL) if public_url is None else {}
+    top, tus = "https://music.example/audio", {"Tus-Resumable": "1.0.0"}
+    async with running_service(tmp_path / "media", shown(database_url), public_url=public_url) as service:
+        http = service.http
+        http.headers.update({**AUTH, **said})
+        added = await http.post("/play/upload", content=wav())
+        clip = added.json()
+        path = f"/audio/play/{clip['id']}"
+        assert clip["stream_url"] == clip["audio_url"] == f"https://music.example{path}/stream"
+        assert added.headers["Location"] == path
+        assert (await http.post("/play/upload", content=wav())).headers["Location"] == path
+        assert (await http.get(f"/play/{clip['id']}/stats")).json()["audio_url"] == clip["stream_url"]
+        whole = {"Upload-Length": str(len(wav(2))), "Content-Type": "application/offset+octet-stream"}
+        made = await http.post("/play/uploads", headers={**tus, **whole}, content=wav(2))
+        assert made.headers["Location"].startswith(f"{top}/play/uploads/")
+        became = made.headers["Content-Location"]
+        assert became.startswith("/audio/play/")
+        upload = made.headers["Location"].removeprefix(top)
+        assert (await http.head(upload, headers=tus)).headers["Content-Location"] == became
+        assert (await http.get(upload)).headers["Content-Location"] == became
+        assert (await http.get("/play?limit=1")).links["next"]["url"].startswith(f"{top}/play?")
+        for page in ("/docs", "/api/docs", "/redoc"):
+            text = (await http.get(page)).text
+            assert "/audio/openapi.json" in text
+            assert not re.search(r"""["'(]/(?!/|audio/)""", re.sub("<style.*?</style>", "", text, flags=re.S))
+        assert (await http.get("/openapi.json")).json()["servers"] == [{"url": "/audio"}]

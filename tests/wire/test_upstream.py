@@ -246,3 +246,66 @@ def test_a_broken_validator_is_dropped(etag: str) -> None:
 @pytest.mark.parametrize("etag", ['"a"', 'W/"a"', '""', '"!#x"'])
 def test_a_good_validator_is_passed(etag: str) -> None:
     assert passed_headers(200, {}, [*PLAIN, ("ETag", etag)])["ETag"] == etag
+
+
+@pytest.mark.parametrize(
+    ("asked", "sent"),
+    [
+        ("bytes=0-4", "bytes 0-4/9"),
+        ("bytes=0-4", "bytes 0-4/*"),
+        ("bytes=0-4", "bytes 0-2/9"),
+        ("bytes=0-99", "bytes 0-8/9"),
+        ("Bytes= 3- ", "bytes 3-8/9"),
+        ("bytes=3-", "bytes 3-5/9"),
+        ("bytes=-4", "bytes 5-8/9"),
+        ("bytes=-4", "bytes 5-8/*"),
+        ("bytes=-99", "bytes 0-8/9"),
+    ],
+)
+def test_a_part_that_answers_what_was_asked(asked: str, sent: str) -> None:
+    """It may be less than was asked for, as it says so itself (RFC 9110 §15.3.7)."""
+    answer = [*PLAIN, ("Content-Range", sent)]
+    assert passed_headers(206, {"Range": asked}, answer)["Content-Range"] == sent
+
+
+@pytest.mark.parametrize(
+    ("asked", "sent"),
+    [
+        ("bytes=0-4", "bytes 1-4/9"),
+        ("bytes=0-4", "bytes 0-5/9"),
+        ("bytes=4-6", "bytes 0-8/9"),
+        ("bytes=3-", "bytes 0-8/9"),
+        ("bytes=3-", "bytes 4-8/9"),
+        ("bytes=-4", "bytes 0-8/9"),
+        ("bytes=-4", "bytes 0-3/9"),
+        ("bytes=-4", "bytes 0-8/*"),
+    ],
+)
+def test_a_part_from_elsewhere(asked: str, sent: str) -> None:
+    with pytest.raises(RemoteFailed, match="another part"):
+        passed_headers(206, {"Range": asked}, [*PLAIN, ("Content-Range", sent)])
+
+
+def test_a_part_of_another_file_than_if_range_names() -> None:
+    """RFC 9110 §13.1.5: a player would put the pieces of two files together."""
+    asked = {"Range": "bytes=0-4", "If-Range": '"a"'}
+    part = [*PLAIN, ("Content-Range", "bytes 0-4/9")]
+    assert passed_headers(206, asked, [*part, ("ETag", '"a"')])["ETag"] == '"a"'
+    assert passed_headers(206, asked, part)
+    for etag in ('"b"', 'W/"a"'):
+        with pytest.raises(RemoteFailed, match="another part"):
+            passed_headers(206, asked, [*part, ("ETag", etag)])
+
+
+def test_nothing_long_is_passed() -> None:
+    """Proxies take heads of 4 KB."""
+    long = "x" * 5000
+    answer = [
+        ("Content-Type", f"audio/mpeg; x={long}"),
+        ("ETag", f'"{long}"'),
+        ("Last-Modified", long),
+        ("Accept-Ranges", long),
+    ]
+    assert passed_headers(200, {}, answer) == {"Content-Type": "audio/mpeg"}
+    with pytest.raises(RemoteFailed):
+        passed_headers(200, {}, [("Content-Type", f"audio/{long}")])

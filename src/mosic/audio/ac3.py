@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from mosic.audio.frames import Syntax, scale
-from mosic.audio.source import Sound, Source
+from collections import Counter
+
+from mosic.audio.frames import WALK_LIMIT, Syntax, scale
+from mosic.audio.source import Readable, Sound
 
 _SAMPLE_RATES = (48000, 44100, 32000)
 _BITRATES = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 640)
@@ -30,27 +32,53 @@ def _parse(data: bytes, at: int) -> tuple[int, int] | None:
 SYNTAX = Syntax(sync=b"\x0b\x77", header=8, parse=_parse)
 
 
-def read(source: Source, start: int, end: int) -> Sound:
-    """Measure the frames in `[start, end)`, the first of which stands at `start`."""
+def read(source: Readable, start: int, end: int, *, limit: int = WALK_LIMIT) -> Sound:
+    """Measure the frames in `[start, end)`, the first of which stands at `start`.
+
+    Behind `limit` bytes they are taken to go on as before.
+    """
     head = source.read(start, 8)
-    enhanced = head[5] >> 3 > 10
-    frame_bytes = blocks = 0
-    for chunk, at, length in SYNTAX.walk(source, start, end):
+    enhanced = _is_enhanced(head, 0)
+    frame_bytes = 0
+    # Where streams were joined, each has a rate of its own.
+    frames: Counter[tuple[bool, int, int]] = Counter()
+    for chunk, at, length in SYNTAX.walk(source, start, end, limit):
         frame_bytes += length
-        if not enhanced:
-            blocks += 6
-        elif chunk[at + 2] >> 6 != _DEPENDENT and chunk[at + 2] >> 3 & 7 == 0:
-            blocks += 6 if chunk[at + 4] >> 6 == 3 else _BLOCKS[chunk[at + 4] >> 4 & 3]
+        frames[_is_enhanced(chunk, at), chunk[at + 2], chunk[at + 4] << 8 | chunk[at + 5]] += 1
+    seconds = sum(_seconds(*frame) * count for frame, count in frames.items())
     sample_rate, channels = _describe_enhanced(head) if enhanced else _describe(head)
-    samples = blocks * _SAMPLES_PER_BLOCK
     return Sound(
         media_type="audio/eac3" if enhanced else "audio/ac3",
         codec="eac3" if enhanced else "ac3",
-        duration=scale(samples, start, end) / sample_rate,
-        bitrate=frame_bytes * 8 * sample_rate // samples if samples else None,
+        duration=scale(seconds, start, end, limit),
+        bitrate=round(frame_bytes * 8 / seconds) if seconds else None,
         sample_rate=sample_rate,
         channels=channels,
     )
+
+
+def _is_enhanced(data: bytes, at: int) -> bool:
+    return data[at + 5] >> 3 > 10
+
+
+def _seconds(enhanced: bool, third: int, fifth: int) -> float:
+    """Of a frame with these bytes; E-AC-3 has frames with further channels of the one before, too."""
+    head = bytes((0, 0, third, 0, fifth >> 8, fifth & 0xFF))
+    if not enhanced:
+        return 6 * _SAMPLES_PER_BLOCK / _rate(head)
+    if third >> 6 == _DEPENDENT or third >> 3 & 7:
+        return 0
+    blocks = 6 if head[4] >> 6 == 3 else _BLOCKS[head[4] >> 4 & 3]
+    return blocks * _SAMPLES_PER_BLOCK / _enhanced_rate(head)
+
+
+def _rate(head: bytes) -> int:
+    return _SAMPLE_RATES[head[4] >> 6] >> max((head[5] >> 3) - 8, 0)
+
+
+def _enhanced_rate(head: bytes) -> int:
+    rate, second_rate = head[4] >> 6, head[4] >> 4 & 3
+    return _SAMPLE_RATES[second_rate] // 2 if rate == 3 else _SAMPLE_RATES[rate]
 
 
 def _describe(head: bytes) -> tuple[int, int]:
@@ -58,10 +86,8 @@ def _describe(head: bytes) -> tuple[int, int]:
     # Before the bit of the bass channel stand two bits for each level: centre, surround, Dolby Surround.
     levels = (mode & 1 and mode != 1) + bool(mode & 4) + (mode == 2)
     bass = int.from_bytes(head[6:8], "big") >> (12 - 2 * levels) & 1
-    return _SAMPLE_RATES[head[4] >> 6] >> max((head[5] >> 3) - 8, 0), _CHANNELS[mode] + bass
+    return _rate(head), _CHANNELS[mode] + bass
 
 
 def _describe_enhanced(head: bytes) -> tuple[int, int]:
-    rate, second_rate = head[4] >> 6, head[4] >> 4 & 3
-    sample_rate = _SAMPLE_RATES[second_rate] // 2 if rate == 3 else _SAMPLE_RATES[rate]
-    return sample_rate, _CHANNELS[head[4] >> 1 & 7] + (head[4] & 1)
+    return _enhanced_rate(head), _CHANNELS[head[4] >> 1 & 7] + (head[4] & 1)

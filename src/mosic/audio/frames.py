@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from mosic.audio.source import Source
+from mosic.audio.source import Readable
 
 # Random bytes hold a header that could be one every few thousand bytes. That three more follow, each where
 # the one before ends and all of one kind, does not happen by chance.
 _FRAMES_FOR_CERTAIN = 4
 _CHUNK = 1 << 20
 # What lies beyond is taken to be like what came before: to read gigabytes would cost seconds.
-_WALK_LIMIT = 512 << 20
+WALK_LIMIT = 512 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +51,17 @@ class Syntax:
                 return True
         return True
 
-    def walk(self, source: Source, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    def walk(
+        self, source: Readable, start: int, end: int, limit: int = WALK_LIMIT
+    ) -> Iterator[tuple[bytes, int, int]]:
         """The whole frames in `[start, end)`, as a chunk of bytes, the frame's place in it, and its length.
 
-        The first stands at `start` and decides the kind. Damage is stepped over to where two frames follow
-        each other again. Ends early in a very large file: see `scale`.
+        The first stands at `start`. Damage is stepped over to where two frames of one kind follow each other
+        again; there the kind may be another one, as where two streams were joined. Ends after `limit` bytes:
+        see `scale`.
         """
         parse, kind = self.parse, None
-        offset, stop = start, min(end, start + _WALK_LIMIT)
+        offset, stop = start, min(end, start + limit)
         while offset < stop:
             chunk = source.read(offset, min(_CHUNK, stop - offset))
             at, last = 0, len(chunk) - self.header
@@ -66,9 +69,15 @@ class Syntax:
                 return
             while at <= last:
                 found = parse(chunk, at)
-                if found is None or (kind is not None and found[0] != kind):
-                    at = self._resume(chunk, at + 1, kind)
+                if found is None:
+                    at = self._resume(chunk, at + 1)
                     continue
+                if found[0] != kind and kind is not None:
+                    if at and at + found[1] > last and offset + len(chunk) < stop:
+                        break  # to see what follows it, in the next chunk
+                    if not self._repeats(chunk, at, found):
+                        at = self._resume(chunk, at + 1)
+                        continue
                 kind, length = found
                 if offset + at + length > stop:
                     return
@@ -76,20 +85,23 @@ class Syntax:
                 at += length
             offset += at
 
-    def _resume(self, chunk: bytes, at: int, kind: int | None) -> int:
-        """Where two frames of the kind follow each other, or from where to go on reading."""
+    def _resume(self, chunk: bytes, at: int) -> int:
+        """Where two frames of a kind follow each other, or from where to go on reading."""
         last = len(chunk) - self.header
         at = chunk.find(self.sync, at)
         while 0 <= at <= last:
             found = self.parse(chunk, at)
-            if found is not None and found[0] == kind and at + found[1] <= last:
-                after = self.parse(chunk, at + found[1])
-                if after is not None and after[0] == kind:
-                    return at
+            if found is not None and self._repeats(chunk, at, found):
+                return at
             at = chunk.find(self.sync, at + 1)
         return last + 1
 
+    def _repeats(self, chunk: bytes, at: int, found: tuple[int, int]) -> bool:
+        following = at + found[1]
+        after = self.parse(chunk, following) if following <= len(chunk) - self.header else None
+        return after is not None and after[0] == found[0]
 
-def scale(count: int, start: int, end: int) -> int:
+
+def scale(total: float, start: int, end: int, limit: int = WALK_LIMIT) -> float:
     """What was counted by `walk`, carried over to all of `[start, end)`."""
-    return count * (end - start) // _WALK_LIMIT if end - start > _WALK_LIMIT else count
+    return total * (end - start) / limit if end - start > limit else total

@@ -1,7 +1,8 @@
 """Probes in processes of their own, with limits of time and memory.
 
 A file may make a tag reader loop, allocate without end or crash. Here that costs this one file a 422 and one
-process, which is replaced; neither the service nor another upload notices.
+process, which is replaced; neither the service nor another upload notices. Should it take the reader over, it
+finds itself in a process that may do next to nothing: `mosic.audio.confine`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import os
+import socket
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
@@ -17,7 +19,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from mosic.audio.fairness import Job, Jobs
 from mosic.audio.info import AudioInfo
+from mosic.background import Background
 from mosic.errors import MosicError, StartupError, Unavailable, UnreadableMedia, UnsupportedMedia
 
 _LONGEST_LINE = 8 << 20
@@ -27,8 +31,6 @@ _STARTS_PER_FILE = 3
 _BOOT = "import sys; sys.path[:] = sys.argv[3:]; from mosic.audio.worker import main; main(*sys.argv[1:3])"
 # All it gets of the environment: settings and secrets stay here.
 _ENVIRONMENT = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
-
-_Result = asyncio.Future[AudioInfo]
 
 
 class ProbePool:
@@ -44,15 +46,20 @@ class ProbePool:
         timeout_seconds: float,
         memory_mb: int,
         *,
+        background: Background,
         on_outcome: Callable[[str, float], None] | None = None,
     ) -> None:
+        self._background = background
         self._size = workers
         self._timeout = timeout_seconds
         self._memory_mb = memory_mb
         self._on_outcome = on_outcome
-        self._jobs: asyncio.Queue[tuple[Path, _Result]] = asyncio.Queue()
+        self._jobs = Jobs(workers)
         self._tasks: list[asyncio.Task[None]] = []
-        self._workers: set[_Worker] = set()
+        self._workers: set[Worker] = set()
+        self._unused: list[Worker] = []
+        self.missing: tuple[str, ...] = ()
+        """After `start`: what of `mosic.audio.confine` this system does not offer."""
 
     async def start(self) -> None:
         """Start the processes now, so that a fault shows now; raises StartupError."""
@@ -61,19 +68,22 @@ class ProbePool:
             if isinstance(failure, BaseException):
                 await self.close()
                 raise failure
-        self._tasks = [asyncio.create_task(self._serve(worker)) for worker in list(self._workers)]
+        self.missing = next(iter(self._workers)).missing
+        self._unused = list(self._workers)
+        self._tasks = [self._background.start("probes", self._serve) for _ in self._unused]
 
-    async def probe(self, path: Path) -> AudioInfo:
+    async def probe(self, path: Path, sender: str = "") -> AudioInfo:
         """What `mosic.audio.probe.probe` finds in the file.
 
         Raises UnsupportedMedia and UnreadableMedia as that does; a file that takes too long or that crashes
         its process is unreadable. Raises Unavailable when the pool is closed or no process can be started.
-        The caller may be cancelled: what has begun then ends in the background.
+        The caller may be cancelled: what has begun then ends in the background. Files of one `sender` do not
+        keep those of others waiting: see `mosic.audio.fairness`.
         """
         if not self._tasks:
             raise Unavailable("Audio cannot be read: the service is not running.")
-        result: _Result = asyncio.get_running_loop().create_future()
-        self._jobs.put_nowait((path, result))
+        result: asyncio.Future[AudioInfo] = asyncio.get_running_loop().create_future()
+        self._jobs.put(Job(path, sender, result))
         return await result
 
     async def close(self) -> None:
@@ -83,46 +93,59 @@ class ProbePool:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*(self._discard(worker) for worker in list(self._workers)))
-        while not self._jobs.empty():
-            _settle(self._jobs.get_nowait()[1], Unavailable("The service is stopping."))
+        for job in self._jobs.drain():
+            _settle(job.result, Unavailable("The service is stopping."))
 
-    async def _serve(self, worker: _Worker | None) -> None:
+    async def _serve(self) -> None:
         """Do one job after the other until cancelled."""
+        worker = self._unused.pop() if self._unused else None
         while True:
-            path, result = await self._jobs.get()
-            if result.done():  # its caller was cancelled while it waited
-                continue
+            job = await self._jobs.take()
             try:
-                worker = await self._do(worker, path, result)
+                worker = await self._do(worker, job)
+            except BaseException:
+                job.put_off = False
+                if worker is not None:
+                    await self._discard(worker)
+                raise
             finally:
-                _settle(result, Unavailable("Audio cannot be read at the moment."))
+                if not job.put_off or job.result.done():
+                    _settle(job.result, Unavailable("Audio cannot be read at the moment."))
+                self._jobs.done(job)
 
-    async def _do(self, worker: _Worker | None, path: Path, result: _Result) -> _Worker | None:
-        """Settle `result`, unless no process can be started; return the process that can be used next."""
+    async def _do(self, worker: Worker | None, job: Job) -> Worker | None:
+        """Settle the job, unless it was put off or no process can be started; return the process that can be
+        used next."""
+        was_put_off = job.put_off
+        job.put_off = False
         for _ in range(_STARTS_PER_FILE):
             try:
                 worker = worker or await self._spawn()
             except StartupError:
                 return None
             began = time.monotonic()
-            answer = await worker.ask(path, self._timeout)
-            if answer is not None:
-                _settle(result, answer.value)
+            job.interrupt = None if was_put_off else worker.end
+            answer = await worker.ask(job.path, self._timeout)
+            job.interrupt = None
+            put_off = job.put_off and (answer is None or answer.last)
+            if answer is not None and not put_off:
+                job.put_off = False
+                _settle(job.result, answer.value)
                 if self._on_outcome:
                     self._on_outcome(answer.outcome, time.monotonic() - began)
             if answer is None or answer.last:
                 await self._discard(worker)
                 worker = None
-            if answer is not None:
+            if answer is not None or put_off:
                 break
         return worker
 
-    async def _spawn(self) -> _Worker:
-        worker = await _Worker.spawn(self._memory_mb, self._timeout)
+    async def _spawn(self) -> Worker:
+        worker = await Worker.spawn(self._memory_mb, self._timeout)
         self._workers.add(worker)
         return worker
 
-    async def _discard(self, worker: _Worker) -> None:
+    async def _discard(self, worker: Worker) -> None:
         self._workers.discard(worker)
         await worker.kill()
 
@@ -136,23 +159,26 @@ class _Answer:
     last: bool
 
 
-class _Worker:
+class Worker:
     """A process that runs `mosic.audio.worker`, which describes what is said over the pipes."""
 
-    def __init__(self, process: Process) -> None:
-        if process.stdin is None or process.stdout is None or process.stderr is None:
+    def __init__(self, process: Process, files: socket.socket) -> None:
+        if process.stdout is None or process.stderr is None:
             raise ValueError("the process has no pipes")
-        self._process = process
-        self._stdin, self._stdout, self._stderr = process.stdin, process.stdout, process.stderr
+        self._process, self._files = process, files
+        self._stdout, self._stderr = process.stdout, process.stderr
+        self.missing: tuple[str, ...] = ()
 
     @classmethod
-    async def spawn(cls, memory_mb: int, timeout_seconds: float) -> _Worker:
+    async def spawn(cls, memory_mb: int, timeout_seconds: float) -> Worker:
         """A process that is ready, or StartupError."""
+        ours, its = socket.socketpair()
+        ours.setblocking(False)
         try:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-I", "-S", "-c", _BOOT, str(memory_mb), str(timeout_seconds)),
                 *(path for path in sys.path if path),
-                stdin=PIPE,
+                stdin=its.fileno(),
                 stdout=PIPE,
                 stderr=PIPE,
                 env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
@@ -160,15 +186,24 @@ class _Worker:
                 start_new_session=True,
                 limit=_LONGEST_LINE,
             )
-        except OSError as error:
-            raise StartupError(f"The process that reads audio files cannot be started: {error}") from error
-        worker = cls(process)
+        except BaseException as error:
+            ours.close()
+            if isinstance(error, OSError):
+                raise StartupError(
+                    f"The process that reads audio files cannot be started: {error}"
+                ) from error
+            raise
+        finally:
+            its.close()
+        worker = cls(process, ours)
         ready = b""
         try:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_START_SECONDS):
                     ready = await worker._stdout.readline()
-            if ready == b"ready\n":
+            first, *missing = ready.decode(errors="replace").split() or [""]
+            if first == "ready":
+                worker.missing = tuple(missing)
                 return worker
         except BaseException:
             await worker.kill()
@@ -180,23 +215,34 @@ class _Worker:
     async def ask(self, path: Path, timeout_seconds: float) -> _Answer | None:
         """Probe one file; None when the process had died before it began."""
         try:
+            # Here, for the process may not: it gets what is open, and no way to anything else. The file was
+            # written a moment ago, so that the system does not have to look for it.
+            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return _Answer("unreadable", UnreadableMedia(), last=False)
+        try:
             async with asyncio.timeout(timeout_seconds):
-                self._stdin.write(json.dumps(os.fspath(path)).encode() + b"\n")
-                await self._stdin.drain()
+                try:
+                    socket.send_fds(self._files, [b"\n"], [file])
+                finally:
+                    os.close(file)
                 if await self._stdout.readline() != b"started\n":
                     return None
                 return _parse(await self._stdout.readline())
-        except ConnectionError:
+        except (ConnectionError, BlockingIOError):
             return None
         except TimeoutError:
             return _Answer("timeout", UnreadableMedia("Reading this file takes too long."), last=True)
         except ValueError:  # a line of no end
             return _parse(b"")
 
-    async def kill(self) -> None:
+    def end(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
-        self._stdin.close()
+
+    async def kill(self) -> None:
+        self.end()
+        self._files.close()
         await self._process.wait()
 
 
@@ -213,7 +259,7 @@ def _parse(line: bytes) -> _Answer:
         return _Answer("crash", UnreadableMedia("Reading this file broke its reader."), last=True)
 
 
-def _settle(result: _Result, value: AudioInfo | MosicError) -> None:
+def _settle(result: asyncio.Future[AudioInfo], value: AudioInfo | MosicError) -> None:
     if result.done():  # the caller was cancelled
         return
     if isinstance(value, AudioInfo):

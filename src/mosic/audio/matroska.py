@@ -5,12 +5,11 @@ Browsers record into WebM, and write neither a length nor the sizes of what goes
 
 from __future__ import annotations
 
-import math
-import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from mosic.audio.source import LARGEST_TEXT, Pairs, Sound, Source
+from mosic.audio.ebml import Element, child, children, element_at, number, real, text, variable
+from mosic.audio.source import LARGEST_TEXT, FewLooks, Pairs, Readable, Sound, Source, most_units
 from mosic.errors import UnreadableMedia, UnsupportedMedia
 
 _EBML, _DOC_TYPE, _SEGMENT = 0x1A45DFA3, 0x4282, 0x18538067
@@ -21,10 +20,15 @@ _CLUSTER, _TIMESTAMP, _SIMPLE_BLOCK, _BLOCK_GROUP, _BLOCK = 0x1F43B675, 0xE7, 0x
 _TAGS, _TAG, _TARGETS, _LEVEL, _SIMPLE_TAG = 0x1254C367, 0x7373, 0x63C0, 0x68CA, 0x67C8
 _NAME, _STRING = 0x45A3, 0x4487
 _IS_SOUND = 2
+_SCALE = 1_000_000
 _ALBUM = 50
-_MOST_ELEMENTS = 400_000
-_MOST_CHILDREN = 4096
-_LONGEST_STRING = 64 << 10
+_OPENED = (_SEGMENT, _CLUSTER, _BLOCK_GROUP)
+_CLUSTER_ID = _CLUSTER.to_bytes(4, "big")
+_MOST_ELEMENTS = 300_000
+_TAILS = (64 << 10, 1 << 20, 8 << 20)
+_MOST_IN_TAIL = 20_000
+# In all that describes tracks, and in all that is text.
+_MOST_LOOKS = 20_000
 _CODECS = {
     "A_OPUS": "opus", "A_VORBIS": "vorbis", "A_FLAC": "flac", "A_ALAC": "alac", "A_AC3": "ac3",
     "A_EAC3": "eac3", "A_MPEG/L1": "mp1", "A_MPEG/L2": "mp2", "A_MPEG/L3": "mp3", "A_DTS": "dts",
@@ -41,22 +45,12 @@ _NAMES_OF_ALBUM = _NAMES | {"TITLE": "album", "ARTIST": "albumartist", "PART_NUM
 _NOT_FOR_PEOPLE = ("_STATISTICS", "BPS", "DURATION", "NUMBER_OF_", "SOURCE_ID")
 
 
-@dataclass(frozen=True, slots=True)
-class _Element:
-    """An element and where its data lies; `whole` unless its size is unknown or more than there is."""
-
-    kind: int
-    start: int
-    end: int
-    whole: bool
-
-
 @dataclass(slots=True)
 class _Segment:
     """What is known of the file so far. Timestamps are in units of `scale` nanoseconds."""
 
     end: int
-    scale: int = 1_000_000
+    scale: int = _SCALE
     announced: float = 0
     track: int = 0
     codec: str = ""
@@ -64,8 +58,10 @@ class _Segment:
     channels: int = 1
     timestamps: list[int] = field(default_factory=list)
     """That of the first block of sound, and of the last two."""
-    sound_bytes: int = 0
+    sound_bytes: float = 0
     walked_to: int = 0
+    done: float = 0
+    """Seconds of the recordings before this one, where several were joined."""
     pairs: Pairs = field(default_factory=list)
 
     def note(self, timestamp: int, size: int) -> None:
@@ -74,50 +70,67 @@ class _Segment:
         self.timestamps.append(timestamp)
         self.sound_bytes += size
 
+    def begin_anew(self) -> None:
+        """Another recording follows, with an EBML header of its own."""
+        self.done += self.seconds
+        self.timestamps, self.announced, self.scale = [], 0, _SCALE
+
     @property
     def seconds(self) -> float:
-        """By the blocks. What is announced is finer: taken if it agrees, or if the blocks were too many."""
+        """By the blocks. What is announced is finer, and taken if it agrees."""
         announced = self.announced * self.scale / 1e9
         if len(self.timestamps) < 2:
             return announced if self.timestamps else 0
         first, before, last = self.timestamps[0], self.timestamps[-2], self.timestamps[-1]
         measured = (last - first + last - before) * self.scale / 1e9
-        trusted = abs(announced - measured) < 1 or (announced and self.walked_to < self.end)
-        return announced if trusted else measured
+        return announced if abs(announced - measured) < 1 else measured
 
 
-def read(source: Source, start: int, end: int) -> Sound:
-    """The file whose EBML header stands at `start`."""
-    header = _element_at(source, start, end)
-    segment = _element_at(source, header.end, end) if header and header.kind == _EBML else None
+def read(source: Source, start: int, end: int, *, most_elements: int = _MOST_ELEMENTS) -> Sound:
+    """The file whose EBML header stands at `start`.
+
+    Behind so many elements, and behind damage, only the last clusters are looked at; where none is found, the
+    duration is an estimate.
+    """
+    header = element_at(source, start, end)
+    segment = element_at(source, header.end, end) if header and header.kind == _EBML else None
     if header is None or segment is None or segment.kind != _SEGMENT:
         raise UnreadableMedia("The file ends before its sound begins.")
+    if source.read(segment.end, 4) == _EBML.to_bytes(4, "big"):
+        segment = replace(segment, end=end)
     found = _Segment(segment.end)
     has_tracks = False
-    timestamp = 0
-    for element in _all_elements(source, segment):
-        found.walked_to = element.end
-        if element.kind == _INFO:
-            _read_info(source, element, found)
+    timestamp = seen = 0
+    most_elements = most_units(end - start, most_elements)
+    described, texts = FewLooks(source, _MOST_LOOKS), FewLooks(source, _MOST_LOOKS)
+    for element in _all_elements(source, segment, most_elements):
+        found.walked_to = element.start if element.kind in _OPENED else element.end
+        seen += 1
+        if element.kind == _SEGMENT:
+            found.begin_anew()
+        elif element.kind == _INFO:
+            _read_info(texts, element, found)
         elif element.kind == _TRACKS:
             has_tracks = True
-            _read_tracks(source, element, found)
+            _read_tracks(described, element, found)
         elif element.kind == _TAGS:
-            found.pairs = _read_tags(source, element) + found.pairs
+            found.pairs = _read_tags(texts, element) + found.pairs
         elif element.kind == _TIMESTAMP:
-            timestamp = _number(source, element)
+            timestamp = number(source, element)
         elif element.kind in (_SIMPLE_BLOCK, _BLOCK) and element.whole:
             track, relative = _block_header(source.read(element.start, 10))
             if track == found.track:
                 found.note(timestamp + relative, element.end - element.start - 4)
+    if found.walked_to < segment.end:
+        _extrapolate(source, segment, found, is_capped=seen == most_elements)
     if has_tracks and not found.track:
         raise UnsupportedMedia("This file has no track of sound.")
     if not found.track:
         raise UnreadableMedia("The file ends before its sound begins.")
-    seconds = found.seconds
+    seconds = found.done + found.seconds
     return Sound(
         media_type="audio/webm"
-        if _text(source, _child(source, header, _DOC_TYPE)) == "webm"
+        if text(source, child(source, header, _DOC_TYPE)) == "webm"
         else "audio/matroska",
         codec=found.codec,
         duration=seconds,
@@ -128,119 +141,104 @@ def read(source: Source, start: int, end: int) -> Sound:
     )
 
 
-def _element_at(source: Source, at: int, end: int) -> _Element | None:
-    header = source.read(at, min(12, end - at))
-    if not header or not header[0] >= 0x10:
-        return None
-    width = 9 - header[0].bit_length()
-    kind = int.from_bytes(header[:width], "big")
-    if len(header) <= width or header[width] == 0:
-        return None
-    size, size_width = _variable(header, width)
-    begin = at + width + size_width
-    unknown = size == (1 << 7 * size_width) - 1
-    return _Element(
-        kind, begin, end if unknown else min(begin + size, end), not unknown and begin + size <= end
-    )
+def _extrapolate(source: Source, segment: Element, found: _Segment, *, is_capped: bool) -> None:
+    """Account for what was not walked over: by the last cluster, or else by the bytes that were."""
+    if len(found.timestamps) < 2:
+        return
+    first, before, last = found.timestamps[0], found.timestamps[-2], found.timestamps[-1]
+    grown = (segment.end - segment.start) / (found.walked_to - segment.start)
+    if found.done:
+        found.done *= grown if is_capped else 1
+        return
+    ended = _last_timestamp(source, segment, found)
+    if is_capped and (ended is None or ended < last):
+        ended = first + round((last - first) * grown)
+    if ended is not None and ended > last:
+        found.timestamps = [first, ended - (last - before), ended]
+        found.sound_bytes *= grown
 
 
-def _variable(data: bytes, at: int) -> tuple[int, int]:
-    """A number that says its own width by its leading zeros, and that width."""
-    width = 9 - data[at].bit_length()
-    return int.from_bytes(data[at : at + width], "big") & (1 << 7 * width) - 1, width
+def _last_timestamp(source: Source, segment: Element, found: _Segment) -> int | None:
+    """Of the last block of sound, looked for from the end of the file."""
+    # Whatever looks like a cluster is followed to the end: all of them share the limit.
+    looks = FewLooks(source, 2 * _MOST_IN_TAIL)
+    for size in _TAILS:
+        offset = max(segment.end - size, found.walked_to)
+        data = source.read(offset, segment.end - offset)
+        at = len(data)
+        while not looks.are_used_up and (at := data.rfind(_CLUSTER_ID, 0, at)) >= 0:
+            timestamp, last = 0, None
+            rest = Element(_SEGMENT, offset + at, segment.end, True)
+            for element in _all_elements(looks, rest, _MOST_IN_TAIL):
+                if element.kind == _TIMESTAMP:
+                    timestamp = number(looks, element)
+                elif element.kind in (_SIMPLE_BLOCK, _BLOCK) and element.whole:
+                    track, relative = _block_header(looks.read(element.start, 10))
+                    last = timestamp + relative if track == found.track else last
+            if last is not None:
+                return last
+        if offset == found.walked_to:
+            break
+    return None
 
 
-def _all_elements(source: Source, segment: _Element) -> Iterator[_Element]:
+def _all_elements(source: Readable, segment: Element, most: int) -> Iterator[Element]:
     """What is in the segment, and in its clusters and groups of blocks as if these did not enclose it.
 
     So it does not matter where they end, which is often not written.
     """
     at = segment.start
-    for _ in range(_MOST_ELEMENTS):
-        element = _element_at(source, at, segment.end)
-        if element is None:
-            return
-        if element.kind in (_CLUSTER, _BLOCK_GROUP):
-            at = element.start
-        else:
-            yield element
-            at = element.end
-
-
-def _children(source: Source, parent: _Element) -> Iterator[_Element]:
-    at = parent.start
-    for _ in range(_MOST_CHILDREN):
-        element = _element_at(source, at, parent.end)
+    for _ in range(most):
+        element = element_at(source, at, segment.end)
         if element is None:
             return
         yield element
-        at = element.end
-
-
-def _child(source: Source, parent: _Element | None, kind: int) -> _Element | None:
-    children = _children(source, parent) if parent else ()
-    return next((element for element in children if element.kind == kind), None)
-
-
-def _number(source: Source, element: _Element | None) -> int:
-    return (
-        int.from_bytes(source.read(element.start, min(element.end - element.start, 8)), "big")
-        if element
-        else 0
-    )
-
-
-def _float(source: Source, element: _Element | None) -> float:
-    data = source.read(element.start, min(element.end - element.start, 8)) if element else b""
-    number: float = struct.unpack(">f" if len(data) == 4 else ">d", data)[0] if len(data) in (4, 8) else 0.0
-    return number if math.isfinite(number) and 0 < number < 1e15 else 0.0
-
-
-def _text(source: Source, element: _Element | None) -> str:
-    data = source.read(element.start, min(element.end - element.start, _LONGEST_STRING)) if element else b""
-    return data.decode(errors="replace").rstrip("\0")
+        at = element.start if element.kind in _OPENED else element.end
 
 
 def _block_header(data: bytes) -> tuple[int, int]:
     """Track, and timestamp relative to the cluster's."""
     if not data or data[0] == 0:
         return 0, 0
-    track, width = _variable(data, 0)
+    track, width = variable(data, 0)
     return track, int.from_bytes(data[width : width + 2], "big", signed=True)
 
 
-def _read_info(source: Source, info: _Element, found: _Segment) -> None:
-    found.scale = _number(source, _child(source, info, _TIMESTAMP_SCALE)) or found.scale
-    found.announced = _float(source, _child(source, info, _DURATION))
-    if title := _text(source, _child(source, info, _TITLE)):
+def _read_info(source: Readable, info: Element, found: _Segment) -> None:
+    found.scale = number(source, child(source, info, _TIMESTAMP_SCALE)) or found.scale
+    found.announced = real(source, child(source, info, _DURATION))
+    if title := text(source, child(source, info, _TITLE)):
         found.pairs.append(("title", title))
 
 
-def _read_tracks(source: Source, tracks: _Element, found: _Segment) -> None:
-    for track in _children(source, tracks):
-        if track.kind != _TRACK or _number(source, _child(source, track, _TYPE)) != _IS_SOUND:
+def _read_tracks(source: Readable, tracks: Element, found: _Segment) -> None:
+    for track in children(source, tracks):
+        if track.kind != _TRACK or number(source, child(source, track, _TYPE)) != _IS_SOUND:
             continue
-        audio = _child(source, track, _AUDIO)
-        codec = _text(source, _child(source, track, _CODEC))
-        found.track = _number(source, _child(source, track, _NUMBER))
+        audio = child(source, track, _AUDIO)
+        codec = text(source, child(source, track, _CODEC))
+        is_first = not found.track
+        found.track = number(source, child(source, track, _NUMBER))
+        if not is_first:
+            return
         found.codec = _CODECS.get(codec) or codec.removeprefix("A_").partition("/")[0].lower()
-        rate = _child(source, audio, _OUTPUT_SAMPLE_RATE) or _child(source, audio, _SAMPLE_RATE)
-        found.sample_rate = _float(source, rate) or found.sample_rate
-        found.channels = _number(source, _child(source, audio, _CHANNELS)) or found.channels
+        rate = child(source, audio, _OUTPUT_SAMPLE_RATE) or child(source, audio, _SAMPLE_RATE)
+        found.sample_rate = real(source, rate) or found.sample_rate
+        found.channels = number(source, child(source, audio, _CHANNELS)) or found.channels
         return
 
 
-def _read_tags(source: Source, tags: _Element) -> Pairs:
+def _read_tags(source: Readable, tags: Element) -> Pairs:
     pairs: Pairs = []
     room = LARGEST_TEXT
-    for tag in _children(source, tags):
-        level = _number(source, _child(source, _child(source, tag, _TARGETS), _LEVEL))
+    for tag in children(source, tags):
+        level = number(source, child(source, child(source, tag, _TARGETS), _LEVEL))
         names = _NAMES_OF_ALBUM if level >= _ALBUM else _NAMES
-        for item in _children(source, tag):
+        for item in children(source, tag):
             if item.kind != _SIMPLE_TAG or room < 0:
                 continue
-            name = _text(source, _child(source, item, _NAME)).upper()
-            value = _text(source, _child(source, item, _STRING))
+            name = text(source, child(source, item, _NAME)).upper()
+            value = text(source, child(source, item, _STRING))
             room -= len(value)
             if not name.startswith(_NOT_FOR_PEOPLE):
                 pairs.append((names.get(name, name), value))

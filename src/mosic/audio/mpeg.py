@@ -10,8 +10,8 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 
-from mosic.audio.frames import Syntax, scale
-from mosic.audio.source import Sound, Source
+from mosic.audio.frames import WALK_LIMIT, Syntax, scale
+from mosic.audio.source import Readable, Sound
 
 _BITRATES = {  # kbit/s for index 1 to 14, by (MPEG-1?, layer)
     (True, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
@@ -66,32 +66,35 @@ def _parse(data: bytes, at: int) -> tuple[int, int] | None:
 SYNTAX = Syntax(sync=b"\xff", header=4, parse=_parse)
 
 
-def read(source: Source, start: int, end: int) -> Sound:
+def read(source: Readable, start: int, end: int, *, limit: int = WALK_LIMIT) -> Sound:
     """Measure the frames in `[start, end)`, the first of which stands at `start`.
 
-    The duration is what a gapless player plays: a Xing, Info or VBRI frame is not sound, and the encoder's
-    delay and padding are taken off where a LAME or Lavf header states them.
+    Behind `limit` bytes they are taken to go on as before. The duration is what a gapless player plays: a
+    Xing, Info or VBRI frame is not sound, and the encoder's delay and padding are taken off where a LAME or
+    Lavf header states them.
     """
     head = source.read(start, 4096)
     first = _decode(head[1], head[2])
     if first is None:
         raise ValueError("no frame begins here")
-    frames = Counter(chunk[at + 1] << 8 | chunk[at + 2] for chunk, at, _ in SYNTAX.walk(source, start, end))
+    walked = SYNTAX.walk(source, start, end, limit)
+    frames = Counter(chunk[at + 1] << 8 | chunk[at + 2] for chunk, at, _ in walked)
     announced, left_out = _announcement(head[: first.length])
     if announced:
         frames[head[1] << 8 | head[2]] -= 1
     headers = [(header, count) for key, count in frames.items() if (header := _decode(key >> 8, key & 0xFF))]
-    samples = sum(frames.values()) * first.samples
+    # Where streams were joined, each has a rate of its own.
+    seconds = sum(header.samples * count / header.sample_rate for header, count in headers)
     bitrates = {header.bitrate for header, count in headers if count > 0}
     if len(bitrates) == 1:
         bitrate = bitrates.pop()
     else:
         frame_bytes = sum(header.length * count for header, count in headers)
-        bitrate = frame_bytes * 8 * first.sample_rate // samples if samples else 0
+        bitrate = round(frame_bytes * 8 / seconds) if seconds else 0
     return Sound(
         media_type="audio/mpeg",
         codec=f"mp{first.layer}",
-        duration=max(scale(samples, start, end) - left_out, 0) / first.sample_rate,
+        duration=max(scale(seconds, start, end, limit) - left_out / first.sample_rate, 0),
         bitrate=bitrate,
         sample_rate=first.sample_rate,
         channels=1 if head[3] >> 6 == 3 else 2,

@@ -26,6 +26,15 @@ MP4 = {
     "©mvn": "movementname", "©nrt": "narrator", "purl": "podcasturl", "egid": "podcastid",
     "catg": "podcastcategory", "keyw": "podcastkeywords",
 }  # fmt: skip
+MP4_KEYS = {
+    "displayname": "title", "creationdate": "date", "year": "date", "author": "artist",
+    "information": "comment", "software": "encodedby", "encoder": "encodedby", "track": "tracknumber",
+    "location.ISO6709": "location",
+}  # fmt: skip
+THREE_GPP = {
+    b"titl": "title", b"perf": "artist", b"albm": "album", b"gnre": "genre", b"yrrc": "date",
+    b"dscp": "description", b"cprt": "copyright", b"kywd": "keywords",
+}  # fmt: skip
 ASF = {
     "Title": "title", "Author": "artist", "WM/AlbumTitle": "album", "WM/AlbumArtist": "albumartist",
     "WM/Composer": "composer", "WM/Writer": "lyricist", "WM/Conductor": "conductor", "WM/Genre": "genre",

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from mosic.audio.flac import parse_stream_info
-from mosic.audio.source import Forward, Pairs, Sound, Source
+from mosic.audio.source import Forward, Pairs, Sound, Source, most_units
 from mosic.audio.vorbis import read_comments
 from mosic.errors import UnreadableMedia, UnsupportedMedia
 
-# Beyond this only the last pages are looked at: a file may be nothing but page headers.
+# A file may be nothing but page headers.
 _MOST_PAGES = 200_000
 _MOST_PAGES_OF_A_PACKET = 4096
 _TAIL = 256 * 1024
@@ -63,12 +63,21 @@ class _Stream:
         return max(ended - began - self.pre_skip, 0) / self.sample_rate
 
 
-def read(source: Source, start: int, end: int) -> Sound:
-    """The Ogg file whose first page stands at `start`; of several streams of sound the first."""
+def read(source: Source, start: int, end: int, *, most_pages: int = _MOST_PAGES) -> Sound:
+    """The Ogg file whose first page stands at `start`; of several streams of sound the first.
+
+    Behind so many pages only the last ones are looked at. Where these are of another stream, the duration is
+    an estimate.
+    """
     links: list[_Stream] = []
     comments: Pairs | None = None
-    audio_bytes = 0
-    for page in _pages(source, start, end):
+    audio_bytes = walked = 0
+    serials: set[int] = set()
+    most_pages = most_units(end - start, most_pages)
+    for page in islice(_pages(source, start, end), most_pages):
+        walked = page.end
+        serials.add(page.serial)
+        most_pages -= 1
         if page.first:
             # Streams that begin together play together, one that begins after sound goes on from there.
             if not links or links[-1].granules:
@@ -89,7 +98,12 @@ def read(source: Source, start: int, end: int) -> Sound:
         raise UnsupportedMedia("This Ogg file holds no sound of a known kind.")
     if comments is None:
         raise UnreadableMedia("The file ends before its sound begins.")
-    seconds = sum(link.seconds for link in links)
+    is_capped = not most_pages
+    is_ended = walked == end or _end(source, max(walked, end - _TAIL), end, links[-1], serials)
+    # What follows damage may be no Ogg at all.
+    grown = (end - start) / (walked - start) if is_capped or is_ended else 1
+    seconds = sum(link.seconds for link in links) * (grown if is_capped and not is_ended else 1)
+    audio_bytes = round(audio_bytes * grown)
     return Sound(
         media_type="audio/ogg",
         codec=links[0].codec,
@@ -99,6 +113,20 @@ def read(source: Source, start: int, end: int) -> Sound:
         channels=links[0].channels,
         tags=[comments],
     )
+
+
+def _end(source: Source, start: int, end: int, link: _Stream, serials: set[int]) -> bool:
+    """Note the last positions of the stream; False when there are none, or those of a later stream."""
+    last = 0
+    for page in _pages(source, start, end):
+        if page.serial not in serials:
+            return False
+        if page.serial == link.serial and 0 < page.granule < 1 << 63:
+            last = page.granule
+    if not last:
+        return False
+    link.note(last)
+    return True
 
 
 def _identify(packet: bytes, serial: int) -> _Stream | None:
@@ -134,7 +162,7 @@ def _packet(source: Source, page: _Page, end: int) -> Iterator[tuple[int, int]]:
 
 
 def _pages(source: Source, start: int, end: int) -> Iterator[_Page]:
-    at, seen = start, 0
+    at = start
     while (found := _find_page(source, at, end)) is not None:
         header = source.read(found, 27 + 255)
         if len(header) < 27 or len(header) < 27 + header[26]:
@@ -146,9 +174,6 @@ def _pages(source: Source, start: int, end: int) -> Iterator[_Page]:
             return
         serial = int.from_bytes(header[14:18], "little")
         yield _Page(bool(header[5] & 2), int.from_bytes(header[6:14], "little"), serial, lacing, offset, at)
-        seen += 1
-        if seen == _MOST_PAGES:
-            at = max(at, end - _TAIL)
 
 
 def _find_page(source: Source, at: int, end: int) -> int | None:

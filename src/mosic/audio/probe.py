@@ -22,7 +22,7 @@ from mutagen.aac import AACInfo
 from mutagen.asf import ASF
 from mutagen.dsdiff import DSDIFFFile, DSDIFFInfo
 from mutagen.dsf import DSFFile, DSFInfo
-from mutagen.id3 import ID3, ParseID3v1
+from mutagen.id3 import ID3, TCON
 from mutagen.monkeysaudio import MonkeysAudioInfo
 from mutagen.mp4 import MP4Tags
 from mutagen.mp4._atom import Atoms
@@ -32,21 +32,30 @@ from mutagen.tak import TAKInfo
 from mosic.audio import (
     ac3,
     adts,
+    aiff,
+    amr,
     asf,
+    au,
+    caf,
+    dts,
     flac,
-    iff,
+    latm,
     matroska,
     mp4,
     mpeg,
     musepack,
     names,
     ogg,
+    transport,
     trueaudio,
+    voc,
+    wave,
     wavpack,
 )
+from mosic.audio.id3texts import version_1
 from mosic.audio.info import AudioInfo
 from mosic.audio.sniff import Format, sniff
-from mosic.audio.source import Pairs, Sound, Source
+from mosic.audio.source import FewReads, Pairs, Sound, Source
 from mosic.audio.tagblocks import read_id3
 from mosic.audio.tags import normalise
 from mosic.errors import UnreadableMedia, UnsupportedMedia
@@ -57,6 +66,9 @@ _Reader = Callable[[BinaryIO, Source, int, int], Sound]
 _LEAST_BITRATE = 20
 _LEAST_BITRATES = {"flac": 1, "ape": 10, "dsd": 1_000_000}
 _MAX_INT32 = 2**31 - 1
+# Of mutagen, for one look at the headers of a file: real ones need some hundred.
+_MOST_READS = 10_000
+_NO_GENRE = 255
 _CODEC = re.compile(r"[a-z0-9][a-z0-9_.+-]{0,31}")
 
 
@@ -68,11 +80,20 @@ def probe(path: Path) -> AudioInfo:
     reason to refuse the sound. Blocks, and may take long over a hostile file: see `isolation`.
     """
     try:
-        with path.open("rb") as file:
-            source = Source(file.fileno(), file.seek(0, 2))
-            format_, around = sniff(source)
-            sound = _READERS[format_](file, source, around.start, around.end)
-            return _to_info(sound, [*sound.tags, *around.tags], around.end - around.start)
+        file = path.open("rb")
+    except OSError as error:
+        raise UnreadableMedia from error
+    with file:
+        return probe_open(file)
+
+
+def probe_open(file: BinaryIO) -> AudioInfo:
+    """The same of a file that is open, which is all that is asked of the system."""
+    try:
+        source = Source(file.fileno(), file.seek(0, 2))
+        format_, around = sniff(source)
+        sound = _READERS[format_](file, source, around.start, around.end)
+        return _to_info(sound, [*sound.tags, *around.tags], around.end - around.start)
     except (UnsupportedMedia, UnreadableMedia):
         raise
     except Exception as error:
@@ -114,9 +135,11 @@ def _read_block(block: bytes) -> Pairs:
 
 
 def _read_id3(block: bytes) -> Pairs:
-    frames = ID3(BytesIO(block), load_v1=False) if block.startswith(b"ID3") else ParseID3v1(block)
+    if block.startswith(b"TAG"):
+        genre = TCON(encoding=0, text=f"{block[127]}").genres if block[127] != _NO_GENRE else []
+        return [*version_1(block), *(("genre", name) for name in genre)]
     found: Pairs = []
-    for frame in (frames or {}).values():
+    for frame in ID3(BytesIO(block), load_v1=False).values():
         with suppress(AttributeError, ValueError):
             found += _id3_pairs(frame)
     return found
@@ -172,7 +195,7 @@ def _read_asf(block: bytes) -> Pairs:
 
 def _read_dsf(file: BinaryIO, source: Source, start: int, end: int) -> Sound:
     file.seek(start)
-    dsf: Any = DSFFile(file)
+    dsf: Any = DSFFile(FewReads(file, _MOST_READS))
     sound = _sound("audio/x-dsf", "dsd", DSFInfo(dsf.fmt_chunk))
     tag = dsf.dsd_chunk.offset_metdata_chunk
     return replace(sound, tags=read_id3(source, tag) if tag else [])
@@ -180,9 +203,9 @@ def _read_dsf(file: BinaryIO, source: Source, start: int, end: int) -> Sound:
 
 def _read_dsdiff(file: BinaryIO, source: Source, start: int, end: int) -> Sound:
     file.seek(start)
-    chunks = DSDIFFFile(file)
+    chunks = DSDIFFFile(FewReads(file, _MOST_READS))
     file.seek(start)
-    info = DSDIFFInfo(file)
+    info = DSDIFFInfo(FewReads(file, _MOST_READS))
     tags = read_id3(source, chunks["ID3"].data_offset) if "ID3" in chunks else []
     return replace(_sound("audio/x-dff", "dst" if info.compression == "DST" else "dsd", info), tags=tags)
 
@@ -198,10 +221,10 @@ def _sound(media_type: str, codec: str, info: Any) -> Sound:
     )
 
 
-def _by_mutagen(media_type: str, codec: str, read: Callable[[BinaryIO], Any]) -> _Reader:
+def _by_mutagen(media_type: str, codec: str, read: Callable[[FewReads], Any]) -> _Reader:
     def reader(file: BinaryIO, source: Source, start: int, end: int) -> Sound:
         file.seek(start)
-        sound = _sound(media_type, codec, read(file))
+        sound = _sound(media_type, codec, read(FewReads(file, _MOST_READS)))
         bitrate = sound.bitrate or (round((end - start) * 8 / sound.duration) if sound.duration else None)
         return replace(sound, bitrate=bitrate)
 
@@ -215,13 +238,21 @@ def _native(read: Callable[[Source, int, int], Sound]) -> _Reader:
 _READERS: dict[Format, _Reader] = {
     Format.AAC: _native(adts.read),
     Format.AC3: _native(ac3.read),
-    Format.AIFF: _native(iff.read_aiff),
+    Format.AIFF: _native(aiff.read),
+    Format.AMR: _native(amr.read),
+    Format.AU: _native(au.read),
+    Format.CAF: _native(caf.read),
+    Format.DTS: _native(dts.read),
+    Format.LATM: _native(latm.read),
+    Format.TRANSPORT_STREAM: _native(transport.read),
+    Format.VOC: _native(voc.read),
     Format.FLAC: _native(flac.read),
     Format.MATROSKA: _native(matroska.read),
     Format.MP4: _native(mp4.read),
     Format.MPEG: _native(mpeg.read),
     Format.OGG: _native(ogg.read),
-    Format.WAVE: _native(iff.read_wave),
+    Format.WAVE: _native(wave.read),
+    Format.WAVE64: _native(wave.read_wave64),
     Format.ASF: _native(asf.read),
     Format.DSF: _read_dsf,
     Format.DSDIFF: _read_dsdiff,

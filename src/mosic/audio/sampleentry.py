@@ -15,7 +15,11 @@ _CODECS = {
     b"in24": "pcm", b"in32": "pcm", b"fl32": "pcm", b"fl64": "pcm", b"ipcm": "pcm", b"fpcm": "pcm",
 }  # fmt: skip
 # The object type of `esds`, where it is not AAC.
-_OBJECT_TYPES = {0x69: "mp3", 0x6B: "mp3", 0xA5: "ac3", 0xA6: "eac3", 0xAD: "opus", 0xDD: "vorbis"}
+_OBJECT_TYPES = {
+    0x69: "mp3", 0x6B: "mp3", 0xA5: "ac3", 0xA6: "eac3", 0xA9: "dts", 0xAA: "dts", 0xAB: "dts", 0xAC: "dts",
+    0xAD: "opus", 0xDD: "vorbis", 0xE1: "qcelp",
+}  # fmt: skip
+_LOW_DELAY, _ENHANCED_LOW_DELAY = 23, 39
 _SAMPLE_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
 _AAC_CHANNELS = {**{number: number for number in range(1, 7)}, 7: 8, 11: 7, 12: 8, 14: 8}
 _AC3_CHANNELS = (2, 1, 2, 3, 3, 4, 4, 5)
@@ -36,7 +40,7 @@ def describe(description: bytes) -> tuple[str, int, int]:
         object_type, configuration = _decoder_configuration(inner[at + 8 :])
         codec = _OBJECT_TYPES.get(object_type, codec)
         if codec == "aac":
-            said_rate, said_channels = _aac(configuration)
+            said_rate, said_channels = aac_rate_and_channels(configuration)
             return codec, said_rate or sample_rate, said_channels if configuration else channels
     elif name == b"alac" and (at := inner.find(b"alac")) >= 0 and len(inner) >= at + 32:
         return codec, int.from_bytes(inner[at + 28 : at + 32], "big"), inner[at + 17]
@@ -49,6 +53,22 @@ def describe(description: bytes) -> tuple[str, int, int]:
     elif codec.startswith("amr"):
         return codec, 16000 if codec == "amr-wb" else 8000, 1
     return codec, sample_rate, channels
+
+
+def frame_seconds(description: bytes) -> float:
+    """How long one sample of AAC or ALAC lasts, by what decoders go by; 0 where it is not known."""
+    entry = description[8:]
+    inner = entry[36:]
+    if (at := inner.find(b"esds")) >= 0 and describe(description)[0] == "aac":
+        _, configuration = _decoder_configuration(inner[at + 8 :])
+        bits = Bits(configuration)
+        kind, rate = _object_type(bits), _frequency(bits)
+        samples = 512 if kind in (_LOW_DELAY, _ENHANCED_LOW_DELAY) else 1024
+        return samples / rate if rate else 0
+    if entry[4:8] == b"alac" and (at := inner.find(b"alac")) >= 0 and len(inner) >= at + 32:
+        rate = int.from_bytes(inner[at + 28 : at + 32], "big")
+        return int.from_bytes(inner[at + 8 : at + 12], "big") / rate if rate else 0
+    return 0
 
 
 def _decoder_configuration(data: bytes) -> tuple[int, bytes]:
@@ -79,7 +99,7 @@ def _descriptor(data: bytes, at: int) -> tuple[int, int]:
     return data[at] if at < len(data) else 0, content + 1
 
 
-class _Bits:
+class Bits:
     """Bits from the front; zeros after the end."""
 
     def __init__(self, data: bytes) -> None:
@@ -91,9 +111,9 @@ class _Bits:
         return number & ((1 << count) - 1)
 
 
-def _aac(configuration: bytes) -> tuple[int, int]:
+def aac_rate_and_channels(configuration: bytes) -> tuple[int, int]:
     """From an AudioSpecificConfig. SBR doubles the sample rate, parametric stereo the channels."""
-    bits = _Bits(configuration)
+    bits = Bits(configuration)
     object_type, sample_rate = _object_type(bits), _frequency(bits)
     channels = _AAC_CHANNELS.get(bits.take(4), 0)
     if object_type in (_SBR, _PARAMETRIC_STEREO):
@@ -106,12 +126,25 @@ def _aac(configuration: bytes) -> tuple[int, int]:
     return sample_rate, channels
 
 
-def _object_type(bits: _Bits) -> int:
+def aac_core_rate(configuration: bytes) -> int:
+    """The sample rate without SBR, by which the frames have 1,024 samples; 0 when it is not known."""
+    bits = Bits(configuration)
+    _object_type(bits)
+    return _frequency(bits)
+
+
+def decoder_channels(descriptors: bytes) -> int:
+    """Channels by the AudioSpecificConfig in the descriptors of `esds`; 0 when they do not say."""
+    object_type, configuration = _decoder_configuration(descriptors)
+    return aac_rate_and_channels(configuration)[1] if object_type and configuration else 0
+
+
+def _object_type(bits: Bits) -> int:
     number = bits.take(5)
     return 32 + bits.take(6) if number == _ESCAPE else number
 
 
-def _frequency(bits: _Bits) -> int:
+def _frequency(bits: Bits) -> int:
     index = bits.take(4)
     if index == 15:
         return bits.take(24)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from enum import Enum, auto
 
-from mosic.audio import ac3, adts, asf, mpeg
+from mosic.audio import ac3, adts, amr, asf, au, dts, latm, mpeg, transport, voc
 from mosic.audio.source import Source
 from mosic.audio.tagblocks import Surroundings, look_around
 from mosic.errors import UnreadableMedia, UnsupportedMedia
@@ -18,11 +18,16 @@ class Format(Enum):
     AC3 = auto()
     ADIF = auto()
     AIFF = auto()
+    AMR = auto()
     APE = auto()
     ASF = auto()
+    AU = auto()
+    CAF = auto()
     DSDIFF = auto()
     DSF = auto()
+    DTS = auto()
     FLAC = auto()
+    LATM = auto()
     MATROSKA = auto()
     MP4 = auto()
     MPEG = auto()
@@ -30,8 +35,11 @@ class Format(Enum):
     OGG = auto()
     OPTIMFROG = auto()
     TAK = auto()
+    TRANSPORT_STREAM = auto()
     TRUE_AUDIO = auto()
+    VOC = auto()
     WAVE = auto()
+    WAVE64 = auto()
     WAVPACK = auto()
 
 
@@ -47,8 +55,15 @@ _MAGIC = (
     (b"tBaK", Format.TAK),
     (b"DSD ", Format.DSF),
     (b"ADIF", Format.ADIF),
+    (amr.NARROW, Format.AMR),
+    (amr.WIDE, Format.AMR),
+    (au.SUN, Format.AU),
+    (au.DEC, Format.AU),
+    (b"caff\0\1", Format.CAF),
+    (voc.MAGIC, Format.VOC),
     (b"\x1aE\xdf\xa3", Format.MATROSKA),
     (asf.HEADER, Format.ASF),
+    (b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\0\0", Format.WAVE64),
 )
 _BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"styp", b"moof", b"uuid")
 # Files that hold bytes like those of sound, and are something else: where the magic stands, and its bytes.
@@ -70,10 +85,18 @@ _FOREIGN = (
     (0, b"FLV", "Flash video"),
     (0, b".RMF", "RealMedia"),
     (0, b"RIFF", "RIFF, but not WAVE"),
+    (0, b"RIFX", "RIFX, but not WAVE"),
     (0, b"FORM", "IFF, but not AIFF"),
     (0, b"\x7fELF", "a program"),
     (0, b"MZ", "a program"),
     (0, b"SQLite format 3", "a database"),
+)
+_SYNTAXES = (
+    (Format.MPEG, mpeg.SYNTAX),
+    (Format.AAC, adts.SYNTAX),
+    (Format.AC3, ac3.SYNTAX),
+    (Format.DTS, dts.SYNTAX),
+    (Format.LATM, latm.SYNTAX),
 )
 _LONGEST_JUNK = 128 << 10
 _LONGEST_PADDING = 16 << 20
@@ -103,7 +126,7 @@ def _by_magic(head: bytes) -> Format | None:
     for magic, known in _MAGIC:
         if head.startswith(magic):
             return known
-    if head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:12] == b"WAVE":
+    if head[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64") and head[8:12] == b"WAVE":
         return Format.WAVE
     if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
         return Format.AIFF
@@ -119,12 +142,12 @@ def _by_frames(source: Source, around: Surroundings) -> tuple[Format, Surroundin
     """Sound without a container, which may begin with padding or the rest of a frame that was cut."""
     start = _skip_padding(source, around.start, around.end)
     data = source.read(start, min(_LONGEST_JUNK, around.end - start))
-    if _is_transport_stream(data):
-        raise UnsupportedMedia("This file is an MPEG transport stream.")
+    if transport.find(data[: 8 * 204]) is not None:
+        return Format.TRANSPORT_STREAM, replace(around, start=start)
     if _is_text(data[:512]):
         raise UnsupportedMedia("This file is text.")
     found = []
-    for kind, syntax in ((Format.MPEG, mpeg.SYNTAX), (Format.AAC, adts.SYNTAX), (Format.AC3, ac3.SYNTAX)):
+    for kind, syntax in _SYNTAXES:
         at = syntax.find(data, ends=start + len(data) == around.end)
         if at is not None:
             found.append((at, kind))
@@ -140,10 +163,6 @@ def _skip_padding(source: Source, start: int, end: int) -> int:
         if rest := chunk.lstrip(b"\0"):
             return offset + len(chunk) - len(rest)
     return end
-
-
-def _is_transport_stream(data: bytes) -> bool:
-    return len(data) >= 3 * 188 and set(data[: 3 * 188 : 188]) == {0x47}
 
 
 def _is_text(data: bytes) -> bool:

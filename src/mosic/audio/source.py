@@ -5,7 +5,24 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import BinaryIO, Protocol, TypeAlias
+
+
+class Readable(Protocol):
+    """A file, or a part of one in memory: `read` gives fewer bytes where there are no more."""
+
+    def read(self, offset: int, length: int) -> bytes: ...
+
+
+class Memory:
+    """A stretch of a file that was read at once. Offsets are those in the file."""
+
+    def __init__(self, start: int, data: bytes) -> None:
+        self._start, self._data = start, data
+
+    def read(self, offset: int, length: int) -> bytes:
+        at = offset - self._start
+        return self._data[at : at + length]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +70,46 @@ class Forward:
                 return False
             self._at, self._end = stretch
         return True
+
+
+class FewReads:
+    """A file for readers that are not ours, which ends after so many reads: a file of nothing but headers
+    costs no more than that."""
+
+    def __init__(self, file: BinaryIO, most: int) -> None:
+        self._file, self._left = file, most
+
+    def read(self, size: int = -1) -> bytes:
+        self._left -= 1
+        return self._file.read(size) if self._left >= 0 else b""
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+
+class FewLooks:
+    """The same for our own: what is read after so many looks is empty. For what may be left out of a file,
+    such as tags; where something is counted, a limit has to end in an estimate."""
+
+    def __init__(self, source: Readable, most: int) -> None:
+        self._source, self._left = source, most
+
+    @property
+    def are_used_up(self) -> bool:
+        return self._left <= 0
+
+    def read(self, offset: int, length: int) -> bytes:
+        self._left -= 1
+        return self._source.read(offset, length) if self._left >= 0 else b""
+
+
+def most_units(size: int, most: int) -> int:
+    """How many pages, blocks or elements of a file of so many bytes are looked at: enough for the smallest
+    that real encoders make, and no more processor time than its bytes have paid for."""
+    return min(most, 10_000 + size // 128)
 
 
 LARGEST_TEXT = 4 << 20

@@ -10,17 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from mosic.audio.id3texts import DATE_FRAMES, dates, reformed, unwrapped
 from mosic.audio.source import LARGEST_TEXT, Pairs, Source
+from mosic.audio.texts import decode
 
 _MOST_TAGS = 1000
 _MOST_TAGS_READ = 3
 _MOST_FRAMES = 1024
 _LARGEST_UNSYNCHRONISED = 16 << 20
-# In all the frames of a tag. zlib makes up to 1,032 bytes of one.
-_LARGEST_COMPRESSED = 32 << 10
 _LONGEST_APE_VALUE = 64 << 10
 _TEXT_FRAMES = (b"T", b"W", b"COM", b"USLT", b"ULT", b"UFI", b"IPL")
 _UNSYNCHRONISED, _EXTENDED, _FOOTER = 0x80, 0x40, 0x10
+_APE_HAS_HEADER, _APE_HEADER = 0x80, 0x20
 
 _Read = Callable[[int, int], bytes]
 
@@ -38,24 +39,29 @@ def look_around(source: Source) -> Surroundings:
     """Find the tags before and behind the sound, in a file of any format."""
     tags: list[Pairs | bytes] = []
     start = 0
-    for _ in range(_MOST_TAGS):
-        size = _id3_size(source.read(start, 10))
-        if size is None:
+    for count in range(_MOST_TAGS):
+        head = source.read(start, 32)
+        size = _id3_size(head)
+        if size is not None:
+            tags += read_id3(source, start) if count < _MOST_TAGS_READ else []
+        elif head.startswith(b"APETAGEX") and len(head) == 32 and head[23] & _APE_HEADER:
+            size = 32 + int.from_bytes(head[12:16], "little")
+            tags += [_read_ape(source, start + 32, start + size)] if count < _MOST_TAGS_READ else []
+        else:
             break
-        if len(tags) < _MOST_TAGS_READ:
-            tags += read_id3(source, start)
         start = min(start + size, source.size)
     end = source.size
     last: list[Pairs | bytes] = []
     for _ in range(_MOST_TAGS):
         tail = source.read(max(end - 128, start), min(128, end - start))
-        if len(tail) == 128 and tail.startswith(b"TAG"):
-            last.append(tail)
-            size = 128
-        elif tail[-32:-24] == b"APETAGEX":
+        # First: an APEv2 tag of 131 bytes has «TAG» where ID3v1 has it.
+        if tail[-32:-24] == b"APETAGEX":
             size = int.from_bytes(tail[-20:-16], "little")
             tags.append(_read_ape(source, max(end - size, start), end - 32))
-            size += 32 if tail[-9] & 0x80 else 0
+            size += 32 if tail[-9] & _APE_HAS_HEADER else 0
+        elif len(tail) == 128 and tail.startswith(b"TAG"):
+            last.append(tail)
+            size = 128
         elif tail.endswith(b"LYRICS200") and tail[-15:-9].isdigit():
             size = int(tail[-15:-9]) + 15
         else:
@@ -65,15 +71,19 @@ def look_around(source: Source) -> Surroundings:
 
 
 def read_id3(source: Source, start: int) -> list[Pairs | bytes]:
-    """The text frames of the ID3v2 tag at `start` as a small tag of the same version, or nothing."""
+    """The dates in the ID3v2 tag at `start`, and its other text frames as a small tag of the same version;
+    what there is of either.
+
+    The texts are in UTF-8, and the frames neither compressed nor unsynchronised.
+    """
     header = source.read(start, 10)
     size = _id3_size(header)
     if size is None or header[3] not in (2, 3, 4):
         return []
     version, flags, length = header[3], header[5], _synchsafe(header[6:10])
-    kept = flags & _UNSYNCHRONISED if version == 4 else 0
+    unsynchronised = bool(flags & _UNSYNCHRONISED)
     read: _Read
-    if flags & _UNSYNCHRONISED and version < 4:
+    if unsynchronised and version < 4:
         if length > _LARGEST_UNSYNCHRONISED:
             return []
         body = source.read(start + 10, length).replace(b"\xff\x00", b"\xff")
@@ -87,13 +97,20 @@ def read_id3(source: Source, start: int) -> list[Pairs | bytes]:
             return source.read(start + 10 + at, min(count, length - at))
 
     at = _extended_header(version, read(0, 4)) if flags & _EXTENDED else 0
-    frames = b"".join(_text_frames(version, read, at, length))
-    return [b"ID3" + bytes((version, 0, kept)) + _to_synchsafe(len(frames)) + frames] if frames else []
+    frames, dated = _text_frames(version, read, at, length, unsynchronised=unsynchronised)
+    found: list[Pairs | bytes] = [dates(dated)] if dated else []
+    if frames:
+        found.append(b"ID3" + bytes((version, 0, 0)) + _to_synchsafe(len(frames)) + frames)
+    return found
 
 
-def _text_frames(version: int, read: _Read, at: int, end: int) -> list[bytes]:
+def _text_frames(
+    version: int, read: _Read, at: int, end: int, *, unsynchronised: bool
+) -> tuple[bytes, dict[bytes, bytes]]:
+    """The frames but for those with dates, and these by their names."""
     frames: list[bytes] = []
-    room, compressed_room = LARGEST_TEXT, _LARGEST_COMPRESSED
+    dated: dict[bytes, bytes] = {}
+    room = LARGEST_TEXT
     width = 6 if version == 2 else 10
     for _ in range(_MOST_FRAMES):
         header = read(at, width)
@@ -105,14 +122,28 @@ def _text_frames(version: int, read: _Read, at: int, end: int) -> list[bytes]:
             length = int.from_bytes(header[4:8], "big")
         else:
             length = _length_24(header, read, at, end)
-            header = header[:4] + _to_synchsafe(length) + header[8:]
-        compressed = version > 2 and header[9] & (0x80 if version == 3 else 0x08)
-        if header.startswith(_TEXT_FRAMES) and length <= (compressed_room if compressed else room):
-            frames.append(header + read(at + width, length))
+        if header.startswith(_TEXT_FRAMES) and length <= room:
+            raw = read(at + width, length)
             room -= length
-            compressed_room -= length if compressed else 0
+            flags = header[9] if version > 2 else 0
+            content = unwrapped(version, flags, raw, unsynchronised=unsynchronised, room=room)
+            if content:
+                content = reformed(header, content)
+                room -= len(content)
+                name = header[: 3 if version == 2 else 4].rstrip(b"\0")
+                if name in DATE_FRAMES:
+                    dated.setdefault(name, content)
+                else:
+                    frames.append(_frame(version, header, content))
         at += width + length
-    return frames
+    return b"".join(frames), dated
+
+
+def _frame(version: int, header: bytes, content: bytes) -> bytes:
+    if version == 2:
+        return header[:3] + len(content).to_bytes(3, "big") + content
+    size = _to_synchsafe(len(content)) if version == 4 else len(content).to_bytes(4, "big")
+    return header[:4] + size + b"\0\0" + content
 
 
 def _length_24(header: bytes, read: _Read, at: int, end: int) -> int:
@@ -163,7 +194,7 @@ def _read_ape(source: Source, at: int, end: int) -> Pairs:
         length, kind = int.from_bytes(head[:4], "little"), head[4] >> 1 & 3
         at += 9 + len(name)
         if kind != 1 and at + length <= end and room > 0:
-            value = source.read(at, min(length, _LONGEST_APE_VALUE)).decode(errors="replace")
+            value = decode(source.read(at, min(length, _LONGEST_APE_VALUE)), cut=length > _LONGEST_APE_VALUE)
             room -= len(value)
             pairs += [(name.decode("ascii", "replace"), part) for part in value.split("\0")]
         at += length

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from calendar import monthrange
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TypedDict
+
+from mosic.wire.text import clean
 
 MAX_VALUE_BYTES = 64 * 1024
 MAX_TOTAL_BYTES = 512 * 1024
@@ -39,11 +42,12 @@ _NEVER = re.compile(
     r"metadata_block_picture|coverart(mime|type|description)?|cover art.*|wm/picture|itunsmpb|itunnorm|"
     r"waveformatextensible_channel_mask"
 )
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_DATE = re.compile(r"(\d{4})(?:[-/.](\d{1,2})(?:[-/.](\d{1,2}))?)?(?![\d])")
+_DATE = re.compile(r"(\d{4})(?:[-/.:](\d{1,2})(?:[-/.:](\d{1,2}))?)?(?![\d])")
 _COMPACT_DATE = re.compile(r"(\d{4})(\d{2})(\d{2})(?!\d)")
+_DAY_OR_MONTH_FIRST = re.compile(r"(\d{1,2})([-/.])(\d{1,2})\2(\d{4})(?!\d)")
 _OF_TOTAL = re.compile(r"(\d*)\s*/\s*(\d*)")
 _TOTALS = {"tracknumber": "tracktotal", "discnumber": "disctotal"}
+_FIRST_YEAR, _MONTHS = 1000, 12
 _NUMBER = re.compile(r"\d{1,12}(?!\d)")
 
 
@@ -59,18 +63,6 @@ class Fields(TypedDict):
     track_number: int | None
     disc_number: int | None
     tags: dict[str, list[str]]
-
-
-def clean(text: str) -> str:
-    """Text that any database column, JSON document and header field can hold.
-
-    NUL and the other control characters go (line breaks and tabs stay), surrogate pairs are joined, lone
-    surrogates become U+FFFD, outer white space and byte-order marks go.
-    """
-    if not text.isascii():
-        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return _CONTROL.sub("", text).strip(" \t\n\ufeff\u3000\u00a0")
 
 
 def normalise(*sources: Iterable[tuple[str, str]]) -> Fields:
@@ -130,13 +122,34 @@ def _line(tags: Mapping[str, list[str]], name: str, *, only_first: bool = False)
 def _date(tags: Mapping[str, list[str]]) -> str | None:
     for value in tags.get("date", []):
         text = value.strip()
-        if match := _COMPACT_DATE.match(text) or _DATE.match(text):
-            parts = [part for part in match.groups() if part and int(part)]
-            if parts and len(parts[0]) == 4:
-                return "-".join(part.zfill(2) for part in parts)
-        elif text.strip("0-/. "):
+        if match := _DAY_OR_MONTH_FIRST.match(text):
+            text = _year_first(match) + text[match.end() :]
+        match = _COMPACT_DATE.match(text) or _DATE.match(text)
+        if match and (date := _calendar_date(*(int(part or 0) for part in match.groups()))):
+            return date
+        if text.strip("0-/.: "):
             return " ".join(text.split())[:64]
     return None
+
+
+def _year_first(match: re.Match[str]) -> str:
+    """Of «31.12.2019» or «12/31/2019»; the year alone where there is no telling the day from the month."""
+    first, separator, second, year = match.groups()
+    if separator == "." or int(first) > _MONTHS or first == second:
+        return f"{year}-{second}-{first}"
+    return f"{year}-{first}-{second}" if int(second) > _MONTHS else year
+
+
+def _calendar_date(year: int, month: int, day: int) -> str | None:
+    """As much of it as can be; None when not even the year can."""
+    if year < _FIRST_YEAR:
+        return None
+    if month > _MONTHS and 0 < day <= _MONTHS:
+        # Some tag with the month where ID3v2.3 has the day.
+        month, day = day, month
+    if not 0 < month <= _MONTHS or day > monthrange(year, month)[1]:
+        return f"{year}"
+    return f"{year}-{month:02}-{day:02}" if day else f"{year}-{month:02}"
 
 
 def _number(tags: Mapping[str, list[str]], name: str) -> int | None:

@@ -12,8 +12,8 @@ from mosic.errors import UnreadableMedia
 _LARGEST_TABLE = 16 << 20
 
 
-def read(source: Source, start: int, end: int) -> Sound:
-    """The file whose `TTA1` stands at `start`."""
+def read(source: Source, start: int, end: int, *, largest_table: int = _LARGEST_TABLE) -> Sound:
+    """The file whose `TTA1` stands at `start`; without a duration when its table is larger than that."""
     header = source.read(start, 22)
     if len(header) < 22:
         raise UnreadableMedia("The file ends within its header.")
@@ -22,11 +22,11 @@ def read(source: Source, start: int, end: int) -> Sound:
         raise UnreadableMedia("The file has no sample rate.")
     # A table of the sizes of the frames follows, each of 256/245 of a second, and then these.
     frames = -(-samples * 245 // (sample_rate * 256))
-    data = source.read(start + 22, min(4 * frames, _LARGEST_TABLE))
+    data = source.read(start + 22, min(4 * frames, largest_table))
     table = array("I", data[: len(data) // 4 * 4])
     if sys.byteorder == "big":
         table.byteswap()
-    is_whole = start + 22 + 4 * frames + 4 + sum(table) <= end
+    is_whole = len(table) == frames and start + 22 + 4 * frames + 4 + sum(table) <= end
     seconds = samples / sample_rate if is_whole else 0
     return Sound(
         media_type="audio/x-tta",

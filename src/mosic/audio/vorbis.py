@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mosic.audio.source import LARGEST_TEXT, Forward, Pairs
+from mosic.audio.texts import decode
 
 _LONGEST = 64 * 1024 + 128
 _LONGEST_NAME = 128
@@ -26,7 +27,9 @@ def read_comments(data: Forward) -> Pairs:
         if separator and b"PICTURE" not in name.upper() and room > 0:
             comment += data.read(min(length, _LONGEST) - len(comment))
             room -= len(comment)
-            pairs.append((name.decode(errors="replace"), comment[len(name) + 1 :].decode(errors="replace")))
+            pairs.append(
+                (name.decode(errors="replace"), decode(comment[len(name) + 1 :], cut=len(comment) < length))
+            )
         data.skip(length - len(comment))
     return pairs
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mosic.audio.source import Sound, Source
+from mosic.audio.source import Sound, Source, most_units
 from mosic.errors import UnreadableMedia
 
 _SAMPLE_RATES = (
@@ -38,11 +38,17 @@ class _Block:
     flags: int
 
 
-def read(source: Source, start: int, end: int) -> Sound:
-    """The file whose first block stands at `start`, as far as its blocks go."""
+def read(source: Source, start: int, end: int, *, most_blocks: int = _MOST_BLOCKS) -> Sound:
+    """The file whose first block stands at `start`, as far as its blocks go.
+
+    Behind so many of them the rest is taken to be like what comes before.
+    """
     channels, samples, complete = 0, 0, False
     first: _Block | None = None
-    for block in _blocks(source, start, end):
+    walked = start
+    most_blocks = most_units(end - start, most_blocks)
+    for block in _blocks(source, start, end, most_blocks):
+        walked, most_blocks = block.start + block.size, most_blocks - 1
         if block.samples == 0:
             continue
         first = first or block
@@ -53,6 +59,8 @@ def read(source: Source, start: int, end: int) -> Sound:
             complete = bool(block.flags & _LAST)
     if first is None:
         raise UnreadableMedia("The file ends before its sound begins.")
+    if not most_blocks:
+        samples = samples * (end - start) // (walked - start)
     sample_rate = _sample_rate(source, first)
     seconds = samples / sample_rate if sample_rate else 0
     return Sound(
@@ -65,9 +73,9 @@ def read(source: Source, start: int, end: int) -> Sound:
     )
 
 
-def _blocks(source: Source, start: int, end: int) -> Iterator[_Block]:
+def _blocks(source: Source, start: int, end: int, most: int) -> Iterator[_Block]:
     at = start
-    for _ in range(_MOST_BLOCKS):
+    for _ in range(most):
         header = source.read(at, min(32, end - at))
         size = int.from_bytes(header[4:8], "little") + 8
         if not header.startswith(b"wvpk") or len(header) < 32 or size < 32 or at + size > end:

@@ -1,4 +1,4 @@
-"""The contract of a blob store: five methods on a finished local file, and what they promise.
+"""The contract of a blob store: a handful of methods on a finished local file, and what they promise.
 
 A blob is immutable: its bytes never change under a `blob_key`, they only appear (`put`) and go (`delete`).
 The contract suite in `tests/blobs/` runs over every store.
@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 # Only what Mosic itself makes (the hex form of a UUID), so that no key can ever be a path.
 _BLOB_KEY = re.compile(r"[0-9a-f]{32}")
@@ -64,6 +64,9 @@ class OpenBlob(Protocol):
 class BlobStore(Protocol):
     """Where blobs live. Every method is safe to call at the same time from many tasks and processes."""
 
+    lasting: ClassVar[bool]
+    """Whether blobs are there after the end of the process that put them."""
+
     async def start(self) -> None:
         """Make ready and check that the store can be written; raises `StartupError` when it cannot."""
         ...
@@ -86,8 +89,15 @@ class BlobStore(Protocol):
         """
         ...
 
+    async def duplicate(self, blob_key: str, other_key: str) -> None:
+        """Make the blob available under a second key as well, for good, where possible without a copy.
+
+        Raises `BlobMissing` when there is none, and for the second key what `put` raises.
+        """
+        ...
+
     async def stat(self, blob_key: str) -> BlobStat | None:
-        """Size and time of the blob, None when there is none."""
+        """Size and time of the blob, None when there is none. Raises `Unavailable` when the medium fails."""
         ...
 
     def open_now(self, blob_key: str) -> OpenBlob | None:
@@ -119,6 +129,22 @@ class BlobStore(Protocol):
 
     def keys(self) -> AsyncIterator[str]:
         """Every key in no order. Blobs that come or go meanwhile may or may not be seen."""
+        ...
+
+    async def identity(self) -> bytes | None:
+        """What was last given to `identify`, at most 4 KiB, kept under the name `mosic-store.json`; None when
+        the store has none. Something else under that name may give any bytes.
+
+        Raises `Unavailable` when the medium fails.
+        """
+        ...
+
+    async def identify(self, content: bytes, *, replace: bool = False) -> bool:
+        """Say who the store is; False when it has an identity already, which only `replace` overwrites.
+
+        Of several who call it at once without `replace` one succeeds. Returning True means that the identity
+        survives a crash of the machine; nobody ever sees half of it. Raises like `put`.
+        """
         ...
 
 

@@ -6,19 +6,21 @@ import asyncio
 import errno
 import os
 import re
-import shutil
+import secrets
 import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
-from fcntl import LOCK_EX, LOCK_NB, flock
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
+from mosic import disk
 from mosic.blobs.base import BlobStat, check_blob_key, is_blob_key
+from mosic.blobs.identity import IDENTITY_NAME, read_file, write_file
 from mosic.blobs.kept import KeptFiles, SharedFile
-from mosic.disk import as_refusal, prove_writable
+from mosic.disk import Keeping, as_refusal
 from mosic.errors import BlobMissing, StartupError, Unavailable
 
 _COPY_BYTES = 1024 * 1024
@@ -33,17 +35,22 @@ _READING_THREADS = 16
 class LocalBlobs:
     """Blobs on a file system. `put` is a rename when the staged file lies on the same one."""
 
-    def __init__(self, root: Path, *, most_kept_open: int | None = None) -> None:
+    lasting: ClassVar[bool] = True
+
+    def __init__(
+        self, root: Path, keeping: Keeping | None = None, *, most_kept_open: int | None = None
+    ) -> None:
         """`most_kept_open` files stay open for their next readers; by default a share of what the process may
         have open."""
         self._root = root / "blobs"
+        self._keeping = keeping or Keeping()
         self._kept = KeptFiles(most_kept_open)
         self._threads = ThreadPoolExecutor(_READING_THREADS, thread_name_prefix="mosic-blobs")
         self._lasting: set[Path] = set()
 
     async def start(self) -> None:
         try:
-            await asyncio.to_thread(prove_writable, self._root)
+            await asyncio.to_thread(disk.prove_for_start, self._root, self._keeping.folder_mode)
         except OSError as error:
             raise StartupError(
                 f"MOSIC_MEDIA_ROOT: the folder {self._root} cannot be written: {error.strerror}"
@@ -51,7 +58,7 @@ class LocalBlobs:
 
     async def check(self) -> None:
         try:
-            await asyncio.to_thread(prove_writable, self._root)
+            await asyncio.to_thread(disk.prove_writable, self._root, self._keeping.folder_mode)
         except OSError as error:
             raise as_refusal(error) from error
 
@@ -67,10 +74,8 @@ class LocalBlobs:
 
     def _put(self, target: Path, path: Path) -> None:
         try:
-            if target.parent not in self._lasting:
-                self._make_lasting(target.parent)
-            _move_without_replacing(path, target)
-            _sync_folder(target.parent)
+            self._make_lasting(target.parent)
+            self._publish(path, target)
         except FileExistsError:
             raise
         except OSError as error:
@@ -79,19 +84,63 @@ class LocalBlobs:
             raise as_refusal(error) from error
 
     def _make_lasting(self, folder: Path) -> None:
+        if folder not in self._lasting:
+            disk.make_folder(folder, self._keeping.folder_mode)
+            self._lasting.add(folder)
+
+    def _publish(self, path: Path, target: Path) -> None:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except FileExistsError as error:  # what is there is no folder
+            disk.publish(path, target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            # The store lies on another file system than the staged file (MOSIC_STORE_URL).
+            self._copy(path, target)
+            path.unlink(missing_ok=True)
+
+    def _copy(self, path: Path, target: Path) -> None:
+        beside = target.with_name(f".{target.name}.{secrets.randbelow(10**18)}")
+        try:
+            with path.open("rb") as source, beside.open("xb") as copy:
+                disk.lock(copy.fileno())  # tells a sweep that its writer lives
+                disk.set_mode(copy.fileno(), self._keeping.file_mode)
+                while chunk := source.read(_COPY_BYTES):
+                    self._keeping.spare_the_reserve(copy.fileno(), len(chunk))
+                    copy.write(chunk)
+                copy.flush()
+                disk.fsync(copy.fileno())
+                disk.publish(beside, target)
+        finally:
+            beside.unlink(missing_ok=True)
+
+    async def duplicate(self, blob_key: str, other_key: str) -> None:
+        await asyncio.to_thread(self._duplicate, self._path(blob_key), self._path(other_key))
+
+    def _duplicate(self, path: Path, target: Path) -> None:
+        try:
+            self._make_lasting(target.parent)
+            try:
+                os.link(path, target)
+            except OSError as error:
+                if error.errno not in disk.NO_LINKS:
+                    raise
+                self._copy(path, target)
+            disk.fsync_folder(target.parent)
+        except FileExistsError:
+            raise
+        except FileNotFoundError:
+            raise BlobMissing from None
+        except OSError as error:
+            self._lasting.discard(target.parent)
             raise as_refusal(error) from error
-        # Also where it was there: whoever made it may have died before this.
-        _sync_folder(self._root)
-        self._lasting.add(folder)
 
     async def stat(self, blob_key: str) -> BlobStat | None:
         try:
             found = await asyncio.to_thread(os.stat, self._path(blob_key))
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise as_refusal(error) from error
         return BlobStat(found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
 
     def open_now(self, blob_key: str) -> LocalBlob | None:
@@ -147,7 +196,7 @@ class LocalBlobs:
             path.unlink()
         except FileNotFoundError:
             return False
-        _sync_folder(path.parent)
+        disk.fsync_folder(path.parent)
         return True
 
     async def remove_unfinished(self, grace_seconds: float) -> int:
@@ -158,6 +207,22 @@ class LocalBlobs:
         for folder in folders:
             for blob_key in await asyncio.to_thread(_keys_in, folder):
                 yield blob_key
+
+    async def identity(self) -> bytes | None:
+        try:
+            return await asyncio.to_thread(read_file, self._root.parent / IDENTITY_NAME)
+        except OSError as error:
+            raise as_refusal(error) from error
+
+    async def identify(self, content: bytes, *, replace: bool = False) -> bool:
+        path = self._root.parent / IDENTITY_NAME
+        try:
+            await asyncio.to_thread(write_file, path, content, self._keeping.file_mode, replace=replace)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise as_refusal(error) from error
+        return True
 
 
 class LocalBlob:
@@ -222,35 +287,6 @@ def _keys_in(folder: Path) -> list[str]:
     return [name for name in names if is_blob_key(name)]
 
 
-def _move_without_replacing(path: Path, target: Path) -> None:
-    """Like a rename, but raises `FileExistsError` where a rename would silently replace a file."""
-    try:
-        os.link(path, target)
-    except OSError as error:
-        if error.errno == errno.EXDEV:
-            # The store lies on another file system than the staged file (MOSIC_STORE_URL).
-            beside = target.with_name(f".{target.name}.{os.getpid()}")
-            try:
-                with path.open("rb") as source, beside.open("xb") as copy:
-                    flock(copy, LOCK_EX)  # tells a sweep that its writer lives
-                    shutil.copyfileobj(source, copy, _COPY_BYTES)
-                    copy.flush()
-                    os.fsync(copy.fileno())
-                    _move_without_replacing(beside, target)
-            finally:
-                beside.unlink(missing_ok=True)
-        elif error.errno in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
-            # No hard links here (FAT, SMB, some FUSE). Keys are fresh UUIDs, so the gap between the two
-            # lines is one that only a fault in Mosic could fall into.
-            if target.exists():
-                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
-            os.rename(path, target)
-            return
-        else:
-            raise
-    path.unlink(missing_ok=True)
-
-
 def _remove_unfinished(root: Path, grace_seconds: float) -> int:
     removed = 0
     for path in root.glob("*/.*"):
@@ -258,15 +294,7 @@ def _remove_unfinished(root: Path, grace_seconds: float) -> int:
             continue
         with suppress(FileNotFoundError, BlockingIOError), path.open("rb") as copy:
             if time.time() - os.fstat(copy.fileno()).st_mtime >= grace_seconds:
-                flock(copy, LOCK_EX | LOCK_NB)
+                disk.lock(copy.fileno())
                 path.unlink()
                 removed += 1
     return removed
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import ClassVar
 
 from mosic.blobs.base import BlobStat, check_blob_key
 from mosic.errors import BlobMissing
@@ -14,7 +15,10 @@ from mosic.errors import BlobMissing
 class MemoryBlobs:
     """Gone when the process ends, which `put`'s promise of durability cannot outlive here."""
 
+    lasting: ClassVar[bool] = False
+
     def __init__(self) -> None:
+        self._identity: bytes | None = None
         self._blobs: dict[str, tuple[bytes, datetime]] = {}
 
     async def start(self) -> None:
@@ -33,6 +37,14 @@ class MemoryBlobs:
             raise FileExistsError(blob_key)
         self._blobs[blob_key] = (content, datetime.now(UTC))
         await asyncio.to_thread(path.unlink)
+
+    async def duplicate(self, blob_key: str, other_key: str) -> None:
+        check_blob_key(other_key)
+        if check_blob_key(blob_key) not in self._blobs:
+            raise BlobMissing
+        if other_key in self._blobs:
+            raise FileExistsError(other_key)
+        self._blobs[other_key] = self._blobs[blob_key]
 
     async def stat(self, blob_key: str) -> BlobStat | None:
         found = self._blobs.get(check_blob_key(blob_key))
@@ -60,6 +72,15 @@ class MemoryBlobs:
     async def keys(self) -> AsyncIterator[str]:
         for blob_key in list(self._blobs):
             yield blob_key
+
+    async def identity(self) -> bytes | None:
+        return self._identity
+
+    async def identify(self, content: bytes, *, replace: bool = False) -> bool:
+        if self._identity is not None and not replace:
+            return False
+        self._identity = content
+        return True
 
 
 class MemoryBlob:

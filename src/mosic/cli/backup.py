@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import typer
 
 from mosic.archive import Archive, ArchiveError, Manifest
 from mosic.boot import open_holdings
+from mosic.cli.setup import set_up
 from mosic.core.backup import Progress
 from mosic.core.backup import backup as save
+from mosic.core.places import store_folders, store_place
 from mosic.core.restore import restore as bring_back
+from mosic.core.room import keeping_of_backup
 from mosic.errors import StartupError
-from mosic.logs import set_up_logs
-from mosic.settings import Settings, load_settings
+from mosic.settings import Settings
 
 
-async def backup(folder: Path) -> None:
-    """Exits with 1 when clips had to be saved without their bytes; all others are saved then."""
+async def backup(folder: Path, *, force: bool) -> None:
+    """Exits with 1 when clips had to be saved without their bytes; all others are saved then. `force`: also
+    when much of what the folder has would go."""
     settings = _settings()
     _refuse_inside(folder, settings)
-    archive = Archive(folder)
+    archive = Archive(folder, keeping_of_backup(settings, folder))
     shown = _Shown()
     last = Progress()
 
@@ -31,10 +33,10 @@ async def backup(folder: Path) -> None:
         last = progress
         shown.say(f"{progress.copied} copied, {progress.copied_bytes / 1e6:.0f} MB")
 
-    async with open_holdings(settings) as held:
+    async with open_holdings(settings, existing=True) as held:
         try:
             with archive.writing():
-                manifest = await save(held.engine, held.blobs, archive, on_progress=tell)
+                manifest = await save(held.engine, held.blobs, archive, on_progress=tell, force=force)
         except OSError as error:
             raise _unusable(folder, error) from error
         finally:
@@ -47,10 +49,11 @@ async def backup(folder: Path) -> None:
         raise typer.Exit(1)
 
 
-async def restore(folder: Path) -> None:
-    """Into the service that the settings name, which has to be empty."""
+async def restore(folder: Path, *, previous: bool) -> None:
+    """Into the service that the settings name, which has to be empty. `previous`: the backup before the last
+    one."""
     settings = _settings()
-    archive = Archive(folder)
+    archive = Archive(folder, previous=previous)
     # What can be known without touching anything comes first: a first start makes a database and folders.
     shown = _Shown()
     try:
@@ -61,6 +64,7 @@ async def restore(folder: Path) -> None:
                 held.blobs,
                 held.staging,
                 archive,
+                place=store_place(settings),
                 on_progress=lambda done: shown.say(f"{done} blobs"),
             )
     except OSError as error:
@@ -72,8 +76,7 @@ async def restore(folder: Path) -> None:
 
 
 def _settings() -> Settings:
-    settings = load_settings()
-    set_up_logs(settings)
+    settings = set_up()
     if settings.store_url == "memory:":
         raise StartupError("MOSIC_STORE_URL=memory: is seen by the process of the service alone")
     return settings
@@ -82,9 +85,7 @@ def _settings() -> Settings:
 def _refuse_inside(folder: Path, settings: Settings) -> None:
     """What is not of the backup is removed from its folder, and what is in the media root might be swept."""
     place = folder.resolve()
-    roots = {"MOSIC_MEDIA_ROOT": settings.media_root, "MOSIC_DATA_DIR": settings.data_dir}
-    if settings.store_url is not None:
-        roots["MOSIC_STORE_URL"] = Path(unquote(urlsplit(settings.store_url).path))
+    roots = {**store_folders(settings), "MOSIC_DATA_DIR": settings.data_dir}
     for name, path in roots.items():
         root = path.resolve()
         if place.is_relative_to(root) or root.is_relative_to(place):
@@ -96,8 +97,7 @@ def _unusable(folder: Path, error: OSError) -> ArchiveError:
 
 
 def _contents(manifest: Manifest) -> str:
-    clips = next(table.rows for table in manifest.tables if table.table == "clips")
-    return f"{clips} clips with {manifest.blobs} blobs ({manifest.bytes / 1e6:.1f} MB)"
+    return f"{manifest.clips} clips with {manifest.blobs} blobs ({manifest.bytes / 1e6:.1f} MB)"
 
 
 def _tell_damaged(manifest: Manifest) -> bool:

@@ -1,4 +1,4 @@
-"""What a person sees of an upload: one line per file, and on a terminal, below them, how far it has come."""
+"""What a person sees of uploads and downloads: a line per file, on a terminal with how far it has come."""
 
 from __future__ import annotations
 
@@ -18,15 +18,18 @@ from rich.table import Column
 from rich.text import Text
 
 from mosic.cli.gather import Found
+from mosic.cli.patience import Wait
 from mosic.cli.sending import Outcome, Result, Watcher
 
-_STYLES = {Result.ADDED: "green", Result.PRESENT: "dim", Result.FAILED: "red"}
+_STYLES = {Result.ADDED: "green", Result.SAVED: "green", Result.PRESENT: "dim", Result.FAILED: "red"}
 _RATE_SECONDS = 10.0
 _DRAW_SECONDS = 0.1
+_LONG_SECONDS = 5.0
+_SAME_BYTES = "waiting for another upload of the same bytes"
 
 
 class Display(AbstractContextManager["Display"], Protocol):
-    """`begin` and `end` frame each file."""
+    """`begin` and `end` frame each file. One that is unsent has no line: the reason is that of them all."""
 
     def begin(self, found: Found) -> Watcher: ...
 
@@ -57,7 +60,8 @@ def line_of(found: Found, outcome: Outcome) -> tuple[str, str]:
 
 
 class Lines:
-    """For files and pipes. Waiting is mentioned once per file, on the other channel."""
+    """For files and pipes. Failures and waiting go to the other channel; of a file that waits for one reason
+    again and again, the first wait and the long ones are told of."""
 
     def __enter__(self) -> Lines:
         return self
@@ -69,13 +73,14 @@ class Lines:
         return _Mention(found)
 
     def end(self, found: Found, outcome: Outcome) -> None:
-        typer.echo("".join(line_of(found, outcome)))
+        if outcome.result is not Result.UNSENT:
+            typer.echo("".join(line_of(found, outcome)), err=outcome.result is Result.FAILED)
 
 
 class _Mention:
     def __init__(self, found: Found) -> None:
         self._found = found
-        self._mentioned = False
+        self._mentioned: str | None = None
 
     def hashing(self, offset: int) -> None: ...
 
@@ -85,10 +90,13 @@ class _Mention:
 
     def finishing(self) -> None: ...
 
-    def waiting(self, reason: str) -> None:
-        if not self._mentioned:
-            typer.echo(f"mosic: {fit_to_show(self._found.path)}: waiting: {fit_to_show(reason)}", err=True)
-            self._mentioned = True
+    def waiting(self, wait: Wait | None) -> None:
+        reason = wait.reason if wait else _SAME_BYTES
+        if reason != self._mentioned or (wait and wait.seconds >= _LONG_SECONDS):
+            self._mentioned = reason
+            typer.echo(
+                f"mosic: {fit_to_show(self._found.path)}: {fit_to_show(str(wait or reason))}", err=True
+            )
 
 
 class Bars:
@@ -103,6 +111,8 @@ class Bars:
             _Flow(table_column=Column(no_wrap=True, justify="right")),
             console=console,
             expand=True,
+            # What goes elsewhere must not be drawn.
+            redirect_stderr=sys.stderr.isatty(),
         )
         self.rate = _Rate()
         self._count = len(files)
@@ -132,8 +142,12 @@ class Bars:
         self._ended += 1
         self._settled += found.size
         self.show_whole()
+        if outcome.result is Result.UNSENT:
+            return
         word, rest = line_of(found, outcome)
         self.progress.console.print(Text.assemble((word, _STYLES[outcome.result]), rest), soft_wrap=True)
+        if outcome.result is Result.FAILED and not sys.stderr.isatty():
+            typer.echo(word + rest, err=True)
 
     def show_whole(self) -> None:
         """To be called when a file under way has come further."""
@@ -181,8 +195,8 @@ class _Bar:
     def finishing(self) -> None:
         self._draw(self.sent, "finishing", at_once=True)
 
-    def waiting(self, reason: str) -> None:
-        self._draw(self.sent, f"waiting: {fit_to_show(reason)}", at_once=True)
+    def waiting(self, wait: Wait | None) -> None:
+        self._draw(self.sent, fit_to_show(str(wait or _SAME_BYTES)), at_once=True)
 
     def _draw(self, offset: int, state: str, *, at_once: bool = False) -> bool:
         """Whether it was drawn: not for every chunk, as thousands a second come and go."""

@@ -8,12 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
-# What the service understands. A film would be refused, so endings that mostly mean films are not among them.
-_ENDINGS = """
-    aac ac3 adts aif aifc aiff ape asf bwf dff dsf eac3 ec3 flac m4a m4b m4r mka mp+ mp1 mp2 mp3 mpa mpc mpga
-    mpp oga ofr ofs ogg opus rf64 spx tak tta wav wave weba wma wv
-"""
-AUDIO_ENDINGS = frozenset(f".{ending}" for ending in _ENDINGS.split())
+from mosic.audio.types import SOUND_ENDINGS
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +99,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 def _is_audio(entry: os.DirEntry[str]) -> bool:
     """By its name, and no pipe or the like. A link that leads nowhere is: opening it fails, and says why."""
-    if os.path.splitext(entry.name)[1].lower() not in AUDIO_ENDINGS:
+    if os.path.splitext(entry.name)[1].lower() not in SOUND_ENDINGS:
         return False
     try:
         return entry.is_symlink() or entry.is_file()

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
-import sys
-from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
 import typer
 
 from mosic import __version__
-from mosic.archive import ArchiveError
-from mosic.errors import MosicError, StartupError
+from mosic.cli import using
+from mosic.cli.running import or_exit, run
 
+RUN, KEEP = "Run a service", "Look after a service"
+
+running = typer.Typer()
+keys = typer.Typer(help="API keys: who may write.", no_args_is_help=True)
+keeping = typer.Typer()
 app = typer.Typer(
     name="mosic",
     help="Upload, understand, store and stream audio.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-keys = typer.Typer(help="API keys.", no_args_is_help=True)
-app.add_typer(keys, name="key")
-
-_T = TypeVar("_T")
 
 
 def _show_version(wanted: bool) -> None:
@@ -44,7 +41,7 @@ def main(
     """Settings come from the environment (MOSIC_*) and a .env file."""
 
 
-@app.command()
+@running.command(rich_help_panel=RUN)
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on (MOSIC_HOST).")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on (MOSIC_APP_PORT).")] = None,
@@ -56,36 +53,55 @@ def serve(
     gc.disable()
     from mosic.cli.serve import serve as run
 
-    _or_exit(lambda: run(host=host, port=port, workers=workers, reload=reload))
+    or_exit(lambda: run(host=host, port=port, workers=workers, reload=reload))
+
+
+@running.command(rich_help_panel=RUN)
+def demo() -> None:
+    """Add six short clips, and say where they can be heard."""
+    from mosic.cli import demo as adding
+
+    or_exit(lambda: run(adding.demo()))
+
+
+@running.command(rich_help_panel=RUN)
+def migrate() -> None:
+    """Bring the database to the revision that this version needs."""
+    from mosic.cli import admin
+
+    or_exit(lambda: run(admin.migrate()))
 
 
 @keys.command("new")
 def new_key(
     name: Annotated[str, typer.Argument(help="Who it is for, as the log and the metrics will show it.")],
+    add: Annotated[
+        bool, typer.Option("--add", help="Also append it to the file of MOSIC_API_KEYS_FILE.")
+    ] = False,
 ) -> None:
     """Print a fresh key with its name, as a line for the file of MOSIC_API_KEYS_FILE."""
-    from mosic.cli import admin
+    from mosic.cli import keys as managing
 
-    typer.echo(admin.new_key_line(name))
-
-
-@app.command()
-def migrate() -> None:
-    """Bring the database to the revision that this version needs."""
-    from mosic.cli import admin
-
-    _or_exit(lambda: _run(admin.migrate()))
+    or_exit(lambda: managing.new(name, add=add))
 
 
-@app.command()
-def demo() -> None:
-    """Add six short clips, so that there is something to play."""
-    from mosic.cli import admin
+@keys.command("list")
+def list_keys(json: using.Json = False) -> None:
+    """Show the names of the keys and where they are set, never the keys."""
+    from mosic.cli import keys as managing
 
-    _or_exit(lambda: _run(admin.demo()))
+    or_exit(lambda: managing.show(json=json))
 
 
-@app.command()
+@keys.command("revoke")
+def revoke_key(name: Annotated[str, typer.Argument(help="Whose key.")]) -> None:
+    """Take the keys of a name out of the file of MOSIC_API_KEYS_FILE; the rest of it stays as it is."""
+    from mosic.cli import keys as managing
+
+    raise typer.Exit(or_exit(lambda: managing.take_away(name)))
+
+
+@keeping.command(rich_help_panel=KEEP)
 def sweep(
     grace: Annotated[
         float | None,
@@ -94,14 +110,17 @@ def sweep(
     force: Annotated[
         bool, typer.Option("--force", help="Even where more blobs have no clip than have one.")
     ] = False,
+    empty_trash: Annotated[
+        bool, typer.Option("--empty-trash", help="Also remove for good all clips that are in the trash.")
+    ] = False,
 ) -> None:
     """Remove what is expired or orphaned, as the service does now and then."""
     from mosic.cli import maintain
 
-    _or_exit(lambda: _run(maintain.sweep(grace_seconds=grace, force=force)))
+    or_exit(lambda: run(maintain.sweep(grace_seconds=grace, force=force, empty_trash=empty_trash)))
 
 
-@app.command()
+@keeping.command(rich_help_panel=KEEP)
 def audit(
     as_json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
     grace: Annotated[
@@ -112,67 +131,47 @@ def audit(
     """Read every blob and report the missing, corrupt and orphaned ones; exits with 1 if there are any."""
     from mosic.cli import maintain
 
-    _or_exit(lambda: _run(maintain.audit(grace_seconds=grace, as_json=as_json)))
+    or_exit(lambda: run(maintain.audit(grace_seconds=grace, as_json=as_json)))
 
 
-@app.command()
+@keeping.command(rich_help_panel=KEEP)
 def backup(
     folder: Annotated[Path, typer.Argument(help="Where to; a backup that is there is brought up to date.")],
+    force: Annotated[
+        bool, typer.Option("--force", help="Even where more than a tenth of what is there would go.")
+    ] = False,
 ) -> None:
     """Save all clips with their bytes and plays to a folder, also while the service runs."""
     from mosic.cli import backup as saving
 
-    _or_exit(lambda: _run(saving.backup(folder)))
+    or_exit(lambda: run(saving.backup(folder, force=force)))
 
 
-@app.command()
-def restore(folder: Annotated[Path, typer.Argument(help="Where `mosic backup` has saved to.")]) -> None:
+@keeping.command(rich_help_panel=KEEP)
+def restore(
+    folder: Annotated[Path, typer.Argument(help="Where `mosic backup` has saved to.")],
+    previous: Annotated[
+        bool, typer.Option("--previous", help="What the backup before the last one has saved.")
+    ] = False,
+) -> None:
     """Fill an empty service with what was saved."""
     from mosic.cli import backup as saving
 
-    _or_exit(lambda: _run(saving.restore(folder)))
+    or_exit(lambda: run(saving.restore(folder, previous=previous)))
 
 
-@app.command()
-def upload(
-    paths: Annotated[list[str], typer.Argument(help="Files, and folders to search for audio.")],
-    url: Annotated[
-        str | None,
-        typer.Option(help="Address of the service (MOSIC_PUBLIC_URL, else this machine and MOSIC_APP_PORT)."),
-    ] = None,
-    api_key: Annotated[
-        str | None,
-        typer.Option(help="API key (MOSIC_API_KEY, else the one kept in MOSIC_DATA_DIR, for this machine)."),
-    ] = None,
-    jobs: Annotated[int, typer.Option(min=1, max=64, help="Files at once.")] = 3,
-    retries: Annotated[
-        int, typer.Option(min=0, max=1000, help="Attempts in a row that may bring nothing, per file.")
-    ] = 8,
-    chunk_mb: Annotated[
-        float | None,
-        typer.Option(min=0.01, help="MiB in one request, at most, for proxies with a limit; default: all."),
-    ] = None,
+@keeping.command("adopt-store", rich_help_panel=KEEP)
+def adopt_store(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Send audio files, and go on where an earlier call was ended; what is there already is skipped."""
-    from mosic.cli import upload as uploading
+    """Take the store for this database's own, whatever else it was."""
+    from mosic.cli import adopt
 
-    options = uploading.Options(url=url, api_key=api_key, jobs=jobs, retries=retries, chunk_mb=chunk_mb)
-    raise typer.Exit(uploading.upload(paths, options))
-
-
-def _run(work: Coroutine[Any, Any, _T]) -> _T:
-    try:
-        return asyncio.run(work)
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+    or_exit(lambda: run(adopt.adopt_store(yes=yes)))
 
 
-def _or_exit(work: Callable[[], object]) -> None:
-    """What goes wrong is a sentence for the operator, not a traceback."""
-    from mosic.logs import without_home
-
-    try:
-        work()
-    except (StartupError, MosicError, ArchiveError) as error:
-        typer.echo(without_home(f"mosic: {error}"), err=True)
-        sys.exit(1)
+# In the order of use, which help keeps.
+app.add_typer(running)
+app.add_typer(keys, name="key", rich_help_panel=RUN)
+app.add_typer(using.app)
+app.add_typer(keeping)

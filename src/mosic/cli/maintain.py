@@ -9,23 +9,24 @@ from contextlib import aclosing
 import typer
 
 from mosic.boot import open_runtime
+from mosic.cli.setup import set_up
 from mosic.core import sweep as sweeping
+from mosic.core.catalog import list_clips
 from mosic.core.sweep import SweepRefused, Trouble
 from mosic.errors import StartupError
-from mosic.logs import set_up_logs
 from mosic.metrics import Metrics
-from mosic.settings import Settings, load_settings
+from mosic.settings import Settings
 
 _PROGRESS_EVERY = 20
 
 
-async def sweep(*, grace_seconds: float | None, force: bool) -> None:
+async def sweep(*, grace_seconds: float | None, force: bool, empty_trash: bool = False) -> None:
     """Sweep once, or leave it to whoever is sweeping already. Exits with 1 when the sweep is refused."""
     settings = _settings()
     grace = settings.sweep_grace_seconds if grace_seconds is None else grace_seconds
-    async with open_runtime(settings, Metrics()) as rt:
+    async with open_runtime(settings, Metrics(), existing=True, makes_room=True) as rt:
         try:
-            swept = await sweeping.sweep(rt, grace_seconds=grace, force=force)
+            swept = await sweeping.sweep(rt, grace_seconds=grace, force=force, empty_trash=empty_trash)
         except SweepRefused as refused:
             typer.echo(f"mosic: {refused}", err=True)
             raise typer.Exit(1) from None
@@ -34,20 +35,22 @@ async def sweep(*, grace_seconds: float | None, force: bool) -> None:
     else:
         typer.echo(
             f"Removed: {swept.uploads} expired uploads, {swept.staged} staged files, "
-            f"{swept.blobs} orphaned blobs."
+            f"{swept.blobs} orphaned blobs, {swept.trashed} clips of the trash."
         )
 
 
 async def audit(*, grace_seconds: float | None, as_json: bool) -> None:
-    """Report each trouble as it is found, or all as one JSON object. Exits with 1 if there are any."""
+    """Report each trouble as it is found, or all as one JSON object. Exits with 1 if there are any, and where
+    there is nothing to look at: an audit that has proved nothing should not pass for a good one."""
     settings = _settings()
     grace = settings.sweep_grace_seconds if grace_seconds is None else grace_seconds
     troubles: list[Trouble] = []
     seen = _Seen(shown=sys.stderr.isatty())
     async with (
-        open_runtime(settings, Metrics()) as rt,
+        open_runtime(settings, Metrics(), existing=True) as rt,
         aclosing(sweeping.audit(rt, grace_seconds=grace, on_progress=seen)) as found,
     ):
+        clips = (await list_clips(rt, limit=1, before=None, sha256=None)).total
         async for trouble in found:
             troubles.append(trouble)
             if not as_json:
@@ -64,13 +67,14 @@ async def audit(*, grace_seconds: float | None, as_json: bool) -> None:
     else:
         counts = ", ".join(f"{len(found)} {kind}" for kind, found in by_kind.items())
         typer.echo(f"Read {seen.clips} clips of {seen.bytes} bytes in all: {counts}.")
-    if troubles:
+    if not clips:
+        typer.echo("mosic: there is nothing to audit: this service has no clips", err=True)
+    if troubles or not clips:
         raise typer.Exit(1)
 
 
 def _settings() -> Settings:
-    settings = load_settings()
-    set_up_logs(settings)
+    settings = set_up()
     if settings.store_url == "memory:":
         raise StartupError("MOSIC_STORE_URL=memory: is seen by the process of the service alone")
     return settings

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,28 +10,29 @@ from enum import Enum
 from typing import Protocol
 
 from mosic.cli.gather import Found
+from mosic.cli.patience import Patience, Wait
 from mosic.cli.remembered import Remembered
 from mosic.cli.source import Source, SourceFailed, open_source
 from mosic.cli.transfer import Server
-from mosic.cli.verdict import BodyTooLarge, Failed, Hopeless, Refused, Trouble, UploadLost
+from mosic.cli.verdict import BodyTooLarge, Failed, Hopeless, Missing, Refused, Trouble
 
 MEBIBYTE = 1024 * 1024
 # What is shown and timed as sent; a slow line must get one out long before patience ends.
 _CHUNK_BYTES = 64 * 1024
 _LEAST_PIECE = 64 * 1024
-_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.5, 30.0
-_LONGEST_RETRY_AFTER_SECONDS = 600.0
 
 
 class Result(Enum):
     ADDED = "added"
+    SAVED = "saved"
     PRESENT = "present"
     FAILED = "failed"
+    UNSENT = "unsent"
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`reason` is for failures."""
+    """`reason` is for failures. Nobody is to blame for a file that is unsent: none can be sent any more."""
 
     result: Result
     reason: str = ""
@@ -50,7 +50,8 @@ class Watcher(Protocol):
 
     def finishing(self) -> None: ...
 
-    def waiting(self, reason: str) -> None: ...
+    def waiting(self, wait: Wait | None) -> None:
+        """For another upload of the same bytes, when there is no `wait`."""
 
 
 @dataclass(slots=True)
@@ -96,64 +97,44 @@ class Sender:
         self._remembered = remembered
         self._retries = retries
         self._piece = piece
-        self._hopeless: Hopeless | None = None
+        self.hopeless: Hopeless | None = None
+        """Why no file can be sent any more."""
 
     async def send(self, found: Found, watcher: Watcher) -> Outcome:
         """See that the service has the bytes of this file. Does not raise: a failure is an outcome."""
         try:
-            if self._hopeless is not None:
-                raise self._hopeless
+            if self.hopeless is not None:
+                raise self.hopeless
             with open_source(found.path) as source:
                 sha256 = await asyncio.to_thread(source.sha256, watcher.hashing)
                 job = _Job(found, source, sha256, watcher)
-                async with self._remembered.alone(
-                    self._server.shown, sha256, lambda: watcher.waiting("another upload of the same bytes")
-                ):
+                async with self._remembered.alone(self._server.shown, sha256, lambda: watcher.waiting(None)):
                     return Outcome(await self._persist(job))
         except Hopeless as error:
-            self._hopeless = error
-            return Outcome(Result.FAILED, str(error))
+            self.hopeless = error
+            return Outcome(Result.UNSENT)
         except (Failed, SourceFailed) as error:
             return Outcome(Result.FAILED, str(error))
 
     async def _persist(self, job: _Job) -> Result:
-        failures = signs = 0
+        patience = Patience(self._server, self._retries)
         while True:
             confirmed = job.offset
-            signs_before = self._server.signs_of_life
+            patience.begin()
             try:
                 return await self._attempt(job)
             except Trouble as trouble:
                 if job.failure is not None:
                     await self._give_up(job)
                     raise job.failure from None
-                if job.offset > confirmed:
-                    failures = 0
-                failures += 1
-                if failures == 1:
-                    signs = signs_before
-                wait = self._wait(trouble, failures, alive=self._server.signs_of_life > signs)
-                job.watcher.waiting(str(trouble))
-                await asyncio.sleep(wait)
-                if self._hopeless is not None:
-                    raise self._hopeless from None
+                wait = patience.after(trouble, got_on=job.offset > confirmed)
+                job.watcher.waiting(wait)
+                await asyncio.sleep(wait.seconds)
+                if self.hopeless is not None:
+                    raise self.hopeless from None
             except (Refused, SourceFailed):
                 await self._give_up(job)
                 raise
-
-    def _wait(self, trouble: Trouble, failures: int, *, alive: bool) -> float:
-        """Seconds until the next attempt. Raises `Failed` when there is to be none, and `Hopeless` when the
-        service has shown no sign of life all the while, whatever it was asked.
-        """
-        if failures > self._retries:
-            if not alive:
-                raise Hopeless(str(trouble)) from trouble
-            raise Failed(f"{trouble}, in {failures} attempts" if failures > 1 else str(trouble)) from trouble
-        if trouble.retry_after > _LONGEST_RETRY_AFTER_SECONDS:
-            raise Failed(f"{trouble}; asks not to be asked for {trouble.retry_after:.0f} s") from trouble
-        longest = min(_LONGEST_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2.0 ** min(failures - 1, 10))
-        # Not all that were cut off at once shall come back at once.
-        return max(trouble.retry_after, longest * random.uniform(0.5, 1))  # noqa: S311
 
     async def _attempt(self, job: _Job) -> Result:
         """From wherever things stand to the end; may be repeated."""
@@ -177,7 +158,7 @@ class Sender:
             except BodyTooLarge:
                 self._send_less(stop - job.offset)
                 job.watcher.resumed(job.offset)
-            except UploadLost:
+            except Missing:
                 await self._remembered.forget(server.shown, job.sha256)
                 raise Trouble("the upload is no longer there") from None
         job.watcher.finishing()
@@ -194,7 +175,7 @@ class Sender:
         before = job.offset
         try:
             job.offset = await self._server.offset(upload_id, job.source.size)
-        except UploadLost:
+        except Missing:
             await self._remembered.forget(self._server.shown, job.sha256)
             return None
         if job.handed_over >= 2 * MEBIBYTE and job.offset <= before:
@@ -222,5 +203,5 @@ class Sender:
         upload_id = await self._remembered.get(self._server.shown, job.sha256)
         await self._remembered.forget(self._server.shown, job.sha256)
         if upload_id is not None:
-            with suppress(Failed, Trouble, UploadLost):
+            with suppress(Failed, Trouble, Missing):
                 await self._server.remove(upload_id)

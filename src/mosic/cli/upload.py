@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import io
-import re
 import signal
-import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -14,20 +11,14 @@ from dataclasses import dataclass, field
 
 import typer
 from rich.filesize import decimal
-from yarl import URL
 
-from mosic.cli.display import Display, fit_to_show, line_of, open_display
+from mosic.cli.asking import DONE, INTERRUPTED, SOME_FAILED, TERMINATED, WRONG_COMMAND, find_service, say
+from mosic.cli.display import Display, line_of, open_display
 from mosic.cli.gather import BadPath, Found, gather
 from mosic.cli.remembered import Remembered, state_folder
 from mosic.cli.sending import MEBIBYTE, Outcome, Result, Sender
-from mosic.cli.transfer import Server, is_local
-from mosic.errors import StartupError
-from mosic.keys.open import load_keys
-from mosic.settings import Settings, load_settings
-
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
-_SAME_REASON = 5
-_KEY = re.compile(r"[\x21-\x2b\x2d-\x7e]+")
+from mosic.cli.transfer import Server
+from mosic.cli.verdict import Hopeless
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,88 +32,68 @@ class Options:
     chunk_mb: float | None = None
 
 
-class WrongCommand(Exception):
-    """The command makes no sense as it was given; the message says why."""
-
-
 @dataclass(slots=True)
 class _Tally:
     counts: Counter[Result] = field(default_factory=Counter)
     added_bytes: int = 0
-    failures: dict[str, list[Found]] = field(default_factory=dict)
 
     def add(self, found: Found, outcome: Outcome) -> None:
         self.counts[outcome.result] += 1
         if outcome.result is Result.ADDED:
             self.added_bytes += found.size
-        elif outcome.result is Result.FAILED:
-            self.failures.setdefault(outcome.reason, []).append(found)
 
     def __str__(self) -> str:
         size = f" ({decimal(self.added_bytes)})" if self.added_bytes else ""
+        unsent = f", not sent {count}" if (count := self.counts[Result.UNSENT]) else ""
         return (
             f"Added {self.counts[Result.ADDED]}{size}, already there {self.counts[Result.PRESENT]}, "
-            f"failed {self.counts[Result.FAILED]}."
+            f"failed {self.counts[Result.FAILED]}{unsent}."
         )
-
-    def explained(self) -> Iterator[str]:
-        """Each failure; of many with one reason the first, as each had its line when it happened."""
-        for reason, files in self.failures.items():
-            shown = files if len(files) <= _SAME_REASON else files[:1]
-            yield from (line_of(found, Outcome(Result.FAILED, reason))[1] for found in shown)
-            if more := len(files) - len(shown):
-                yield f"and {more} more for the same reason"
 
 
 def upload(paths: Sequence[str], options: Options) -> int:
     """Returns the exit status: 0 when the service has every file, 1 when some failed, 2 when the command is
     wrong, 130 after Ctrl-C, 143 after SIGTERM.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # The name of a file may have letters that the terminal's encoding lacks.
-            stream.reconfigure(errors="backslashreplace")
     try:
-        settings = load_settings()
-        base = _base(options.url, settings)
-        api_key = _api_key(options, base, settings)
+        target = find_service(options.url, options.api_key)
+        if target is None:
+            return WRONG_COMMAND
         gathered = gather(paths)
-    except StartupError as error:
-        typer.echo(f"mosic: {error}", err=True)
-        return 2
-    except (WrongCommand, BadPath) as error:
-        typer.echo(f"mosic: {fit_to_show(str(error))}", err=True)
-        return 2
+    except BadPath as error:
+        say(str(error))
+        return WRONG_COMMAND
     except KeyboardInterrupt:
-        return 130
-
+        return INTERRUPTED
     tally = _Tally()
     for folder, reason in gathered.unreadable:
         failure = Found(folder, 0), Outcome(Result.FAILED, reason)
         tally.add(*failure)
-        typer.echo("".join(line_of(*failure)))
+        typer.echo("".join(line_of(*failure)), err=True)
     remembered = Remembered(state_folder())
     try:
-        asyncio.run(_send_all(gathered.files, Server(base, api_key), remembered, options, tally))
+        hopeless = asyncio.run(
+            _send_all(gathered.files, Server(target.base, target.api_key), remembered, options, tally)
+        )
     except (KeyboardInterrupt, asyncio.CancelledError) as error:
         goes_on = "goes on from here" if remembered.lasting else "skips what is there"
         typer.echo(f"\nmosic: interrupted. {tally} The same command {goes_on}.", err=True)
-        return 130 if isinstance(error, KeyboardInterrupt) else 143
+        return INTERRUPTED if isinstance(error, KeyboardInterrupt) else TERMINATED
     finally:
         remembered.close()
     passed_over = (
         f" Passed over {gathered.passed_over} (hidden, or no audio by name)." if gathered.passed_over else ""
     )
     typer.echo(f"{tally}{passed_over}")
-    if tally.failures:
-        typer.echo("\n  ".join(("mosic: these failed:", *tally.explained())), err=True)
-        return 1
-    return 0
+    if hopeless is not None:
+        say(str(hopeless))
+    return SOME_FAILED if hopeless is not None or tally.counts[Result.FAILED] else DONE
 
 
 async def _send_all(
     files: Sequence[Found], server: Server, remembered: Remembered, options: Options, tally: _Tally
-) -> None:
+) -> Hopeless | None:
+    """Why not all were tried, if that is so."""
     task = asyncio.current_task()
     assert task is not None
     if threading.current_thread() is threading.main_thread():
@@ -142,6 +113,7 @@ async def _send_all(
                 for worker in workers:
                     worker.cancel()
                 await asyncio.gather(*workers, return_exceptions=True)
+        return sender.hopeless
 
 
 async def _work(following: Iterator[Found], sender: Sender, display: Display, tally: _Tally) -> None:
@@ -149,52 +121,3 @@ async def _work(following: Iterator[Found], sender: Sender, display: Display, ta
         outcome = await sender.send(found, display.begin(found))
         tally.add(found, outcome)
         display.end(found, outcome)
-
-
-def _base(given: str | None, settings: Settings) -> URL:
-    """The address that `play` is below. Raises `WrongCommand`."""
-    text = settings.public_url if given is None else given
-    if text is None:
-        if settings.app_port == 0:
-            raise WrongCommand("MOSIC_APP_PORT=0 does not say where the service listens: give --url")
-        host = _EVERYWHERE.get(settings.host, settings.host)
-        text = f"http://[{host}]:{settings.app_port}" if ":" in host else f"http://{host}:{settings.app_port}"
-    try:
-        if not re.fullmatch(r"https?://[^/?#\s]+(/[^?#\s]*)?", text):
-            raise ValueError
-        return URL(text.rstrip("/"))
-    except ValueError:
-        # Not repeated: it may have a password.
-        raise WrongCommand(
-            "--url must be an http:// or https:// address without query, such as https://music.example"
-        ) from None
-
-
-def _api_key(options: Options, base: URL, settings: Settings) -> str:
-    """The first of those given, else one that the service of this very folder reads or made for itself,
-    unless the files go somewhere else. Raises `WrongCommand` and `StartupError`.
-    """
-    if options.api_key is not None:
-        api_key = options.api_key.partition(",")[0].strip()
-        if not _KEY.fullmatch(api_key):
-            raise WrongCommand("--api-key must be visible ASCII characters, without spaces")
-        return api_key
-    if settings.given_keys:
-        return settings.given_keys[0].api_key
-    if options.url is None or is_local(base) or str(base) == settings.public_url:
-        return _made_key(settings) if settings.makes_key else load_keys(settings)[0].api_key
-    raise WrongCommand("an API key is needed: give --api-key or set MOSIC_API_KEY")
-
-
-def _made_key(settings: Settings) -> str:
-    file = settings.made_key_file
-    try:
-        api_key = file.read_text("ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "not a key"
-        raise WrongCommand(
-            f"an API key is needed: give --api-key or set MOSIC_API_KEY ({file}: {why})"
-        ) from None
-    if not _KEY.fullmatch(api_key):
-        raise WrongCommand(f"{file} holds no key; give --api-key or set MOSIC_API_KEY")
-    return api_key

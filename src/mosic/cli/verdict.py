@@ -21,11 +21,22 @@ class Failed(Exception):
 
 
 class Refused(Failed):
-    """The service has judged this file, or what was asked for it; nothing of the upload is worth keeping."""
+    """The service has judged this file, or what was asked for it; nothing of the upload is worth keeping.
+
+    `code` is that of the problem, None for an answer that Mosic does not give.
+    """
+
+    def __init__(self, reason: str, code: str | None = None) -> None:
+        super().__init__(reason)
+        self.code = code
 
 
 class Hopeless(Failed):
     """No file can be uploaded; the message says why."""
+
+
+class Redirected(Hopeless):
+    """The service leads elsewhere, and nobody has said that it may; the message says where."""
 
 
 class Trouble(Exception):
@@ -36,8 +47,8 @@ class Trouble(Exception):
         self.retry_after = retry_after
 
 
-class UploadLost(Exception):
-    """The service does not have this upload, or no longer."""
+class Missing(Exception):
+    """The service does not have what was asked about, or no longer; the message is what it says."""
 
 
 class BodyTooLarge(Refused):
@@ -52,12 +63,12 @@ def verdict(status: int, phrase: str | None, headers: Mapping[str, str], body: b
     if status == 401 or code == TooManyFailures.code:
         return Hopeless(reason)
     if status in (404, 410):
-        return UploadLost()
+        return Missing(reason)
     if status == 413 and not code:
         return BodyTooLarge(reason)
     if status in _TRY_AGAIN or (status >= 500 and status not in _FINAL):
         return Trouble(reason, _retry_after(headers))
-    return Refused(reason)
+    return Refused(reason, code)
 
 
 def _problem(headers: Mapping[str, str], body: bytes) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Several worker processes behind one socket: start them, replace those that die, stop them in order.
+"""Several worker processes behind the same sockets: start them, replace those that die, stop them in order.
 
 docs/decisions/0012-workers.md says why this is not uvicorn's own supervisor.
 """
@@ -32,7 +32,7 @@ _CLOSING_SECONDS = 30.0
 _PAUSES = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
 STARTUP_FAILURE = 3
 
-Work = Callable[[socket.socket, Connection], None]
+Work = Callable[[list[socket.socket], Connection], None]
 
 
 @dataclass(slots=True)
@@ -45,14 +45,14 @@ class _Worker:
 
 
 class Workers:
-    """Runs `work` in `count` processes. Each gets the socket, and a line on which it sends `READY` when it
+    """Runs `work` in `count` processes. Each gets the sockets, and a line on which it sends `READY` when it
     serves and `BEAT` now and then; the line breaks when this process dies, and a worker then has to end."""
 
     def __init__(
         self,
         work: Work,
         count: int,
-        listening: socket.socket,
+        listening: list[socket.socket],
         *,
         shutdown_seconds: float,
         on_ready: Callable[[], None],
@@ -127,6 +127,7 @@ class Workers:
         worker.heard = time.monotonic()
         if word == READY:
             worker.ready = self._served = True
+            _log.info("worker serves", worker=worker.process.pid)
             self._failures = 0
             if not self._greeted and sum(one.ready for one in self._workers) == self._count:
                 self._greeted = True
@@ -144,7 +145,8 @@ class Workers:
         now = time.monotonic()
         if self._stops == 1:
             # Connections are refused from here on, instead of waiting for somebody to take them.
-            self._listening.close()
+            for listening in self._listening:
+                listening.close()
             self._kill_at = now + self._shutdown_seconds + _CLOSING_SECONDS
         elif self._stops == 2:
             self._kill_at = now + _CLOSING_SECONDS

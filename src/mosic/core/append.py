@@ -22,7 +22,9 @@ from mosic.db.uploads import Upload
 from mosic.errors import (
     ClientDisconnected,
     DigestMismatch,
+    InsufficientStorage,
     MosicError,
+    Unavailable,
     UploadGone,
     UploadInterrupted,
     UploadStalled,
@@ -41,17 +43,22 @@ class UploadState:
     raw_metadata: str
     expires_at: datetime | None
     clip_id: UUID | None
+    not_taken: tuple[str, ...] = ()
+    """The words sent with the upload that the clip, which was there before, has otherwise. Only the request
+    that ended the upload is told."""
 
     @classmethod
-    def of(cls, upload: Upload, offset: int) -> UploadState:
+    def of(cls, upload: Upload, offset: int, not_taken: tuple[str, ...] = ()) -> UploadState:
         expires_at = upload.expires_at if upload.clip_id is None else None
-        return cls(upload.id, offset, upload.length, upload.raw_metadata, expires_at, upload.clip_id)
+        return cls(
+            upload.id, offset, upload.length, upload.raw_metadata, expires_at, upload.clip_id, not_taken
+        )
 
 
 async def append(
-    rt: Runtime, upload_id: UUID, request: tus.Append, body: AsyncIterator[Chunk]
+    rt: Runtime, upload_id: UUID, request: tus.Append, body: AsyncIterator[Chunk], sender: str = ""
 ) -> UploadState:
-    """Take the bytes of a request, and make the clip when they are the last.
+    """Take the bytes of a request, and make the clip when they are the last. `sender` is for `ingest`.
 
     What was received before the connection broke is kept, but for bytes with a checksum. Raises
     `UploadNotFound`, `UploadGone`, `OffsetMismatch`, `UploadLocked`, `TooLarge`, `ChecksumMismatch`,
@@ -62,32 +69,38 @@ async def append(
     """
     hasher = request.checksum.hasher() if request.checksum else None
     failure = None
+    not_taken: tuple[str, ...] = ()
     async with AsyncExitStack() as stack:
         stack.enter_context(rt.fence.expect(upload_id))
         ended, writer = await Turn(rt, upload_id, request, hasher).take(stack)
         offset = request.offset
         if writer is not None:
             upload = ended
-            failure = await _receive(rt, upload, writer, body)
-            offset = await writer.sync()
+            try:
+                failure = await _receive(rt, upload, writer, body)
+                offset = await writer.sync()
+            except (InsufficientStorage, Unavailable) as error:
+                failure, offset = error, await writer.settle()
             if request.checksum is not None and hasher is not None:
                 if failure is not None:
                     raise failure
                 request.checksum.verify(hasher)
-            replaced = await replace_writer(rt, upload, by=uuid4() if offset == upload.length else None)
+            by = uuid4() if offset == upload.length else None
+            replaced = await replace_writer(rt, upload, by=by, confirmed=offset)
             if replaced is None:
                 raise taken_over()
+            writer.acknowledge()
             ended = replaced
         whole = ended.clip_id is None and offset == ended.length
         if whole:
-            ended = await _finish(rt, ended, writer)
+            ended, not_taken = await _finish(rt, ended, writer, sender)
     if whole:
         # Not before its lock is gone: `remove_upload` would interrupt this very request.
         await rt.staging.remove_upload(str(ended.file_id))
         raise_refusal(ended)
     elif failure is not None:
         raise failure
-    return UploadState.of(ended, offset)
+    return UploadState.of(ended, offset, not_taken)
 
 
 async def finish(rt: Runtime, upload_id: UUID, length: int) -> UploadState:
@@ -116,25 +129,31 @@ async def _receive(
     return None
 
 
-async def _finish(rt: Runtime, upload: Upload, writer: StagedWriter | None) -> Upload:
-    """The upload with its outcome. Whatever is raised leaves it whole and without one."""
+async def _finish(
+    rt: Runtime, upload: Upload, writer: StagedWriter | None, sender: str
+) -> tuple[Upload, tuple[str, ...]]:
+    """The upload with its outcome, and the words not taken. Whatever is raised leaves it without one."""
     try:
         staged = await (writer.finish() if writer else rt.staging.whole(str(upload.file_id)))
         async with rt.staging.lend(staged) as lent:
-            return await _outcome(rt, upload, lent)
+            return await _outcome(rt, upload, lent, sender)
     except FileNotFoundError:
         # Whoever was to bring the outcome about was slow but not stuck, and has removed the file.
         settled, _ = await read(rt, upload.id)
         if settled.clip_id is None:
             raise
-        return settled
+        return settled, ()
 
 
-async def _outcome(rt: Runtime, upload: Upload, staged: StagedFile) -> Upload:
+async def _outcome(
+    rt: Runtime, upload: Upload, staged: StagedFile, sender: str
+) -> tuple[Upload, tuple[str, ...]]:
+    hints = Hints(**upload.hints)
+    not_taken: tuple[str, ...] = ()
     try:
         if upload.sha256 is not None and staged.sha256 != upload.sha256.hex():
             raise DigestMismatch(f"The file received has the SHA-256 {staged.sha256}.")
-        clip, created = await ingest(rt, staged, Hints(**upload.hints))
+        clip, created = await ingest(rt, staged, hints, sender)
     except REFUSALS as error:
         rt.metrics.upload_ended(error.code, staged.size)
         async with rt.begin() as connection:
@@ -143,6 +162,7 @@ async def _outcome(rt: Runtime, upload: Upload, staged: StagedFile) -> Upload:
         rt.metrics.upload_ended("created" if created else "duplicate", staged.size)
         async with rt.begin() as connection:
             settled = await uploads.settle(connection, upload.id, clip.id)
+        not_taken = () if created else hints.not_taken(clip)
     if settled is None:
         raise UploadGone
-    return settled
+    return settled, not_taken

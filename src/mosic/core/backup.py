@@ -21,9 +21,11 @@ from sqlalchemy import Table
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from mosic import __version__
-from mosic.archive import Archive, ArchiveError, Damaged, IncomingFile, Manifest, SavedTable
+from mosic.archive import Archive, ArchiveError, Before, Damaged, Manifest, SavedTable
 from mosic.blobs.base import BlobStore
+from mosic.core import identity
 from mosic.db import blob_keys, dump, migrate
+from mosic.db import identity as service_rows
 from mosic.db.blob_keys import ClipBytes
 from mosic.db.engine import begin
 from mosic.errors import BlobMissing
@@ -46,35 +48,68 @@ class Progress:
 
 
 class _Deleted(Exception):
-    """A clip in the held catalogue was deleted, and its bytes with it."""
+    """A clip in the held catalogue was deleted or got other bytes, and those that it had are gone."""
 
 
 async def backup(
-    engine: AsyncEngine, blobs: BlobStore, archive: Archive, *, on_progress: Callable[[Progress], None]
+    engine: AsyncEngine,
+    blobs: BlobStore,
+    archive: Archive,
+    *,
+    on_progress: Callable[[Progress], None],
+    force: bool = False,
 ) -> Manifest:
     """Make the archive a backup of this moment; what it has from earlier is not copied again.
 
-    Until the last step the archive stays the backup that it was. Clips whose bytes are missing or wrong are
-    saved without them and named in the manifest. Raises `ArchiveError`, `Unavailable`, and `OSError` for what
-    the folder's file system says.
+    Until the last step the archive stays the backup that it was, and afterwards it has that one still. Clips
+    whose bytes are missing or wrong are saved without them and named in the manifest. Raises `ArchiveError`
+    also when the archive is another service's, and, unless `force` is given, when more than a tenth of what
+    it has would go; `Unavailable`, and `OSError` for what the folder's file system says.
     """
     if not await migrate.is_current(engine):
         raise ArchiveError(
             "The database is not at the revision of this version of Mosic: back up with the version that it "
             "was last used with."
         )
+    try:
+        await identity.check(engine, blobs)
+    except identity.ForeignStore as error:
+        raise ArchiveError(f"{error} Nothing was saved.") from None
+    async with begin(engine) as connection:
+        service = (await service_rows.get_or_make(connection)).id
+    before = await asyncio.to_thread(archive.belongs_to, service, force=force)
     copying = _Copying(engine, blobs, archive, on_progress)
     await copying.all_there_are()
     for _ in range(_ATTEMPTS):
         try:
             async with dump.snapshot(engine) as held:
                 saved = await copying.all_in(held)
-                manifest = await _write_catalogue(held, archive, saved, copying.damaged)
+                manifest = await _write_catalogue(held, archive, service, saved, copying.damaged)
         except _Deleted:
             continue
+        if before is not None and not force:
+            kept = {row.blob_key for row in saved} - copying.damaged.keys()
+            if (loss := _too_much(before, manifest, kept)) is not None:
+                await asyncio.to_thread(archive.give_up, manifest)
+                raise ArchiveError(loss)
         await asyncio.to_thread(archive.finish, manifest)
         return manifest
     raise ArchiveError("Clips are deleted faster than they can be copied: try again when it is quieter.")
+
+
+def _too_much(before: Before, manifest: Manifest, kept: set[str]) -> str | None:
+    """What would go, if it is more than a tenth."""
+    for kind, had, lost in (
+        ("clips", before.clips, before.clips - manifest.clips),
+        ("blobs", len(before.blobs), len(before.blobs - kept)),
+    ):
+        if 10 * lost > had:
+            return (
+                f"The backup would lose {lost} of its {had} {kind}, and nothing was changed. Is this the "
+                "service that it should save, with its disks mounted? `mosic backup --force` if they were "
+                "deleted on purpose."
+            )
+    return None
 
 
 class _Copying:
@@ -120,7 +155,7 @@ class _Copying:
         """Raises `_Deleted` when the clip was deleted before its bytes were copied."""
         if row.blob_key in self._progress.present or row.blob_key in self.damaged:
             return
-        if await asyncio.to_thread(self._archive.has, row.blob_key, row.size):
+        if await asyncio.to_thread(self._archive.size, row.blob_key) == row.size:
             self._progress.present.add(row.blob_key)
             return
         detail = await self._copy_bytes(row)
@@ -133,7 +168,7 @@ class _Copying:
         # The row of a deleted clip always goes before its bytes.
         async with begin(self._engine) as connection:
             current = await blob_keys.get(connection, row.clip_id)
-        if current is None:
+        if current is None or current.blob_key != row.blob_key:
             raise _Deleted
         _log.error("a clip is saved without its bytes", blob_key=row.blob_key, reason=detail)
         self.damaged[row.blob_key] = Damaged(clip_id=str(row.clip_id), blob_key=row.blob_key, detail=detail)
@@ -166,7 +201,11 @@ class _Copying:
 
 
 async def _write_catalogue(
-    held: AsyncConnection, archive: Archive, rows: list[ClipBytes], damaged: dict[str, Damaged]
+    held: AsyncConnection,
+    archive: Archive,
+    service: UUID,
+    rows: list[ClipBytes],
+    damaged: dict[str, Damaged],
 ) -> Manifest:
     folder = await asyncio.to_thread(archive.new_catalogue)
     tables = [await _write_table(held, archive, folder, table) for table in dump.saved_tables()]
@@ -176,6 +215,7 @@ async def _write_catalogue(
         made_by=f"mosic {__version__}",
         revision=migrate.head(),
         created_at=datetime.now(UTC),
+        service=service,
         tables=tuple(tables),
         blob_list=await asyncio.to_thread(archive.list_blobs, folder, listed),
         blobs=len(saved),
@@ -185,12 +225,16 @@ async def _write_catalogue(
 
 
 async def _write_table(held: AsyncConnection, archive: Archive, folder: Path, table: Table) -> SavedTable:
-    file = await asyncio.to_thread(IncomingFile, folder / f"{table.name}.copy")
+    file = await asyncio.to_thread(archive.new_file, folder / f"{table.name}.copy")
 
     async def write(chunk: bytes) -> None:
         await asyncio.to_thread(file.write, chunk)
 
-    rows = await dump.copy_out(held, table, write)
+    try:
+        rows = await dump.copy_out(held, table, write)
+    except BaseException:
+        await asyncio.to_thread(file.discard)  # a full disk needs its room
+        raise
     return SavedTable(
         table=table.name,
         columns=tuple(dump.saved_columns(table)),

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import structlog
-import uuid_utils.compat
-
+from mosic.core.changing import delete_blob, get_for_change
 from mosic.core.runtime import Runtime
-from mosic.db import clips
+from mosic.core.trash import move_to_trash
+from mosic.db import clips, pages
 from mosic.db.clips import Clip, NewClip
-from mosic.errors import ClipNotFound, PreconditionFailed
-from mosic.wire.conditions import Validators, Verdict, evaluate
-
-_log = structlog.get_logger("mosic.catalog")
+from mosic.errors import ClipNotFound, RemoteRefused
+from mosic.wire.addresses import MAX_URL_LENGTH, ascii_url
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +26,15 @@ class Page:
     next_before: UUID | None
 
 
-async def list_clips(rt: Runtime, *, limit: int, before: UUID | None, sha256: bytes | None) -> Page:
-    """The newest first, from just after the clip `before`."""
+async def list_clips(
+    rt: Runtime, *, limit: int, before: UUID | None, sha256: bytes | None, trashed: bool = False
+) -> Page:
+    """The newest first, from just after the clip `before`; with `trashed` those in the trash instead."""
     async with rt.begin() as connection:
         # One more than asked tells whether there is a next page.
-        found, total = await clips.page(connection, limit=limit + 1, before=before, sha256=sha256)
+        found, total = await pages.page(
+            connection, limit=limit + 1, before=before, sha256=sha256, trashed=trashed
+        )
     page = found[:limit]
     return Page(page, total, page[-1].id if len(found) > limit else None)
 
@@ -47,14 +49,18 @@ async def get_clip(rt: Runtime, clip_id: UUID) -> Clip:
 
 
 async def find_by_sha256(rt: Runtime, sha256: bytes) -> Clip | None:
+    """The clip that has these bytes, unless it is in the trash."""
     async with rt.statements() as driver:
-        return await clips.find(driver, sha256)
+        clip = await clips.find(driver, sha256)
+    return clip if clip is not None and clip.deleted_at is None else None
 
 
 async def add_external(rt: Runtime, *, url: str, **facts: Any) -> Clip:
     """Add a clip whose audio stays where it is; raises `RemoteRefused` for an address not allowed."""
     await rt.remote.check(url)
-    new = NewClip(id=uuid_utils.compat.uuid7(), external_url=url, **facts)
+    if len(ascii_url(url) or "") > MAX_URL_LENGTH:
+        raise RemoteRefused(f"A URL may have at most {MAX_URL_LENGTH} characters, percent-encoded.")
+    new = NewClip(id=rt.clock.uuid7(), external_url=url, **facts)
     async with rt.statements() as driver:
         clip = await clips.insert(driver, new)
     assert clip is not None  # only a sha256 can collide, and this clip has none
@@ -70,7 +76,7 @@ async def edit_clip(
     hold for the clip as it is at that moment: nobody edits in between.
     """
     async with rt.begin() as connection:
-        clip = await _get_for_change(rt, connection, clip_id, "PATCH", conditions)
+        clip = await get_for_change(connection, clip_id, "PATCH", conditions)
         differing = {name: value for name, value in changes.items() if getattr(clip, name) != value}
         if not differing:
             return clip
@@ -80,29 +86,19 @@ async def edit_clip(
     return edited
 
 
-async def remove_clip(rt: Runtime, clip_id: UUID, conditions: Mapping[str, str]) -> None:
-    """Remove the row, then the bytes: a crash between leaves an orphan blob, never a row without bytes.
+async def remove_clip(rt: Runtime, clip_id: UUID, conditions: Mapping[str, str]) -> datetime | None:
+    """Move the clip to the trash, or remove it where there is none (`MOSIC_TRASH_DAYS=0`). Returns until when
+    it can be brought back.
 
-    Raises like `edit_clip`.
+    The row goes before the bytes: a crash between leaves an orphan blob, never a row without bytes. Raises
+    like `edit_clip`.
     """
+    if rt.settings.trash_days:
+        deleted_at = await move_to_trash(rt, clip_id, conditions)
+        return deleted_at + timedelta(days=rt.settings.trash_days)
     async with rt.begin() as connection:
-        clip = await _get_for_change(rt, connection, clip_id, "DELETE", conditions)
+        clip = await get_for_change(connection, clip_id, "DELETE", conditions)
         await clips.delete(connection, clip_id)
     rt.facts.drop(clip_id)
-    if clip.blob_key is not None:
-        try:
-            await rt.blobs.delete(clip.blob_key)
-        except OSError as error:
-            # The clip is gone, which is what was asked; its bytes are now an orphan for the sweep.
-            _log.warning("blob left to the sweep", blob_key=clip.blob_key, error=str(error))
-
-
-async def _get_for_change(
-    rt: Runtime, connection: Any, clip_id: UUID, method: str, conditions: Mapping[str, str]
-) -> Clip:
-    clip = await clips.get(connection, clip_id, lock=True)
-    if clip is None:
-        raise ClipNotFound
-    if evaluate(method, conditions, Validators(clip.etag, clip.updated_at)) is not Verdict.PROCEED:
-        raise PreconditionFailed
-    return clip
+    await delete_blob(rt, clip.blob_key)
+    return None

@@ -9,10 +9,12 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import PurePath
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from mosic.audio.types import ending_for, media_type_for, without_ending
 from mosic.blobs.base import BlobStore
 from mosic.core.delivery import Headers
 from mosic.db import clips
@@ -27,22 +29,6 @@ _MOST = 8192
 # While the database is away it is asked again only after this pause, by those who can do without.
 _AWAY_SECONDS = 1.0
 _PATIENCE = 10.0
-
-_ENDINGS = {
-    "audio/mpeg": ".mp3",
-    "audio/aac": ".aac",
-    "audio/flac": ".flac",
-    "audio/ogg": ".ogg",
-    "audio/mp4": ".m4a",
-    "audio/wav": ".wav",
-    "audio/aiff": ".aiff",
-    "audio/x-ms-wma": ".wma",
-    "audio/x-ape": ".ape",
-    "audio/x-wavpack": ".wv",
-    "audio/x-musepack": ".mpc",
-    "audio/x-tta": ".tta",
-    "audio/ac3": ".ac3",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +64,14 @@ class ExternalFacts:
 Facts = BlobFacts | ExternalFacts
 
 
+def has_ending(facts: Facts, ending: str) -> bool:
+    """Whether files like this one have the ending (`.mp3`): by what was found in the bytes; of an external
+    clip, by its URL."""
+    if isinstance(facts, ExternalFacts):
+        return PurePath(urlsplit(facts.url).path).suffix.lower() == ending.lower()
+    return media_type_for(ending) == facts.media_type.decode("ascii")
+
+
 def facts_of(clip: Clip) -> Facts:
     if clip.external_url is not None:
         return ExternalFacts(clip.id, clip.external_url)
@@ -87,7 +81,7 @@ def facts_of(clip: Clip) -> Facts:
     assert clip.media_type
     assert clip.size is not None
     etag = f'"{clip.sha256.hex()}"'
-    modified = modified_by(clip.created_at, now=datetime.now(UTC))
+    modified = modified_by(clip.stored_at or clip.created_at, now=datetime.now(UTC))
     media_type = clip.media_type.encode("ascii")
     unchanged = (
         (b"etag", etag.encode("ascii")),
@@ -116,8 +110,8 @@ def facts_of(clip: Clip) -> Facts:
 
 def _download_name(clip: Clip) -> str:
     """What a player that saves the audio may call it; the ending is that of what was found in the bytes."""
-    stem = PurePath(clip.file_name).stem if clip.file_name else clip.title
-    return f"{stem}{_ENDINGS.get(clip.media_type or '', '')}"
+    stem = without_ending(clip.file_name) if clip.file_name else ""
+    return f"{stem or clip.title}{ending_for(clip.media_type, clip.codec)}"
 
 
 # The reign of what is never sure.

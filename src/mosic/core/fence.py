@@ -12,6 +12,7 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from mosic.background import Background, end
 from mosic.db import uploads
 from mosic.db.uploads import Upload
 from mosic.errors import Unavailable
@@ -35,7 +36,9 @@ class Fence:
         staging: Staging,
         *,
         expiry_seconds: float,
+        background: Background,
     ) -> None:
+        self._background = background
         self._begin = begin
         self._staging = staging
         self._expiry_seconds = expiry_seconds
@@ -46,14 +49,12 @@ class Fence:
 
     def start(self) -> None:
         self._tasks = [
-            asyncio.create_task(self._write_out(), name="mosic-fence-write"),
-            asyncio.create_task(self._watch(), name="mosic-fence-watch"),
+            self._background.start("fence-write", self._write_out),
+            self._background.start("fence-watch", self._watch),
         ]
 
     async def close(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(*self._tasks)
 
     @contextmanager
     def expect(self, upload_id: UUID) -> Iterator[None]:
@@ -93,6 +94,7 @@ class Fence:
                 writer.hand_over()
 
     async def _watch(self) -> None:
+        watched = True
         while True:
             await self._any.wait()
             await asyncio.sleep(TICK_SECONDS)
@@ -100,7 +102,11 @@ class Fence:
                 await self._interrupt_replaced()
             except (Unavailable, DBAPIError) as error:
                 # Without the database nobody can take over either.
-                _log.warning("writers go on unwatched", error=str(error))
+                if watched:
+                    _log.warning("writers go on unwatched", error=str(error))
+                watched = False
+            else:
+                watched = True
 
     async def _interrupt_replaced(self) -> None:
         asked = {token: upload for token, (upload, _) in self._guarded.items()}

@@ -7,22 +7,30 @@ import os
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import structlog
+
+from mosic.core import identity
 from mosic.core.runtime import Runtime
-from mosic.db.migrate import head, revision
+from mosic.db.engine import is_read_only
+from mosic.db.migrate import current, head
 from mosic.errors import MosicError, Unavailable
-from mosic.settings import MEBIBYTE, Settings
+from mosic.settings import Settings
+from mosic.settings.limits import MEBIBYTE
 
 _SECONDS = 5.0
+_COMPARE_SECONDS = 2.0
+_log = structlog.get_logger("mosic.health")
 
 
 async def check_ready(rt: Runtime) -> None:
     """Raises `Unavailable` within seconds, with each part that is not fit in `failed`: `shutting-down`,
-    `database`, `migrations`, `store`, `disk`. The detail says why."""
+    `database`, `migrations`, `store`, `disk`, `background`. The detail says why."""
     checks = {
         "shutting-down": _check_stopping(rt),
         "database": _check_database(rt),
         "store": _check_store(rt),
         "disk": asyncio.to_thread(_check_disks, rt),
+        "background": _check_background(rt),
     }
     results = await asyncio.gather(
         *(asyncio.wait_for(check, _SECONDS) for check in checks.values()), return_exceptions=True
@@ -62,16 +70,35 @@ async def _check_stopping(rt: Runtime) -> None:
 
 
 async def _check_database(rt: Runtime) -> None:
-    found = await revision(rt.engine)
+    async with rt.begin() as connection:
+        found = await current(connection)
+        read_only = await is_read_only(connection)
     if found != head():
         raise _WrongRevision(
             f"The database is at revision {found or 'none'}, this version of Mosic needs {head()}."
         )
+    if read_only:
+        raise Unavailable("The database takes no changes.")
+    if states := rt.database.hidden():
+        raise Unavailable(" ".join(state.sentence for state in states))
 
 
 async def _check_store(rt: Runtime) -> None:
     await rt.staging.check()
     await rt.blobs.check()
+    try:
+        async with asyncio.timeout(_COMPARE_SECONDS):
+            await identity.check(rt.engine, rt.blobs)
+    except identity.ForeignStore as error:
+        raise Unavailable(str(error)) from None
+    except (Unavailable, TimeoutError):
+        # Whether the database is there, another check says.
+        _log.debug("the identity of the store was not compared")
+
+
+async def _check_background(rt: Runtime) -> None:
+    if failing := rt.background.failing():
+        raise Unavailable(f"A background loop fails again and again: {', '.join(failing)}.")
 
 
 def _check_disks(rt: Runtime) -> None:

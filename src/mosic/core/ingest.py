@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from pathlib import PurePath
+from collections.abc import Coroutine
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
 from uuid import UUID
 
 import structlog
-import uuid_utils.compat
 
 from mosic.audio.info import AudioInfo
+from mosic.audio.types import without_ending
+from mosic.core.bytes import put_back
+from mosic.core.changing import withdraw
 from mosic.core.runtime import Runtime
-from mosic.db import blob_keys, clips
+from mosic.core.trash import restore_clip
+from mosic.db import clips
 from mosic.db.clips import BlobSwept, Clip, NewClip
-from mosic.errors import Unavailable
+from mosic.errors import ClipNotFound, Unavailable
 from mosic.staging import StagedFile
+
+T = TypeVar("T")
 
 _log = structlog.get_logger("mosic.ingest")
 
@@ -35,28 +41,41 @@ class Hints:
     track_number: int | None = None
     disc_number: int | None = None
 
+    def not_taken(self, clip: Clip) -> tuple[str, ...]:
+        """The names of the words that a clip, which was there before, has otherwise."""
+        given = {name: value for name, value in asdict(self).items() if value is not None}
+        given.pop("file_name", None)
+        return tuple(name for name, value in given.items() if value != getattr(clip, name))
 
-async def ingest(rt: Runtime, staged: StagedFile, hints: Hints) -> tuple[Clip, bool]:
+
+async def ingest(rt: Runtime, staged: StagedFile, hints: Hints, sender: str = "") -> tuple[Clip, bool]:
     """Make a clip of the staged file; the second value says whether it is new.
 
-    Bytes that are in the catalogue already give the clip that has them. The bytes are published before the
-    row is committed, so that a row never lacks its bytes; what a crash leaves in between is an orphan blob,
-    which the sweep collects. Raises `UnsupportedMedia`, `UnreadableMedia`, `InsufficientStorage`,
-    `Unavailable`; the staged file is then still the caller's to remove.
+    Bytes that are in the catalogue already give the clip that has them, also out of the trash, and are put
+    back where the store has lost them. The bytes are published before the row is committed, so that a row
+    never lacks its bytes; what a crash leaves in between is an orphan blob, which the sweep collects. Raises
+    `UnsupportedMedia`, `UnreadableMedia`, `InsufficientStorage`, `Unavailable`, `BlobDamaged`; the staged
+    file is then still the caller's to remove. `sender` says whose file it is, where files wait for their
+    turn to be probed.
     """
     sha256 = bytes.fromhex(staged.sha256)
     async with rt.statements() as driver:
         existing = await clips.find(driver, sha256)
-    if existing is not None:
-        return existing, False
-    info = await rt.probes.probe(staged.path)
-    new = _new_clip(uuid_utils.compat.uuid7(), staged, info, hints)
-    # Once publishing has begun it goes on to its end, and the staged file must not be taken away meanwhile.
-    publishing = asyncio.ensure_future(_publish(rt, staged, new))
+    if existing is not None and (found := await _from_trash(rt, existing)) is not None:
+        await to_the_end(put_back(rt, found, staged))
+        return found, False
+    info = await rt.probes.probe(staged.path, sender)
+    new = _new_clip(rt.clock.uuid7(), staged, info, hints)
+    return await to_the_end(_publish(rt, staged, new))
+
+
+async def to_the_end(publishing: Coroutine[Any, Any, T]) -> T:
+    """Once publishing has begun it ends, and the staged file must not be taken away meanwhile."""
+    task = asyncio.ensure_future(publishing)
     try:
-        return await asyncio.shield(publishing)
+        return await asyncio.shield(task)
     except asyncio.CancelledError:
-        await asyncio.wait((publishing,))
+        await asyncio.wait((task,))
         raise
 
 
@@ -66,28 +85,29 @@ async def _publish(rt: Runtime, staged: StagedFile, new: NewClip) -> tuple[Clip,
         await rt.blobs.put(blob_key, staged.path)
         clip, created = await _insert(rt, new, bytes.fromhex(staged.sha256))
     except Exception:
-        await _withdraw(rt, blob_key)
+        await withdraw(rt, blob_key)
         raise
     if not created:
-        await rt.blobs.delete(blob_key)
+        try:
+            await rt.blobs.delete(blob_key)
+        except OSError as error:
+            _log.warning("blob left to the sweep", blob_key=blob_key, error=str(error))
     return clip, created
 
 
-async def _withdraw(rt: Runtime, blob_key: str) -> None:
-    """Remove what a failed publication may have left, unless the row exists or may yet come to exist: the
-    connection may have broken while the commit was on its way."""
+async def _from_trash(rt: Runtime, clip: Clip) -> Clip | None:
+    """The clip as it is in the catalogue, brought back if need be; None when it was removed meanwhile."""
+    if clip.deleted_at is None:
+        return clip
     try:
-        async with rt.begin() as connection:
-            doomed = await blob_keys.doom(connection, [blob_key])
-        if doomed:
-            await rt.blobs.delete(blob_key)
-    except (Unavailable, OSError) as error:
-        _log.warning("blob left to the sweep", blob_key=blob_key, error=str(error))
+        return await restore_clip(rt, clip.id)
+    except ClipNotFound:
+        return None
 
 
 async def _insert(rt: Runtime, new: NewClip, sha256: bytes) -> tuple[Clip, bool]:
-    async with rt.statements() as driver:
-        while True:
+    while True:
+        async with rt.statements() as driver:
             try:
                 clip = await clips.insert(driver, new)
             except BlobSwept:
@@ -97,14 +117,14 @@ async def _insert(rt: Runtime, new: NewClip, sha256: bytes) -> tuple[Clip, bool]
             if clip is not None:
                 return clip, True
             clip = await clips.find(driver, sha256)
-            if clip is not None:
-                return clip, False
-            # Whoever had these bytes first was deleted between the two statements: try again.
+        if clip is not None and (found := await _from_trash(rt, clip)) is not None:
+            return found, False
+        # Whoever had these bytes first was deleted between the two statements: try again.
 
 
 def _new_clip(clip_id: UUID, staged: StagedFile, info: AudioInfo, hints: Hints) -> NewClip:
     """The sender's words win over the tags, the tags over the file name."""
-    stem = PurePath(hints.file_name).stem.strip() if hints.file_name else ""
+    stem = without_ending(hints.file_name).strip() if hints.file_name else ""
     return NewClip(
         id=clip_id,
         title=hints.title or info.title or stem or "Untitled",

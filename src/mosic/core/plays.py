@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from itertools import islice
 from uuid import UUID
 
 import structlog
 
+from mosic.background import Background, end
 from mosic.db.plays import Tally
 from mosic.errors import Unavailable
 from mosic.metrics import Metrics
@@ -17,7 +19,9 @@ _log = structlog.get_logger("mosic.plays")
 
 _FIRST_PAUSE_SECONDS = 0.1
 _PAUSE_SECONDS = 1.0
-_CLOSE_SECONDS = 5.0
+# What a commit that is under way at the end may take, and one more over a new connection.
+_CLOSE_SECONDS = 4.0
+_LAST_SECONDS = 6.0
 # Bytes are not worth a commit of their own: they wait for the next play of their clip, or this long.
 _BYTES_SECONDS = 5.0
 # Of so many clips at once, since plays wait for their turn behind them.
@@ -34,8 +38,10 @@ class PlayCounter:
         *,
         wait_seconds: float,
         most_waiting: int,
+        background: Background,
     ) -> None:
         """`write` adds to the counters, durably; whatever it raises means that it is to be tried again."""
+        self._background = background
         self._write = write
         self._metrics = metrics
         self._wait_seconds = wait_seconds
@@ -57,7 +63,7 @@ class PlayCounter:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="mosic-plays")
+        self._task = self._background.start("plays", self._run)
 
     async def count(self, clip_id: UUID) -> None:
         """Count one play; returns when it is committed.
@@ -103,9 +109,13 @@ class PlayCounter:
         self._wake.set()
         if self._task is not None:
             await asyncio.wait((self._task,), timeout=_CLOSE_SECONDS)
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end(self._task)
             self._task = None
+        if self._waiting:
+            # The connection may be dead and the database there: once more, over a new one.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LAST_SECONDS):
+                    await self._commit(asyncio.get_running_loop())
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -113,7 +123,7 @@ class PlayCounter:
             if not waiter.done():
                 waiter.set_exception(Unavailable("The service is stopping."))
         if self._waiting:
-            _log.error("plays lost: the database was away at shutdown", plays=self._waiting)
+            _log.error("plays lost: the database did not take them before the end", plays=self._waiting)
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -155,15 +165,18 @@ class PlayCounter:
         plays = self._waiting
         try:
             await self._write(tallies)
-        except Exception as error:
-            if not self._behind:
-                _log.warning("plays wait: the database did not take them", plays=plays, error=repr(error))
+        except BaseException as error:
             for clip_id, tally in tallies.items():
                 later = self._tallies.setdefault(clip_id, Tally())
                 later.plays += tally.plays
                 later.bytes += tally.bytes
-            self._waiters = self._committing + self._waiters
+            self._committing, self._waiters = [], self._committing + self._waiters
             self._metrics.plays_waiting(self._waiting)
+            if not isinstance(error, Exception):
+                raise
+            # What the database says for itself is in the log already.
+            if not self._behind and not isinstance(error, Unavailable):
+                _log.warning("plays wait: they could not be written", plays=plays, error=repr(error))
             return False
         self._waiting -= plays
         self._metrics.plays_counted(plays, late=self._behind)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+import os
+from collections.abc import AsyncIterator, Callable
+from uuid import UUID
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from mosic.archive import Archive, ArchiveError, Manifest
+from mosic.archive import Archive, ArchiveError, Manifest, SavedTable
 from mosic.blobs.base import BlobStore
+from mosic.core import identity
 from mosic.db import blob_keys, dump, migrate
+from mosic.db import identity as service_rows
 from mosic.db.engine import begin
 from mosic.errors import BlobMissing, Unavailable
 from mosic.staging import Staging
@@ -19,6 +23,7 @@ from mosic.staging import Staging
 _log = structlog.get_logger("mosic.restore")
 
 _CHUNK_BYTES = 1024 * 1024
+_ROWS_AT_ONCE = 500
 
 
 async def restore(
@@ -27,18 +32,23 @@ async def restore(
     staging: Staging,
     archive: Archive,
     *,
+    place: str,
     on_progress: Callable[[int], None],
 ) -> Manifest:
     """Make the service what it was when the backup was made: the same ids, tags, plays, times and bytes.
 
     The rows come last, in one transaction, so a restore that fails leaves the service empty; one that is
     killed leaves at most blobs without a clip, which the next attempt takes over. The backup may be one of an
-    earlier version: its rows are migrated. `on_progress` is told how many blobs are there.
+    earlier version: its rows are migrated. The service goes on as the one that was saved, so that its next
+    backup may go into the same folder. `place` names the store for the operator, `on_progress` is told how
+    many blobs are there.
 
     Raises `ArchiveError` when the service is not empty, or the backup is incomplete, damaged or too new;
-    `InsufficientStorage`; `Unavailable`.
+    `StartupError` when the store belongs to another database; `InsufficientStorage`; `Unavailable`.
     """
     manifest = await asyncio.to_thread(archive.read)
+    if strange := {table.table for table in manifest.tables} - {table.name for table in dump.saved_tables()}:
+        raise ArchiveError(f"The backup has tables that are not of Mosic's catalogue: {', '.join(strange)}.")
     if not migrate.knows(manifest.revision):
         raise ArchiveError(
             f"The backup was made by a newer version ({manifest.made_by}, revision {manifest.revision})."
@@ -49,13 +59,16 @@ async def restore(
         if not alone:
             raise ArchiveError("A sweep or another restore is under way on this database: try again later.")
         await _refuse_unless_empty(engine, blobs, listed)
+        # Before the first blob: should this be killed, they are in a store that is known for this database's.
+        await migrate.migrate(engine)
+        await identity.settle(engine, blobs, place, known=listed)
         placing = _Placing(blobs, staging, archive)
         try:
             for done, (blob_key, sha256) in enumerate(listed.items(), 1):
                 await placing.place(blob_key, sha256)
                 on_progress(done)
             async with begin(engine) as connection:
-                await _fill(connection, archive, manifest)
+                await _fill(connection, archive, manifest, listed)
         except BaseException:
             await placing.take_back(engine)
             raise
@@ -78,16 +91,66 @@ async def _refuse_unless_empty(engine: AsyncEngine, blobs: BlobStore, listed: di
             )
 
 
-async def _fill(connection: AsyncConnection, archive: Archive, manifest: Manifest) -> None:
+async def _fill(
+    connection: AsyncConnection, archive: Archive, manifest: Manifest, listed: dict[str, str]
+) -> None:
     if await dump.clips_there(connection, lock=True):
         raise ArchiveError("Somebody has added clips to this service meanwhile; nothing was restored.")
+    service = await service_rows.get_or_make(connection)
     await migrate.move_to(connection, manifest.revision)
     for table in manifest.tables:
-        rows = await dump.copy_in(connection, table.table, table.columns, archive.folder / table.file.name)
+        rows = await _fill_table(connection, archive, table)
         if rows != table.rows:
             raise ArchiveError(f"The backup is damaged: {table.table} has {rows} rows, not {table.rows}.")
     await migrate.move_to(connection, migrate.head())
+    if (broken := await dump.broken_rules(connection)) is not None:
+        raise ArchiveError(f"The backup is damaged: it has rows that Mosic would not write ({broken}).")
+    await _compare(connection, archive, manifest, listed)
+    await dump.clean_words(connection)
     await dump.forget_all_swept(connection)
+    await service_rows.bring_back(connection, service, manifest.service or service.id)
+
+
+async def _fill_table(connection: AsyncConnection, archive: Archive, table: SavedTable) -> int:
+    """What is read is once more what was saved, should somebody be writing there."""
+    digest = hashlib.sha256()
+    with await asyncio.to_thread(archive.open_rows, table.file) as file:
+
+        async def chunks() -> AsyncIterator[bytes]:
+            while chunk := await asyncio.to_thread(file.read, _CHUNK_BYTES):
+                digest.update(chunk)
+                yield chunk
+
+        try:
+            rows = await dump.copy_in(connection, table.table, table.columns, chunks())
+        except dump.RefusedRows as error:
+            raise ArchiveError(f"The backup is damaged: {table.table}: {error}") from None
+    if digest.hexdigest() != table.file.sha256:
+        raise ArchiveError(f"The backup is damaged: {table.file.name} has changed since it was written.")
+    return rows
+
+
+async def _compare(
+    connection: AsyncConnection, archive: Archive, manifest: Manifest, listed: dict[str, str]
+) -> None:
+    """Each clip has the bytes that it says it has, but for those that could not be saved, and no blob is
+    without its clip."""
+    lost = {one.blob_key for one in manifest.damaged}
+    after: UUID | None = None
+    seen = 0
+    while rows := await blob_keys.page(connection, limit=_ROWS_AT_ONCE, after=after):
+        after = rows[-1].clip_id
+        for row in rows:
+            if row.blob_key in lost and row.blob_key not in listed:
+                continue
+            seen += 1
+            size = await asyncio.to_thread(archive.size, row.blob_key)
+            if listed.get(row.blob_key) != row.sha256.hex() or size != row.size:
+                raise ArchiveError(
+                    f"The backup is damaged: clip {row.clip_id} is not about the bytes it has."
+                )
+    if seen != len(listed):
+        raise ArchiveError("The backup is damaged: it has blobs that no clip has.")
 
 
 class _Placing:
@@ -105,15 +168,11 @@ class _Placing:
         if await self._is_there(blob_key, sha256):
             return
         path = self._archive.blob_path(blob_key)
-        try:
-            file = await asyncio.to_thread(path.open, "rb")
-        except FileNotFoundError:
-            raise ArchiveError(f"The backup is damaged: {path} is missing.") from None
-        with file:
-            size = path.stat().st_size
+        with await asyncio.to_thread(self._archive.open_blob, blob_key) as file:
+            size = os.fstat(file.fileno()).st_size
             await self._staging.admit(size)
             async with self._staging.receive(limit=max(size, 1), declared_size=size) as writer:
-                while chunk := await asyncio.to_thread(file.read, _CHUNK_BYTES):
+                while chunk := await asyncio.to_thread(file.read, min(_CHUNK_BYTES, size - file.tell())):
                     await writer.write(chunk)
                 staged = await writer.finish()
                 if staged.sha256 != sha256:

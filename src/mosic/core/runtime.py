@@ -10,11 +10,14 @@ import asyncpg
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from mosic.audio.isolation import ProbePool
+from mosic.background import Background
 from mosic.blobs.base import BlobStore
 from mosic.core.facts import FactsCache
 from mosic.core.fence import Fence
 from mosic.core.plays import PlayCounter
+from mosic.db.clock import DatabaseClock
 from mosic.db.engine import begin, statements
+from mosic.db.state import DatabaseState
 from mosic.keys.failures import Failures
 from mosic.keys.ring import KeyRing
 from mosic.metrics import Metrics
@@ -29,7 +32,13 @@ class Runtime:
     """Built and closed by `mosic.boot`; nothing in it is replaced while the service runs."""
 
     settings: Settings
+    background: Background
     engine: AsyncEngine
+    direct: AsyncEngine
+    """For what needs a session of its own; the statements of this one may take as long as they like."""
+
+    database: DatabaseState
+    clock: DatabaseClock
     blobs: BlobStore
     staging: Staging
     probes: ProbePool
@@ -47,9 +56,9 @@ class Runtime:
     """Set once the service was told to stop, while it may still answer."""
 
     def begin(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        """A transaction as a visible block; raises `Unavailable` when the database is away."""
-        return begin(self.engine, self.metrics.connection_awaited)
+        """A transaction as a visible block; raises `Unavailable` when the database cannot do it for now."""
+        return begin(self.engine, self.database)
 
     def statements(self) -> AbstractAsyncContextManager[asyncpg.Connection]:
         """A connection on which each statement is a transaction by itself; raises like `begin`."""
-        return statements(self.engine, self.metrics.connection_awaited)
+        return statements(self.engine, self.database)

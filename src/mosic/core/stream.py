@@ -10,13 +10,22 @@ from uuid import UUID
 
 from mosic.blobs.base import FilesBelow, OpenBlob
 from mosic.core.delivery import BlobBody, Body, Bytes, Headers, RemoteBody, Stream, read_exactly
-from mosic.core.facts import BlobFacts, ExternalFacts
+from mosic.core.facts import BlobFacts, ExternalFacts, has_ending
 from mosic.core.runtime import Runtime
-from mosic.errors import BlobMissing, ClipNotFound, PreconditionFailed, RangeNotSatisfiable, RemoteDisabled
+from mosic.errors import (
+    BlobMissing,
+    ClipNotFound,
+    PreconditionFailed,
+    RangeNotSatisfiable,
+    RemoteDisabled,
+    RemoteFailed,
+)
 from mosic.wire import byteranges
 from mosic.wire.accel import can_hand_over, handed_over
+from mosic.wire.addresses import MAX_URL_LENGTH, ascii_url
 from mosic.wire.byteranges import ByteRanges
 from mosic.wire.conditions import Verdict, evaluate, if_range_holds
+from mosic.wire.ids import parse_uuid
 from mosic.wire.ranges import IntRange, Slice, Unsliced, parse_range, resolve
 
 # An answer of so much is read and sent in one piece.
@@ -47,17 +56,25 @@ def counts_as_play(method: str, status: int, start: int, size: int | None) -> bo
     return status == 206 and start == 0 and (size is None or size > _PROBE_SIZE)
 
 
-async def open_stream(rt: Runtime, clip: UUID | str, method: str, fields: Mapping[str, str]) -> Stream:
+async def open_stream(
+    rt: Runtime, clip: UUID | str, method: str, fields: Mapping[str, str], ending: str | None = None
+) -> Stream:
     """Answer a GET or HEAD for the audio of a clip as RFC 9110 §13 and §14 ask; a play is counted.
 
     `clip` is its id, or what was given for one. `fields` are the request's, with lower-case names; of them
-    only CONDITIONS matter. Raises `ClipNotFound`, `PreconditionFailed`, `RangeNotSatisfiable`, `BlobMissing`,
-    `Unavailable`, `RemoteFailed`, `RemoteTimeout`, `RemoteDisabled`, and `OSError` when the medium fails.
+    only CONDITIONS matter. `ending` (`.mp3`) is what the URL ends in, if anything: of a clip that has another
+    one there is no such stream. Raises `ClipNotFound`, `PreconditionFailed`, `RangeNotSatisfiable`,
+    `BlobMissing`, `Unavailable`, `RemoteFailed`, `RemoteTimeout`, `RemoteDisabled`, and `OSError` when the
+    medium fails.
     """
     facts = rt.facts.known(clip) or await rt.facts.get(_clip_id(clip))
+    if ending is not None and not has_ending(facts, ending):
+        raise ClipNotFound("This clip has another ending; without one its stream is always found.")
     if isinstance(facts, ExternalFacts):
         return await _open_external(rt, facts, method, fields)
-    blob = rt.blobs.open_now(facts.blob_key) or await _open_blob(rt, facts)
+    blob = rt.blobs.open_now(facts.blob_key)
+    if blob is None:
+        facts, blob = await _open_blob(rt, facts)
     rest: Body | None = None
     try:
         if blob.size != facts.size:
@@ -90,19 +107,23 @@ async def open_stream(rt: Runtime, clip: UUID | str, method: str, fields: Mappin
 
 def _clip_id(given: UUID | str) -> UUID:
     try:
-        return UUID(str(given))
+        return parse_uuid(str(given))
     except ValueError:
         raise ClipNotFound from None
 
 
-async def _open_blob(rt: Runtime, facts: BlobFacts) -> OpenBlob:
-    try:
-        return await rt.blobs.open(facts.blob_key)
-    except BlobMissing:
-        # What is known of the clip may be behind: that its bytes are gone is the first sign of its removal.
-        rt.facts.drop(facts.clip_id)
-        await rt.facts.get(facts.clip_id)
-        raise
+async def _open_blob(rt: Runtime, facts: BlobFacts) -> tuple[BlobFacts, OpenBlob]:
+    """The blob, and the facts that belong to it: what was known of the clip may be behind."""
+    while True:
+        try:
+            return facts, await rt.blobs.open(facts.blob_key)
+        except BlobMissing:
+            # The first sign that it was removed, which the look-up then tells, or got other bytes.
+            rt.facts.drop(facts.clip_id)
+            current = await rt.facts.get(facts.clip_id)
+            if not isinstance(current, BlobFacts) or current.blob_key == facts.blob_key:
+                raise
+            facts = current
 
 
 def _handed_over(rt: Runtime, facts: BlobFacts, fields: Mapping[str, str], answer: _Answer) -> Stream | None:
@@ -176,13 +197,11 @@ def _part(facts: BlobFacts, common: Headers, start: int, stop: int) -> _Answer:
 async def _open_external(rt: Runtime, facts: ExternalFacts, method: str, fields: Mapping[str, str]) -> Stream:
     if rt.settings.remote_stream == "off":
         raise RemoteDisabled
-    if rt.settings.remote_stream == "redirect":
+    if rt.settings.remote_stream == "redirect" and (location := _location(facts.url)) is not None:
         asked = parse_range(fields.get("range"))
         if method == "GET" and (asked is None or _from_start(asked)):
             await rt.plays.count(facts.clip_id)
-        return Stream(
-            facts.clip_id, 307, ((b"location", facts.url.encode("ascii")), (b"content-length", b"0"))
-        )
+        return Stream(facts.clip_id, 307, ((b"location", location), (b"content-length", b"0")))
 
     answer = await rt.remote.open(facts.url, method=method, fields=fields)
     body = RemoteBody(answer)
@@ -213,6 +232,15 @@ async def _open_external(rt: Runtime, facts: ExternalFacts, method: str, fields:
     finally:
         if rest is None:
             await body.close()
+
+
+def _location(url: str) -> bytes | None:
+    """Where to redirect to; None for a URL that is too long for a header field, whose audio is passed
+    through instead. (Since their encoded length is bounded no such clip is added any more.)"""
+    location = ascii_url(url)
+    if location is None:
+        raise RemoteFailed("The URL of this clip is none that can be redirected to.")
+    return location.encode("ascii") if len(location) <= MAX_URL_LENGTH else None
 
 
 def _from_start(asked: tuple[object, ...]) -> bool:

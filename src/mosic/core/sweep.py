@@ -13,17 +13,20 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 from uuid import UUID
 
 import structlog
 
+from mosic.background import end
 from mosic.blobs.base import LeavesUnfinished, OpenBlob
+from mosic.core import identity, trash
 from mosic.core.runtime import Runtime
 from mosic.core.uploads import finish_whole, remove_expired
 from mosic.db import blob_keys
 from mosic.db.blob_keys import ClipBytes
-from mosic.errors import BlobMissing
+from mosic.errors import BlobMissing, Unavailable
 
 _log = structlog.get_logger("mosic.sweep")
 
@@ -39,7 +42,7 @@ _FIRST = 0.1
 
 
 class SweepRefused(Exception):
-    """The store holds more orphans than the catalogue has clips: more likely they do not belong together."""
+    """Store and database do not belong together, or there are more orphans than clips."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,7 @@ class Swept:
     uploads: int = 0
     staged: int = 0
     blobs: int = 0
+    trashed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +68,11 @@ class Trouble:
 @asynccontextmanager
 async def sweeping(rt: Runtime) -> AsyncIterator[None]:
     """Sweeps now and then until the block ends; not at all when the setting is 0."""
-    task = asyncio.create_task(_sweep_now_and_then(rt), name="mosic-sweep")
+    task = rt.background.start("sweep", partial(_sweep_now_and_then, rt))
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await end(task)
 
 
 async def _sweep_now_and_then(rt: Runtime) -> None:
@@ -83,22 +86,30 @@ async def _sweep_now_and_then(rt: Runtime) -> None:
             await sweep(rt, grace_seconds=rt.settings.sweep_grace_seconds)
         except SweepRefused as refused:
             _log.error("sweep refused", reason=str(refused))
-        except Exception:
-            _log.exception("sweep failed")
+        except Unavailable as error:
+            _log.warning("sweep put off", reason=error.detail)
 
 
-async def sweep(rt: Runtime, *, grace_seconds: float, force: bool = False) -> Swept | None:
+async def sweep(
+    rt: Runtime, *, grace_seconds: float, force: bool = False, empty_trash: bool = False
+) -> Swept | None:
     """Remove what is expired or orphaned and was left alone for the grace period; None when somebody else on
     this database is sweeping. Uploads that are whole but lost their process become clips first.
 
     With a grace of 0 an upload that is about to become a clip may be answered 503, but nothing is lost.
-    Raises `SweepRefused` when the orphans outnumber the clips, unless `force` is given; `Unavailable` when
-    the database cannot be reached.
+    Raises `SweepRefused` when the store is not the database's own (any more), and when the orphans outnumber
+    the clips, unless `force` is given; `Unavailable` when the database cannot be reached.
     """
-    async with blob_keys.only_sweeper(rt.engine) as alone:
+    async with blob_keys.only_sweeper(rt.direct, rt.database) as alone:
         if not alone:
             return None
+        try:
+            await identity.check(rt.engine, rt.blobs)
+        except identity.ForeignStore as error:
+            raise SweepRefused(f"{error} Nothing was removed.") from None
         await finish_whole(rt)
+        trashed = await trash.empty(rt, days=0 if empty_trash else rt.settings.trash_days)
+        rt.metrics.swept("trash", trashed)
         uploads = await remove_expired(rt, grace_seconds=grace_seconds)
         rt.metrics.swept("upload", uploads)
         staged = await rt.staging.sweep(grace_seconds)
@@ -112,8 +123,8 @@ async def sweep(rt: Runtime, *, grace_seconds: float, force: bool = False) -> Sw
         async with rt.begin() as connection:
             await blob_keys.forget_swept(connection)
         rt.metrics.sweep_ended()
-    _log.info("swept", uploads=uploads, staged=staged, blobs=blobs)
-    return Swept(uploads, staged, blobs)
+    _log.info("swept", trashed=trashed, uploads=uploads, staged=staged, blobs=blobs)
+    return Swept(uploads, staged, blobs, trashed)
 
 
 async def _find_orphans(rt: Runtime, grace_seconds: float, *, force: bool) -> list[str]:
@@ -171,7 +182,7 @@ async def _age(rt: Runtime, blob_key: str) -> float:
     of a blob is the time of its last byte instead, which may have come long before.
     """
     if blob_key[12] == "7":
-        return time.time() - int(blob_key[:12], 16) / 1000
+        return rt.clock.time() - int(blob_key[:12], 16) / 1000
     stat = await rt.blobs.stat(blob_key)
     return time.time() - stat.modified_at.timestamp() if stat else -1
 
@@ -181,14 +192,15 @@ async def audit(
 ) -> AsyncGenerator[Trouble]:
     """Read the bytes of every clip and compare them with what the catalogue says; then look for orphans.
 
-    May run beside a service: what is deleted or added meanwhile is no trouble. `on_progress` is told after
-    each clip how many were read so far, and how many bytes they had.
+    What is in the trash is not read, and is no orphan. May run beside a service: what is deleted or added
+    meanwhile is no trouble. `on_progress` is told after each clip how many were read so far, and how many
+    bytes they had.
     """
     clips = size = 0
     after: UUID | None = None
     while True:
         async with rt.begin() as connection:
-            rows = await blob_keys.page(connection, limit=_ROWS_AT_ONCE, after=after)
+            rows = await blob_keys.page(connection, limit=_ROWS_AT_ONCE, after=after, trashed=False)
         if not rows:
             break
         after = rows[-1].clip_id

@@ -8,12 +8,15 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
+from mosic.core.promises import admit_length, room_for_promises
 from mosic.core.runtime import Runtime
 from mosic.db import uploads
 from mosic.db.uploads import Upload
 from mosic.errors import (
     DigestMismatch,
+    InsufficientStorage,
     OffsetMismatch,
+    Unavailable,
     UnreadableMedia,
     UnsupportedMedia,
     UploadGone,
@@ -51,8 +54,23 @@ async def read(rt: Runtime, upload_id: UUID) -> tuple[Upload, int]:
     raise_refusal(upload)
     if upload.clip_id is not None:
         return upload, upload.length or 0
+    return upload, await standing(rt, upload)
+
+
+async def standing(rt: Runtime, upload: Upload) -> int:
+    """The offset at which an upload without an outcome can go on: never more than is on the disk for good."""
     # After the row: what a writer has ended with is in the file by then.
-    return upload, await rt.staging.upload_size(str(upload.file_id))
+    size = await rt.staging.upload_size(str(upload.file_id))
+    if size <= upload.confirmed:
+        return size
+    if upload.rest_counts:
+        try:
+            return await rt.staging.confirm(str(upload.file_id))
+        except (InsufficientStorage, Unavailable):
+            # The kernel may tell this once only, so that the next look would find nothing wrong.
+            async with rt.begin() as connection:
+                await uploads.count_no_rest(connection, upload)
+    return upload.confirmed
 
 
 def raise_refusal(upload: Upload) -> None:
@@ -66,16 +84,34 @@ def taken_over() -> UploadLocked:
 
 
 async def replace_writer(
-    rt: Runtime, upload: Upload, *, by: UUID | None, length: int | None = None
+    rt: Runtime,
+    upload: Upload,
+    *,
+    by: UUID | None,
+    confirmed: int,
+    rest_counts: bool = False,
+    length: int | None = None,
+    brings: int = 0,
 ) -> Upload | None:
-    """Put a token in the place of the one in `upload`; None when that no longer stands there."""
+    """Put a token in the place of the one in `upload`, with what is `confirmed`; None when that token no
+    longer stands there. A `length` that is new is weighed like that of a new upload, and so is what a request
+    `brings` to an upload without one: raises `TooMuchPromised`."""
+    more = brings
+    if upload.length is None and length is not None:
+        more = length - upload.confirmed
+    room = await room_for_promises(rt) if more else 0
     async with rt.begin() as connection:
+        if more:
+            found = await uploads.unfinished(connection, upload.key_name)
+            admit_length(rt, found, more, room=room)
         return await uploads.replace_writer(
             connection,
             upload.id,
-            held=upload.writer,
+            held=upload,
             by=by,
             length=upload.length if length is None else length,
+            confirmed=confirmed,
+            rest_counts=rest_counts,
             expiry_seconds=rt.settings.upload_expiry_seconds,
         )
 
@@ -110,21 +146,50 @@ class Turn:
                 return upload, None
             length = tus.settle_length(upload.length, request, max_size=rt.settings.max_upload_bytes)
             self._limit = rt.settings.max_upload_bytes if length is None else length
+            if offset < upload.confirmed:
+                # The file has lost bytes that were promised. What comes now need not be the same again, and
+                # somebody may know a hash of what was: it goes on in a file of another name.
+                taken = await self._swap(upload, token, length)
+                if taken is not None:
+                    return await self._move(stack, taken)
+                continue
             async with AsyncExitStack() as attempt:
                 try:
                     writer = await self._open(attempt, str(upload.file_id))
                 except UploadLocked:
                     pass
+                except OffsetMismatch as found:
+                    if found.extra["offset"] < offset or upload.rest_counts:
+                        raise
+                    # Behind the offset is what does not count. It goes, once the token is this request's.
+                    taken = await self._swap(upload, token, length)
+                    if taken is not None:
+                        return await self._displace(stack, taken)
                 else:
-                    taken = await replace_writer(rt, upload, by=token, length=length)
+                    taken = await self._swap(upload, token, length)
                     if taken is not None:
                         stack.push_async_exit(attempt.pop_all())
                         return taken, writer
             if loop.time() - started > self._patience(upload, whole=whole):
-                taken = await replace_writer(rt, upload, by=token, length=length)
+                taken = await self._swap(upload, token, length)
                 if taken is not None:
                     return (taken, None) if whole else await self._displace(stack, taken)
             await asyncio.sleep(POLL_SECONDS)
+
+    async def _swap(self, upload: Upload, token: UUID, length: int | None) -> Upload | None:
+        """Until this request is acknowledged its bytes count once they are synced, should its process die;
+        with a checksum they do not, for nobody has verified it."""
+        # Of a body in chunks nobody knows: one more is begun only while there is something left.
+        body_size = self._request.body_size
+        return await replace_writer(
+            self._rt,
+            upload,
+            by=token,
+            confirmed=self._request.offset,
+            rest_counts=self._hasher is None,
+            length=length,
+            brings=0 if length is not None else 1 if body_size is None else body_size,
+        )
 
     def _patience(self, upload: Upload, *, whole: bool) -> float:
         if not whole:
@@ -144,7 +209,11 @@ class Turn:
                 return upload, await self._open(stack, old, cut=True)
             except UploadLocked:
                 await asyncio.sleep(POLL_SECONDS)
-        file_id = uuid4()
+        return await self._move(stack, upload)
+
+    async def _move(self, stack: AsyncExitStack, upload: Upload) -> tuple[Upload, StagedWriter]:
+        """Go on in a file of one's own."""
+        rt, old, file_id = self._rt, str(upload.file_id), uuid4()
         writer = await self._open(stack, str(file_id), copy_of=old)
         assert upload.writer is not None
         async with rt.begin() as connection:

@@ -6,9 +6,11 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import structlog
 
+from mosic.background import end
 from mosic.core.runtime import Runtime
 from mosic.db.totals import most_played, totals
 from mosic.metrics import CatalogueGlance, TopClip
@@ -25,12 +27,11 @@ _SHARE = 0.01
 @asynccontextmanager
 async def watching(rt: Runtime) -> AsyncIterator[None]:
     """Keeps the metrics fresh until the block ends."""
-    task = asyncio.create_task(_watch(rt), name="mosic-watch")
+    task = rt.background.start("watch", partial(_watch, rt))
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await end(task)
 
 
 async def _watch(rt: Runtime) -> None:

@@ -7,24 +7,23 @@ holds however long a process was stopped: docs/decisions/0006-sweep.md.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
-import asyncpg
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from mosic.db.engine import is_away
+from mosic.db.engine import acquired
+from mosic.db.state import UNOBSERVED, Observer
 from mosic.db.tables import clips
-from mosic.errors import Unavailable
 
 # Any fixed number that is not the one of `mosic.db.migrate`: whoever sweeps holds this advisory lock.
 _SWEEP_LOCK = 0x6D6F73696373
+_LOCK_SECONDS = 10.0
 
 _KEYS = sa.bindparam("blob_keys", type_=ARRAY(sa.Text))
 _LOCK_WHAT_IS_AT_REST = sa.text(
@@ -92,9 +91,14 @@ async def count(connection: AsyncConnection) -> int:
     return await connection.scalar(sa.select(sa.func.count(clips.c.blob_key))) or 0
 
 
-async def page(connection: AsyncConnection, *, limit: int, after: UUID | None) -> list[ClipBytes]:
-    """The bytes of up to `limit` clips, the oldest first, from just behind the clip `after`."""
+async def page(
+    connection: AsyncConnection, *, limit: int, after: UUID | None, trashed: bool = True
+) -> list[ClipBytes]:
+    """The bytes of up to `limit` clips, the oldest first, from just behind the clip `after`; those in the
+    trash are left out unless `trashed` is asked for."""
     statement = _BYTES.order_by(clips.c.id).limit(limit)
+    if not trashed:
+        statement = statement.where(clips.c.deleted_at.is_(None))
     if after is not None:
         statement = statement.where(clips.c.id > after)
     return [ClipBytes(**row._mapping) for row in await connection.execute(statement)]
@@ -106,21 +110,16 @@ async def get(connection: AsyncConnection, clip_id: UUID) -> ClipBytes | None:
 
 
 @asynccontextmanager
-async def only_sweeper(engine: AsyncEngine) -> AsyncIterator[bool]:
+async def only_sweeper(engine: AsyncEngine, observer: Observer = UNOBSERVED) -> AsyncIterator[bool]:
     """Whether nobody else sweeps this database; then nobody will until the block ends or the process dies.
 
-    Holds one connection beside the pool, without a transaction. Raises `Unavailable` when the database cannot
-    be reached.
+    Holds one connection beside the pool, without a transaction: one that no pooler shares. Raises
+    `Unavailable` when the database cannot do it for now.
     """
-    async with AsyncExitStack() as stack:
-        try:
-            connection = await stack.enter_async_context(engine.connect())
-            # Never given back to the pool but closed, and the lock goes with it, however this block ends.
-            await connection.run_sync(lambda sync: sync.detach())
+    async with acquired(engine, observer) as connection:
+        # Never given back to the pool but closed, and the lock goes with it, however this block ends.
+        await connection.run_sync(lambda sync: sync.detach())
+        async with asyncio.timeout(_LOCK_SECONDS):
             taken = await connection.scalar(sa.select(sa.func.pg_try_advisory_lock(_SWEEP_LOCK)))
             await connection.commit()
-        except (DBAPIError, OSError, PoolTimeout, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            if is_away(error):
-                raise Unavailable("The database cannot be reached.") from error
-            raise
         yield bool(taken)

@@ -12,7 +12,9 @@ from uuid import UUID
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from mosic.background import Background, end
 from mosic.db.clips import CHANGED_CHANNEL
+from mosic.db.faults import said
 
 _log = structlog.get_logger("mosic.changes")
 
@@ -39,7 +41,8 @@ class Audience(Protocol):
 class Changes:
     """Listens over a connection of its own, and connects again whenever it is lost."""
 
-    def __init__(self, engine: AsyncEngine, audience: Audience) -> None:
+    def __init__(self, engine: AsyncEngine, audience: Audience, background: Background) -> None:
+        self._background = background
         self._engine = engine
         self._audience = audience
         self._task: asyncio.Task[None] | None = None
@@ -47,21 +50,24 @@ class Changes:
 
     async def start(self) -> None:
         """Begin to listen; returns when the first attempt has succeeded or failed."""
-        self._task = asyncio.create_task(self._run(), name="mosic-changes")
+        self._task = self._background.start("changes", self._run)
         await self._tried.wait()
 
     async def close(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end(self._task)
             self._task = None
 
     async def _run(self) -> None:
         pause = _FIRST_PAUSE_SECONDS
+        failing = False
         while True:
             try:
                 async with self._connected() as (driver, lost):
                     self._audience.believe()
+                    if failing:
+                        _log.info("told of changes again")
+                        failing = False
                     try:
                         self._tried.set()
                         pause = _FIRST_PAUSE_SECONDS
@@ -70,7 +76,9 @@ class Changes:
                         self._audience.doubt()
                 _log.warning("no longer told of changes: the connection was lost")
             except Exception as error:
-                _log.warning("not told of changes", error=repr(error))
+                if not failing:
+                    _log.warning("not told of changes", error=said(error))
+                failing = True
             self._tried.set()
             await asyncio.sleep(pause)
             pause = min(2 * pause, _PAUSE_SECONDS)

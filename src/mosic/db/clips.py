@@ -11,9 +11,10 @@ from uuid import UUID
 
 import asyncpg
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from mosic.db.tables import clip_plays, clips
+from mosic.db.tables import clip_plays, clips, uploads
 
 CHANGED_CHANNEL = "mosic_clips"
 """Here each clip that was edited or removed is named, by the hex form of its id."""
@@ -54,9 +55,13 @@ class Clip(NewClip):
     revision: int
     created_at: datetime
     updated_at: datetime
+    deleted_at: datetime | None
+    stored_at: datetime | None
     play_count: int
     bytes_streamed: int
     last_played_at: datetime | None
+    complete: bool = True
+    """False for one on a page (`mosic.db.pages`) that has not all of its texts and tags."""
 
     @property
     def etag(self) -> str:
@@ -64,8 +69,8 @@ class Clip(NewClip):
         return f'"{self.id.hex}-{self.revision}"'
 
 
-_COLUMNS = (*clips.c, clip_plays.c.play_count, clip_plays.c.bytes_streamed, clip_plays.c.last_played_at)
-_JOINED = sa.select(*_COLUMNS).join(clip_plays, clip_plays.c.clip_id == clips.c.id)
+COLUMNS = (*clips.c, clip_plays.c.play_count, clip_plays.c.bytes_streamed, clip_plays.c.last_played_at)
+_JOINED = sa.select(*COLUMNS).join(clip_plays, clip_plays.c.clip_id == clips.c.id)
 
 
 def _clip(row: sa.Row[Any]) -> Clip:
@@ -87,8 +92,9 @@ _INSERT = f"""
     SELECT {_CLIP}, {_PLAYS} FROM clips, plays
 """  # noqa: S608
 _FIND = f"SELECT {_CLIP}, {_PLAYS} FROM clips JOIN clip_plays plays ON clip_id = id WHERE sha256 = $1"  # noqa: S608
-# Raised by the trigger `claim_blob`.
+# Raised by the function `claim_blob`, which two triggers call.
 _SWEPT = "MO001"
+_NOT_UNIQUE = "23505"
 
 
 class BlobSwept(Exception):
@@ -112,7 +118,7 @@ async def insert(driver: asyncpg.Connection, new: NewClip) -> Clip | None:
 
 
 async def find(driver: asyncpg.Connection, sha256: bytes) -> Clip | None:
-    """The clip that has these bytes."""
+    """The clip that has these bytes, also one in the trash (`deleted_at`)."""
     return _from_driver(await driver.fetchrow(_FIND, sha256))
 
 
@@ -120,39 +126,86 @@ def _from_driver(row: asyncpg.Record | None) -> Clip | None:
     return None if row is None else Clip(**row)
 
 
-async def get(connection: AsyncConnection, clip_id: UUID, *, lock: bool = False) -> Clip | None:
-    """The clip; with `lock` nobody else edits or removes it until the transaction ends."""
+async def get(
+    connection: AsyncConnection, clip_id: UUID, *, lock: bool = False, trashed: bool = False
+) -> Clip | None:
+    """The clip; with `lock` nobody else edits or removes it until the transaction ends. One in the trash only
+    when `trashed` is asked for."""
     statement = _JOINED.where(clips.c.id == clip_id)
+    if not trashed:
+        statement = statement.where(clips.c.deleted_at.is_(None))
     if lock:
         statement = statement.with_for_update(of=clips)
     row = (await connection.execute(statement)).first()
     return _clip(row) if row else None
 
 
-async def page(
-    connection: AsyncConnection, *, limit: int, before: UUID | None, sha256: bytes | None = None
-) -> tuple[list[Clip], int]:
-    """Up to `limit` clips older than `before`, the newest first, and how many there are in all."""
-    wanted = sa.true() if sha256 is None else clips.c.sha256 == sha256
-    total = await connection.scalar(sa.select(sa.func.count()).select_from(clips).where(wanted))
-    statement = _JOINED.where(wanted).order_by(clips.c.id.desc()).limit(limit)
-    if before is not None:
-        statement = statement.where(clips.c.id < before)
-    rows = (await connection.execute(statement)).all()
-    return [_clip(row) for row in rows], total or 0
-
-
 async def update(connection: AsyncConnection, clip_id: UUID, changes: Mapping[str, Any]) -> Clip:
-    """Write the changed columns and a new revision; the clip must be there. Tells `mosic.db.changes`."""
-    await connection.execute(
-        sa.update(clips)
-        .where(clips.c.id == clip_id)
-        .values({**changes, "revision": clips.c.revision + 1, "updated_at": sa.func.now()})
-    )
+    """Write the changed columns and a new revision; the clip must be there. Tells `mosic.db.changes`.
+
+    Raises `BlobSwept` for a changed `blob_key`.
+    """
+    try:
+        await connection.execute(
+            sa.update(clips)
+            .where(clips.c.id == clip_id)
+            .values({**changes, "revision": clips.c.revision + 1, "updated_at": sa.func.now()})
+        )
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) == _SWEPT:
+            raise BlobSwept from error
+        raise
     await _tell(connection, clip_id)
-    clip = await get(connection, clip_id)
+    clip = await get(connection, clip_id, trashed=True)
     assert clip is not None
     return clip
+
+
+async def replace_bytes(
+    connection: AsyncConnection, clip_id: UUID, changes: Mapping[str, Any]
+) -> Clip | None:
+    """Give the clip other bytes: `changes` has all columns about them. None when another clip has these
+    bytes; raises like `update`."""
+    try:
+        async with connection.begin_nested():
+            return await update(connection, clip_id, {**changes, "stored_at": sa.func.now()})
+    except IntegrityError as error:
+        if getattr(error.orig, "sqlstate", None) != _NOT_UNIQUE:
+            raise
+        return None
+
+
+async def trash(connection: AsyncConnection, clip_id: UUID, blob_key: str | None) -> Clip:
+    """Put the clip into the trash, with its bytes under another key. What it was made from as a resumable
+    upload is forgotten. Returns it as it is then; raises like `update`."""
+    await connection.execute(sa.delete(uploads).where(uploads.c.clip_id == clip_id))
+    return await update(connection, clip_id, {"deleted_at": sa.func.now(), "blob_key": blob_key})
+
+
+async def restore(connection: AsyncConnection, clip_id: UUID) -> Clip | None:
+    """Take the clip out of the trash, if it is there; None when there is no such clip."""
+    clip = await get(connection, clip_id, lock=True, trashed=True)
+    if clip is None or clip.deleted_at is None:
+        return clip
+    return await update(connection, clip_id, {"deleted_at": None})
+
+
+async def purge(connection: AsyncConnection, *, days: float, limit: int) -> list[str | None]:
+    """Remove up to `limit` clips that have been in the trash for so many days, the oldest first; gives the
+    `blob_key` of each. Rows that somebody else is working on are passed over."""
+    age = sa.func.make_interval(0, 0, 0, 0, 0, 0, days * 86400)
+    due = (
+        sa.select(clips.c.id)
+        .where(clips.c.deleted_at <= sa.func.now() - age)
+        .order_by(clips.c.deleted_at, clips.c.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    ids = (await connection.scalars(due)).all()
+    if not ids:
+        return []
+    removed = sa.delete(clips).where(clips.c.id.in_(ids)).returning(clips.c.blob_key)
+    return list((await connection.scalars(removed)).all())
 
 
 async def delete(connection: AsyncConnection, clip_id: UUID) -> None:

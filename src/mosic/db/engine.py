@@ -2,50 +2,75 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import asyncpg
+import sqlalchemy as sa
 from sqlalchemy import URL, event
 from sqlalchemy.exc import DBAPIError, DisconnectionError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import QueuePool
 
+from mosic.db.clock import DatabaseClock
+from mosic.db.connecting import CLOSE_SECONDS, Connection, Connector
+from mosic.db.faults import DRIVER_ERRORS, UNREACHABLE, fault_of
+from mosic.db.state import UNOBSERVED, Observer
 from mosic.errors import Unavailable
 
-# SQLSTATE classes that mean «not now»: connection trouble, out of resources, shutting down or not up yet.
-_AWAY_CLASSES = ("08", "53", "57P")
-_POOL_WAIT_SECONDS = 10
+STATEMENT_SECONDS = 10.0
+"""What a statement of a service may take, where no setting says otherwise."""
+
+_POOL_WAIT_SECONDS = 5
+# To have a connection at all: its turn at the pool, the proof that it lives, or a new one.
+_ACQUIRE_SECONDS = 8.0
+_PING_SECONDS = 2.0
 # A connection that was used a moment ago is not asked whether it still lives: that is a round trip.
 _TRUSTED_SECONDS = 1.0
-# What a connection that cannot be made, or that dies under a query, comes out as.
-_BROKEN = (OSError, TimeoutError, PoolTimeout, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
 def create_engine(url: URL, *, pool_size: int, echo: bool = False) -> AsyncEngine:
-    """An engine whose pool never opens more than `pool_size` connections and outlives a database restart."""
-    connect_args: dict[str, Any] = {
-        "timeout": 10,
-        "server_settings": {
-            "application_name": "mosic",
-            "TimeZone": "UTC",
-            # Whatever the database's default: several statements here rely on a snapshot of their own.
-            "default_transaction_isolation": "read committed",
-        },
-    }
-    # libpq's word for it; asyncpg takes the setting under another name, and only as an argument.
-    query = dict(url.query)
-    if sslmode := query.pop("sslmode", None):
-        connect_args["ssl"] = sslmode
-    if url.password is None and str(url.host or query.get("host", "")).startswith("/"):
-        # Through a unix socket the server knows who is there. Without this asyncpg would look for a password
-        # file at each connection, on the event loop.
-        connect_args["password"] = ""
+    """An engine whose pool never opens more than `pool_size` connections and outlives a database restart. Its
+    statements may take as long as they like."""
+    return engine_over(Connector(url), pool_size=pool_size, echo=echo)
+
+
+@asynccontextmanager
+async def open_engine(
+    url: URL,
+    *,
+    pool_size: int,
+    echo: bool = False,
+    statement_seconds: float | None = None,
+    shares_sessions: bool = False,
+    clock: DatabaseClock | None = None,
+) -> AsyncIterator[AsyncEngine]:
+    """As `create_engine`; closed within seconds when the block ends, whatever the network does.
+
+    `statement_seconds` bounds each statement. With `shares_sessions` nothing is asked of a connection that a
+    pooler which gives one for a transaction only cannot keep.
+    """
+    connector = Connector(url, statement_seconds=statement_seconds, clock=clock)
+    connector.shares_sessions |= shares_sessions
+    engine = engine_over(connector, pool_size=pool_size, echo=echo)
+    try:
+        yield engine
+    finally:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(2 * CLOSE_SECONDS):
+                await engine.dispose()
+        connector.terminate()
+
+
+def engine_over(connector: Connector, *, pool_size: int, echo: bool = False) -> AsyncEngine:
     engine = create_async_engine(
-        url.set(query=query),
+        # Where it really leads only the connector knows.
+        URL.create("postgresql+asyncpg"),
+        async_creator=connector,
+        connect_args={"prepared_statement_cache_size": 0} if connector.unnamed else {},
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=_POOL_WAIT_SECONDS,
@@ -54,11 +79,26 @@ def create_engine(url: URL, *, pool_size: int, echo: bool = False) -> AsyncEngin
         # Neither in the log nor in the text of an error: they are what clients sent, addresses with a
         # signature for example.
         hide_parameters=True,
-        connect_args=connect_args,
     )
+
+    # The connections that are checked out fail here; a server that takes no changes any more, or that shuts
+    # down, has others in the pool.
+    def note_fault(context: Any) -> None:
+        fault = fault_of(context.original_exception)
+        if fault is not None and fault.lost:
+            context.is_disconnect = True
+            if fault is UNREACHABLE:
+                connector.doubt()
+
+    event.listen(engine.sync_engine, "handle_error", note_fault)
+    event.listen(engine.sync_engine, "connect", _end_setting_up)
     event.listen(engine.sync_engine, "checkin", _note_time)
     event.listen(engine.sync_engine, "checkout", _refuse_dead)
     return engine
+
+
+def _end_setting_up(connection: Any, _: Any) -> None:
+    connection.run_async(lambda driver: driver.end_setting_up())
 
 
 def _note_time(_: Any, record: Any) -> None:
@@ -67,25 +107,15 @@ def _note_time(_: Any, record: Any) -> None:
 
 def _refuse_dead(connection: Any, record: Any, _: Any) -> None:
     """The pool answers `DisconnectionError` with a new connection."""
-    if connection.driver_connection.is_closed():
+    driver: Connection = connection.driver_connection
+    if driver.is_closed():
         raise DisconnectionError
     if time.monotonic() - record.info.get("used_at", time.monotonic()) > _TRUSTED_SECONDS:
         try:
-            connection.ping()
+            connection.run_async(lambda driver: driver.execute("SELECT 1", timeout=_PING_SECONDS))
         except Exception as error:
+            driver.terminate()
             raise DisconnectionError from error
-
-
-def is_away(error: BaseException) -> bool:
-    """Whether the error means that the database cannot be reached for now."""
-    if isinstance(error, DBAPIError):
-        if error.connection_invalidated:
-            return True
-        sqlstate = getattr(error.orig, "sqlstate", None) or ""
-        return str(sqlstate).startswith(_AWAY_CLASSES)
-    if isinstance(error, asyncpg.PostgresError):
-        return str(error.sqlstate or "").startswith(_AWAY_CLASSES)
-    return isinstance(error, _BROKEN)
 
 
 def watch_pool(engine: AsyncEngine, on_change: Callable[[int], None]) -> None:
@@ -101,51 +131,81 @@ def watch_pool(engine: AsyncEngine, on_change: Callable[[int], None]) -> None:
     event.listen(engine.sync_engine, "checkin", lambda *_: on_change(in_use() - 1))
 
 
-def _nobody(_: int) -> None:
-    """Is not told who waits."""
-
-
 @asynccontextmanager
-async def begin(
-    engine: AsyncEngine, on_wait: Callable[[int], None] = _nobody
-) -> AsyncIterator[AsyncConnection]:
+async def begin(engine: AsyncEngine, observer: Observer = UNOBSERVED) -> AsyncIterator[AsyncConnection]:
     """A transaction: committed when the block ends, rolled back when it raises.
 
-    `on_wait` is called with 1 when it begins to wait for a connection, and with -1 when it does no more.
-    Raises `Unavailable` when the database cannot be reached.
+    Raises `Unavailable` when the database cannot do it for now.
     """
-    async with _acquired(engine, on_wait) as connection, connection.begin():
+    async with _acquired(engine, observer) as connection, connection.begin():
         yield connection
 
 
 @asynccontextmanager
 async def statements(
-    engine: AsyncEngine, on_wait: Callable[[int], None] = _nobody
+    engine: AsyncEngine, observer: Observer = UNOBSERVED
 ) -> AsyncIterator[asyncpg.Connection]:
     """A connection of the driver, outside of any transaction: each statement is one by itself, done when it
     returns. For what is done so often that SQLAlchemy and two more round trips would be most of its cost.
 
-    `on_wait` and what is raised are those of `begin`.
+    Behind a pooler that shares sessions they are one transaction, done when the block ends. Raises like
+    `begin`.
     """
-    async with _acquired(engine, on_wait) as connection:
-        driver = (await connection.get_raw_connection()).driver_connection
-        assert driver is not None
-        yield driver
+    async with _acquired(engine, observer) as connection:
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        if driver.shares_session:
+            async with driver.transaction():
+                yield driver
+        else:
+            yield driver
+
+
+async def is_read_only(connection: AsyncConnection) -> bool:
+    """Whether the database takes no changes: a replica, or one that was told so."""
+    return bool(await connection.scalar(sa.text("SHOW transaction_read_only")) == "on")
 
 
 @asynccontextmanager
-async def _acquired(engine: AsyncEngine, on_wait: Callable[[int], None]) -> AsyncIterator[AsyncConnection]:
-    waiting = 1
-    on_wait(1)
+async def acquired(engine: AsyncEngine, observer: Observer = UNOBSERVED) -> AsyncIterator[AsyncConnection]:
+    """A connection of the pool, in which no transaction has begun; raises like `begin`."""
+    async with _acquired(engine, observer) as connection:
+        yield connection
+
+
+@asynccontextmanager
+async def _acquired(engine: AsyncEngine, observer: Observer) -> AsyncIterator[AsyncConnection]:
+    connection = await _acquire(engine, observer)
+    # Not with an exit stack, which would take a tenth of the time of what each upload does here twice.
     try:
-        async with engine.connect() as connection:
-            waiting = 0
-            on_wait(-1)
-            yield connection
-    except (DBAPIError, asyncpg.PostgresError, *_BROKEN) as error:
-        if is_away(error):
-            raise Unavailable("The database cannot be reached.") from error
-        raise
+        yield connection
+    except (DBAPIError, *DRIVER_ERRORS) as error:
+        fault = fault_of(error)
+        if fault is None:
+            raise
+        if fault.lost and not connection.invalidated:
+            await connection.invalidate()
+        observer.failed(fault, error)
+        raise Unavailable(fault.sentence) from error
+    else:
+        observer.succeeded()
     finally:
-        if waiting:
-            on_wait(-1)
+        await connection.__aexit__(None, None, None)
+
+
+async def _acquire(engine: AsyncEngine, observer: Observer) -> AsyncConnection:
+    observer.awaited(1)
+    try:
+        pool = engine.sync_engine.pool
+        if isinstance(pool, QueuePool) and pool.checkedin():
+            # One is there: nobody waits for longer than its proof takes, and a new connection in its place.
+            return await engine.connect()
+        async with asyncio.timeout(_ACQUIRE_SECONDS):
+            return await engine.connect()
+    except Exception as error:
+        fault = fault_of(error, connecting=True)
+        if fault is None:
+            raise
+        observer.failed(fault, error)
+        raise Unavailable(fault.sentence) from error
+    finally:
+        observer.awaited(-1)

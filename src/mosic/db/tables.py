@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 # Every constraint has a name, so that a migration can drop it.
 metadata = sa.MetaData(
@@ -47,11 +47,33 @@ clips = sa.Table(
     sa.Column("sha256", sa.LargeBinary, unique=True),
     sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
     sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
+    # Since when it is in the trash; NULL for a clip that is in the catalogue.
+    sa.Column("deleted_at", sa.DateTime(timezone=True)),
+    # When its bytes took the place of others; NULL for those that it was made with.
+    sa.Column("stored_at", sa.DateTime(timezone=True)),
+    sa.Index(None, "deleted_at", postgresql_where=sa.text("deleted_at IS NOT NULL")),
     sa.CheckConstraint("(blob_key IS NULL) <> (external_url IS NULL)", name="one_source"),
     sa.CheckConstraint(
         "blob_key IS NULL OR (size IS NOT NULL AND sha256 IS NOT NULL AND media_type IS NOT NULL)",
         name="blob_facts",
     ),
+    # Rows also come out of backups, which anybody may have written.
+    sa.CheckConstraint("blob_key ~ '^[0-9a-f]{32}$'", name="blob_key"),
+    sa.CheckConstraint(
+        r"external_url ~* '^https?://' AND external_url !~ '[\x01-\x1f\x7f]'", name="external_url"
+    ),
+    sa.CheckConstraint(
+        "media_type ~ '^(audio/[a-z0-9][a-z0-9.+-]*|application/octet-stream)$'", name="media_type"
+    ),
+    sa.CheckConstraint("size >= 0", name="size"),
+    sa.CheckConstraint("octet_length(sha256) = 32", name="sha256"),
+    sa.CheckConstraint("duration >= 0 AND duration < 'Infinity'", name="duration"),
+    sa.CheckConstraint(
+        "bitrate >= 0 AND sample_rate >= 0 AND channels >= 0 AND track_number >= 0 AND disc_number >= 0",
+        name="numbers",
+    ),
+    sa.CheckConstraint("revision > 0", name="revision"),
+    sa.CheckConstraint("jsonb_typeof(tags) = 'object'", name="tags"),
 )
 
 # Apart from `clips`, so that a hot counter never rewrites a wide, indexed row. The row is made with its clip.
@@ -62,6 +84,7 @@ clip_plays = sa.Table(
     sa.Column("play_count", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("bytes_streamed", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("last_played_at", sa.DateTime(timezone=True)),
+    sa.CheckConstraint("play_count >= 0 AND bytes_streamed >= 0", name="counts"),
     # Room in each page for the next version of a row, so that a count is a heap-only update.
     postgresql_with={"fillfactor": "50"},
 )
@@ -94,7 +117,33 @@ uploads = sa.Table(
     sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
     # The staged file; the upload's own id, until a writer that does not let go is left alone with its file.
     sa.Column("file_id", sa.Uuid, nullable=False),
+    # How many bytes of that file are on the disk for good, and whether what is behind them counts once it is
+    # synced: docs/decisions/0008-tus-writers.md.
+    sa.Column("confirmed", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("rest_counts", sa.Boolean, nullable=False, server_default=sa.true()),
+    # Whose upload it is; unknown of those that an earlier version began.
+    sa.Column("key_name", sa.Text),
     sa.CheckConstraint("clip_id IS NULL OR refused_code IS NULL", name="one_outcome"),
     sa.CheckConstraint("(refused_code IS NULL) = (refused_detail IS NULL)", name="whole_refusal"),
+    sa.CheckConstraint("length >= 0", name="length"),
+    sa.CheckConstraint("octet_length(sha256) = 32", name="sha256"),
     sa.Index(None, "expires_at", postgresql_where=sa.text("clip_id IS NULL")),
+)
+
+# Who this service is, in one row that its first start makes: docs/decisions/0019-identity.md.
+service = sa.Table(
+    "service",
+    metadata,
+    sa.Column("singleton", sa.Boolean, primary_key=True, server_default=sa.true()),
+    # Backups belong to it; a restored service goes on under it.
+    sa.Column("id", sa.Uuid, nullable=False, server_default=sa.func.gen_random_uuid()),
+    sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
+    # What the store has to say of itself. Until there is a time, the store may not have heard of it.
+    sa.Column("store_id", sa.Uuid),
+    sa.Column("store_adopted_at", sa.DateTime(timezone=True)),
+    # Fingerprints of what replicas have to share.
+    sa.Column("url_secrets", ARRAY(sa.LargeBinary), nullable=False, server_default=sa.text("'{}'")),
+    sa.Column("made_key", sa.LargeBinary),
+    sa.CheckConstraint("singleton", name="one_row"),
+    sa.CheckConstraint("store_adopted_at IS NULL OR store_id IS NOT NULL", name="adopted_store"),
 )

@@ -13,7 +13,7 @@ from mosic.db.tables import clip_plays, clips
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Over all clips; `stored_bytes` is of those whose bytes are in the store."""
+    """Over all clips but those in the trash; `stored_bytes` is of those whose bytes are in the store."""
 
     clips: int
     stored_bytes: int
@@ -24,7 +24,11 @@ class Totals:
 async def totals(connection: AsyncConnection) -> Totals:
     """Reads both tables from end to end: not for a request."""
     counted = (
-        await connection.execute(sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(clips.c.size), 0)))
+        await connection.execute(
+            sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(clips.c.size), 0)).where(
+                clips.c.deleted_at.is_(None)
+            )
+        )
     ).one()
     played = (
         await connection.execute(
@@ -52,6 +56,7 @@ async def most_played(connection: AsyncConnection, count: int) -> list[tuple[UUI
     rows = await connection.execute(
         sa.select(clips.c.id, clips.c.title, top.c.play_count)
         .join(top, top.c.clip_id == clips.c.id)
+        .where(clips.c.deleted_at.is_(None))
         .order_by(top.c.play_count.desc(), clips.c.id)
     )
     return [(row[0], row[1], row[2]) for row in rows]

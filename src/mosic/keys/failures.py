@@ -9,9 +9,8 @@ from ipaddress import IPv6Address, ip_address
 FREE = 10
 """Wrong keys that an address may present at once, as people do who mistype or have an old one."""
 
-FIRST_WAIT = 6
-"""Seconds that one wrong key costs. Who is told to wait no longer has only just used up what was free."""
-
+# What one wrong key costs.
+_WAIT_SECONDS = 6
 # Longer waits would punish an honest program for what it did long ago.
 _MOST_SECONDS = 60.0
 _MOST_ADDRESSES = 10_000
@@ -20,7 +19,7 @@ _MOST_ADDRESSES = 10_000
 class Failures:
     """Counts wrong keys, and says how long the next had better wait.
 
-    Each costs `FIRST_WAIT`, of which `FREE` are lent (a leaky bucket, as a single time: until when all is
+    Each costs `_WAIT_SECONDS`, of which `FREE` are lent (a leaky bucket, as a single time: until when all is
     paid back). One entry for each IPv4 address and each IPv6 network of 64 bits, which is what one customer
     gets. When there are too many, whoever failed the longest ago is forgotten.
     """
@@ -39,9 +38,9 @@ class Failures:
         each that it does not wait for, up to a minute.
         """
         who = _household(address)
-        paid_by = max(self._paid_by.pop(who, now), now) + FIRST_WAIT
-        over = paid_by - now - FREE * FIRST_WAIT
-        self._paid_by[who] = min(paid_by, now + FREE * FIRST_WAIT + _MOST_SECONDS)
+        paid_by = max(self._paid_by.pop(who, now), now) + _WAIT_SECONDS
+        over = paid_by - now - FREE * _WAIT_SECONDS
+        self._paid_by[who] = min(paid_by, now + FREE * _WAIT_SECONDS + _MOST_SECONDS)
         while len(self._paid_by) > self._most:
             self._paid_by.popitem(last=False)
         return math.ceil(min(over, _MOST_SECONDS)) if over > 0 else 0

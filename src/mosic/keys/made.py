@@ -7,6 +7,7 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
+from mosic.disk import fsync, locked, make_folder, publish
 from mosic.errors import StartupError
 
 
@@ -22,9 +23,12 @@ def kept(file: Path) -> str:
     Raises `StartupError`. The file is in `MOSIC_DATA_DIR`.
     """
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(file.parent)
         if not file.exists():
-            _make(file)
+            # Several workers may start at once: one makes it, the others find it.
+            with locked(file.parent, wait=True):
+                if not file.exists():
+                    _make(file)
         text = file.read_text("ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it has other characters than a key"
@@ -35,15 +39,15 @@ def kept(file: Path) -> str:
 
 
 def _make(file: Path) -> None:
-    """Several workers may start at once: the first link wins, and nobody ever reads half a key."""
+    """Nobody ever reads half a key, and one that was shown is still there after a crash."""
     made = file.with_name(f".{file.name}.{os.getpid()}.{secrets.token_hex(4)}")
     descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "w") as out:
             out.write(new_key() + "\n")
             out.flush()
-            os.fsync(out.fileno())
+            fsync(out.fileno())
         with suppress(FileExistsError):
-            os.link(made, file)
+            publish(made, file)
     finally:
         made.unlink(missing_ok=True)

@@ -12,12 +12,14 @@ from pathlib import Path
 
 import structlog
 
+from mosic.background import Background, end
 from mosic.errors import StartupError
-from mosic.key_settings import DEFAULT_NAME
 from mosic.keys.made import kept
 from mosic.keys.ring import KeyRing
 from mosic.metrics import Metrics
 from mosic.settings import Settings
+from mosic.settings.files import warning_about_readers
+from mosic.settings.keys import DEFAULT_NAME
 from mosic.wire.apikeys import MOST_SIZE, NamedKey, parse_key_file
 
 _log = structlog.get_logger("mosic.keys")
@@ -38,8 +40,11 @@ def load_keys(settings: Settings) -> tuple[NamedKey, ...]:
 
 
 @asynccontextmanager
-async def open_keys(settings: Settings, metrics: Metrics, *, watch: bool) -> AsyncIterator[KeyRing]:
-    """The keys; with `watch` they follow the key file, at SIGHUP and within seconds of a change.
+async def open_keys(
+    settings: Settings, metrics: Metrics, *, watch: Background | None = None
+) -> AsyncIterator[KeyRing]:
+    """The keys; with `watch`, which runs a loop for it, they follow the key file: at SIGHUP and soon after a
+    change.
 
     Raises `StartupError` when they cannot be read to begin with. Later a file that is missing or wrong
     changes nothing but the log and the metrics.
@@ -47,18 +52,17 @@ async def open_keys(settings: Settings, metrics: Metrics, *, watch: bool) -> Asy
     seen = await asyncio.to_thread(_look, settings.api_keys_file)
     ring = KeyRing(await asyncio.to_thread(load_keys, settings))
     _warn_of_weak(ring)
-    if not watch or settings.api_keys_file is None:
+    await asyncio.to_thread(_warn_of_readers, settings)
+    if watch is None or settings.api_keys_file is None:
         yield ring
         return
     follower = _Follower(ring, settings, metrics, seen)
-    following = asyncio.create_task(follower.follow(), name="mosic-keys")
+    following = watch.start("keys", follower.follow)
     try:
         with _at_hangup(follower.hurry):
             yield ring
     finally:
-        following.cancel()
-        with suppress(asyncio.CancelledError):
-            await following
+        await end(following)
 
 
 @contextmanager
@@ -127,6 +131,7 @@ class _Follower:
             removed=sorted(set(before) - set(self._ring.names)),
         )
         _warn_of_weak(self._ring)
+        await asyncio.to_thread(_warn_of_readers, self._settings)
 
 
 def _look(file: Path | None) -> _Seen:
@@ -153,6 +158,16 @@ def _read(file: Path | None) -> tuple[NamedKey, ...]:
         raise StartupError(f"MOSIC_API_KEYS_FILE: {file} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise StartupError(f"MOSIC_API_KEYS_FILE: {file}: {error}") from error
+
+
+def _warn_of_readers(settings: Settings) -> None:
+    """Of the files with keys and secrets in them that are not for every account of the machine."""
+    files = {"MOSIC_API_KEYS_FILE": settings.api_keys_file} if settings.api_keys_file else {}
+    made = (settings.made_key_file, settings.made_secret_file)
+    found = [*files.items(), *(("MOSIC_DATA_DIR", file) for file in made)]
+    for setting, file in found:
+        if warning := warning_about_readers(file, setting):
+            _log.warning(warning)
 
 
 def _warn_of_weak(ring: KeyRing) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 
 class DatabaseMetrics:
@@ -27,6 +27,12 @@ class DatabaseMetrics:
             registry=registry,
             multiprocess_mode="livesum",
         )
+        self._faults = Counter(
+            "mosic_database_faults_total",
+            "What the database could not do for the time being, by reason.",
+            ["reason"],
+            registry=registry,
+        )
         self._up = Gauge(
             "mosic_database_up",
             "1 when the database answered at the last try, else 0.",
@@ -45,6 +51,10 @@ class DatabaseMetrics:
     def connection_awaited(self, change: int) -> None:
         """1 when a transaction begins to wait for a connection, -1 when it has one or gave up."""
         self._waiting.inc(change)
+
+    def database_failed(self, reason: str) -> None:
+        """`reason` is one of the stable words of `mosic.db.faults`."""
+        self._faults.labels(reason).inc()
 
     def database_seen(self, *, up: bool) -> None:
         self._up.set(up)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
+import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,9 +13,11 @@ from prometheus_client import CollectorRegistry, Gauge, disable_created_metrics
 from prometheus_client.exposition import choose_encoder
 
 from mosic import __version__
+from mosic.metrics.background import BackgroundMetrics
 from mosic.metrics.database import DatabaseMetrics
 from mosic.metrics.glance import CatalogueGlance, Glances
 from mosic.metrics.keys import KeyMetrics
+from mosic.metrics.loglines import LogMetrics
 from mosic.metrics.requests import RequestMetrics
 from mosic.metrics.streams import StreamMetrics
 from mosic.metrics.uploads import UploadMetrics
@@ -22,14 +27,23 @@ _OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 _VERSIONS = ("1", "1.0", "1.0.0")
 
 
-class Metrics(RequestMetrics, KeyMetrics, UploadMetrics, StreamMetrics, DatabaseMetrics):
+class Metrics(
+    RequestMetrics,
+    KeyMetrics,
+    UploadMetrics,
+    StreamMetrics,
+    DatabaseMetrics,
+    LogMetrics,
+    BackgroundMetrics,
+):
     """One method per event, on a registry of its own, so that two services in one process do not mix.
 
     Where the environment says that several worker processes share a folder (`mosic.metrics.workers`), the
     values live there, and `exposition` gives those of all of them. That is then so for the whole process.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, cache_seconds: float = 0) -> None:
+        """`cache_seconds`: how old an exposition may be that is given again."""
         disable_created_metrics()  # type: ignore[no-untyped-call]
         folder = os.environ.get(ENVIRONMENT)
         self._workers = WorkersFolder(Path(folder)) if folder else None
@@ -42,6 +56,8 @@ class Metrics(RequestMetrics, KeyMetrics, UploadMetrics, StreamMetrics, Database
         UploadMetrics.__init__(self, registry)
         StreamMetrics.__init__(self, registry)
         DatabaseMetrics.__init__(self, registry)
+        LogMetrics.__init__(self, registry)
+        BackgroundMetrics.__init__(self, registry)
         build = Gauge(
             "mosic_build_info",
             "Always 1; names the version.",
@@ -59,6 +75,9 @@ class Metrics(RequestMetrics, KeyMetrics, UploadMetrics, StreamMetrics, Database
         workers.set(1)
         self._glances = Glances(self._workers)
         self._shown = shown
+        self._cache_seconds = cache_seconds
+        self._cached: dict[bool, tuple[float, tuple[bytes, str]]] = {}
+        self._making = threading.Lock()
         shown.register(self._glances)
 
     def watch_disks(self, folders: Mapping[str, Path]) -> None:
@@ -73,14 +92,32 @@ class Metrics(RequestMetrics, KeyMetrics, UploadMetrics, StreamMetrics, Database
         self._glances.keep(glance)
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
-        """The current values and their content type, as OpenMetrics when `accept` asks for it.
+        """The values, at most `cache_seconds` old, and their type: OpenMetrics when `accept` asks for it.
 
-        Takes milliseconds, and where there are several workers it reads files: for a thread. Exemplars are in
-        OpenMetrics only, and only where one process serves.
+        Takes milliseconds, and where there are several workers it reads files: for a thread. Of several that
+        ask at once one does the work. Exemplars are in OpenMetrics only, and only where one process serves.
         """
+        openmetrics = _wants_openmetrics(accept)
+        with self._making:
+            cached = self._fresh(openmetrics)
+            if cached is None:
+                began = time.monotonic()
+                cached = self._make(openmetrics)
+                self._cached[openmetrics] = began, cached
+        return cached
+
+    def cached_exposition(self, accept: str) -> tuple[bytes, str] | None:
+        """What `exposition` would give, if it is there already: at no cost, for the event loop."""
+        return self._fresh(_wants_openmetrics(accept))
+
+    def _fresh(self, openmetrics: bool) -> tuple[bytes, str] | None:
+        at, exposition = self._cached.get(openmetrics, (-math.inf, None))
+        return exposition if time.monotonic() - at < self._cache_seconds else None
+
+    def _make(self, openmetrics: bool) -> tuple[bytes, str]:
         if self._workers is not None:
             self._workers.forget_the_dead()
-        encode, content_type = choose_encoder(_OPENMETRICS if _wants_openmetrics(accept) else "")
+        encode, content_type = choose_encoder(_OPENMETRICS if openmetrics else "")
         return encode(self._shown), content_type
 
 

@@ -51,6 +51,19 @@ class UploadMetrics:
             registry=registry,
         )
 
+        self._blob_troubles = Counter(
+            "mosic_blob_troubles",
+            "Clips whose bytes the store no longer had as they were, when the same bytes were sent again: "
+            "restored from what was sent, or damaged.",
+            ["kind"],
+            registry=registry,
+        )
+        for kind in ("restored", "damaged"):
+            self._blob_troubles.labels(kind)
+
+    def blob_trouble(self, kind: Literal["restored", "damaged"]) -> None:
+        self._blob_troubles.labels(kind).inc()
+
     def upload_ended(self, outcome: str, size: int, seconds: float | None = None) -> None:
         """`seconds` only of an upload that came in one request and whose bytes are in the catalogue now."""
         self._uploads.labels(outcome).inc()
@@ -63,7 +76,7 @@ class UploadMetrics:
     def probe_ended(self, outcome: str, seconds: float) -> None:
         self._probes.labels(outcome).observe(seconds)
 
-    def swept(self, kind: Literal["upload", "staged", "blob"], count: int) -> None:
+    def swept(self, kind: Literal["upload", "staged", "blob", "trash"], count: int) -> None:
         self._swept.labels(kind).inc(count)
 
     def sweep_ended(self) -> None:

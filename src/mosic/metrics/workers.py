@@ -90,9 +90,12 @@ class WorkersFolder(Collector):
 
 
 @contextmanager
-def folder_for_workers() -> Iterator[None]:
+def folder_for_workers(otherwise: Path) -> Iterator[None]:
     """For the parent of worker processes, before it starts them: an empty folder, named in the environment
-    that they inherit, removed at the end. Where the environment names one already, that one is emptied."""
+    that they inherit, removed at the end. Where the environment names one already, that one is emptied.
+
+    It is made among temporary files, or in `otherwise` where the system has no place for such.
+    """
     given = os.environ.get(ENVIRONMENT)
     if given:
         path = Path(given)
@@ -102,8 +105,10 @@ def folder_for_workers() -> Iterator[None]:
                 file.unlink(missing_ok=True)
         yield
         return
-    _remove_left()
-    path = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    place = _temporary() or otherwise
+    place.mkdir(parents=True, exist_ok=True)
+    _remove_left(place)
+    path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place))
     held = _lock(path)
     os.environ[ENVIRONMENT] = str(path)
     try:
@@ -115,9 +120,18 @@ def folder_for_workers() -> Iterator[None]:
             os.close(held)
 
 
-def _remove_left() -> None:
+def _temporary() -> Path | None:
+    """None in a container whose root is read-only. Python takes the working folder then, or raises."""
+    with suppress(FileNotFoundError):
+        place = Path(tempfile.gettempdir())
+        if place != Path.cwd():
+            return place
+    return None
+
+
+def _remove_left(place: Path) -> None:
     """Remove the folders of services that were killed, and so could not."""
-    for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+    for path in place.glob(f"{_PREFIX}*"):
         held: list[int | None] = []
         with suppress(OSError):
             if path.is_symlink() or path.stat().st_uid != os.geteuid():

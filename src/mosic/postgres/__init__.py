@@ -4,6 +4,7 @@
 `listening` is its socket; `running` brings it to the point where it answers; `sharing` is the way in.
 """
 
+from mosic.postgres.account import has_cluster
 from mosic.postgres.sharing import EmbeddedPostgres, open_embedded
 
-__all__ = ["EmbeddedPostgres", "open_embedded"]
+__all__ = ["EmbeddedPostgres", "has_cluster", "open_embedded"]

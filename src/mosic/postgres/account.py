@@ -51,6 +51,16 @@ class Account:
         """Whether the kernel lets this account into a folder, all that lie above it included."""
         return run(["/bin/sh", "-c", 'test -x "$1"', "sh", str(folder)], self).returncode == 0
 
+    def check_named(self) -> None:
+        """Raises `StartupError` when the system has no name for it, as in a container with any `--user`."""
+        try:
+            pwd.getpwuid(self.uid)
+        except KeyError:
+            raise StartupError(
+                f"PostgreSQL makes no database for user {self.uid}, who has no entry in /etc/passwd: "
+                f"run Mosic as a user who has one (in its image 10001), or {_INSTEAD}."
+            ) from None
+
     def own(self, path: Path | int) -> None:
         """Hand over a file that root made. Nothing to do for an ordinary user: it is theirs."""
         if os.geteuid() == 0:
@@ -99,6 +109,20 @@ def run(
                 f"and PostgreSQL does not run as root: run Mosic as an ordinary user, or {_INSTEAD}."
             ) from error
         return subprocess.CompletedProcess(command, 126, stdout=str(error))
+
+
+def has_cluster(data_dir: Path) -> bool:
+    """Whether `settle` would find a database that was made before. Makes nothing."""
+    data_dir = Path(os.path.realpath(data_dir))
+    return any(
+        # What this user may not look into is for `settle` to name.
+        os.path.exists(home / "cluster") or (os.path.isdir(home) and not os.access(home, os.X_OK))
+        for home in (data_dir / "postgres", _elsewhere(data_dir))
+    )
+
+
+def _elsewhere(data_dir: Path) -> Path:
+    return SYSTEM_FOLDER / hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]
 
 
 def settle(data_dir: Path) -> tuple[Path, Account]:
@@ -157,7 +181,7 @@ def _settle_as_root(data_dir: Path, home: Path) -> tuple[Path, Account]:
         data_dir.mkdir(exist_ok=True)
         # Ours, just made: whatever the umask says, the account must be able to walk through.
         data_dir.chmod(0o711)
-    elsewhere = SYSTEM_FOLDER / hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]
+    elsewhere = _elsewhere(data_dir)
     if not (home / "cluster").exists() and (
         (elsewhere / "cluster").exists() or not account.can_enter(data_dir)
     ):

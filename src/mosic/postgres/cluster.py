@@ -11,7 +11,6 @@ lock for that). The folder `home` holds:
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 import signal
@@ -19,11 +18,11 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import structlog
 
+from mosic import disk
 from mosic.errors import StartupError
 from mosic.postgres.account import Account, Programs, environment, run
 from mosic.postgres.listening import PORT, ServerSocket
@@ -33,6 +32,8 @@ _LARGEST_LOG = 1024 * 1024
 _STOP_SECONDS = 60
 # In MiB. A new database takes about 40.
 _LITTLE_ROOM = 64
+# In bytes. On a smaller disk the server's log has to stay within the room that uploads leave it there.
+_SMALL_DISK = 4 * 1024**3
 
 # For a small application database on a shared machine. Written once, into the cluster's postgresql.conf:
 # the operator may change them there.
@@ -43,8 +44,8 @@ shared_buffers = 64MB
 huge_pages = off
 jit = off
 max_parallel_workers_per_gather = 0
-max_wal_size = 256MB
-min_wal_size = 64MB
+max_wal_size = {most_log}MB
+min_wal_size = {least_log}MB
 wal_level = minimal
 max_wal_senders = 0
 timezone = 'UTC'
@@ -135,7 +136,7 @@ class Cluster:
     def shortage(self) -> str:
         """For a message: that the disk is full, of which the log may have no room to tell."""
         try:
-            free = shutil.disk_usage(self.home).free // 1024**2
+            free = disk.free_bytes(self.home) // 1024**2
         except OSError:
             return ""
         return f"; its disk has only {free} MiB left" if free < _LITTLE_ROOM else ""
@@ -192,7 +193,7 @@ class Cluster:
     def _remove_leftovers(self) -> None:
         """Remove what killed first starts left, but not under an initdb that outlived its parent."""
         for unfinished in self.home.glob("initdb-*"):
-            with contextlib.suppress(OSError), _locked(unfinished):
+            with contextlib.suppress(OSError), disk.locked(unfinished):
                 shutil.rmtree(unfinished)
 
     def _create(self, programs: Programs) -> None:
@@ -200,6 +201,7 @@ class Cluster:
 
         The folder has a name of its own each time, since such an initdb may go on for a while.
         """
+        self.account.check_named()
         fresh = Path(tempfile.mkdtemp(prefix="initdb-", dir=self.home))
         self.account.own(fresh)
         command = [str(programs.folder / "initdb"), "-D", str(fresh), "-U", USER, "--auth=trust"]
@@ -208,7 +210,7 @@ class Cluster:
             command += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         else:
             command += ["--lc-ctype=C.UTF-8"]
-        with _locked(fresh) as lock:
+        with disk.locked(fresh) as lock:
             made = run(command, self.account, pass_fds=[lock])
         if made.returncode != 0:
             shutil.rmtree(fresh, ignore_errors=True)
@@ -218,15 +220,12 @@ class Cluster:
                 f"It says:\n  {said}"
             )
         with (fresh / "postgresql.conf").open("a", encoding="utf-8") as file:
-            file.write(_DEFAULTS)
+            small = shutil.disk_usage(fresh).total < _SMALL_DISK
+            file.write(_DEFAULTS.format(most_log=64 if small else 256, least_log=32 if small else 64))
             file.flush()
-            os.fsync(file.fileno())
+            disk.fsync(file.fileno())
         fresh.rename(self.folder)
-        home = os.open(self.home, os.O_RDONLY)
-        try:
-            os.fsync(home)
-        finally:
-            os.close(home)
+        disk.fsync_folder(self.home)
 
     def _check_version(self, programs: Programs) -> None:
         found = (self.folder / "PG_VERSION").read_text("utf-8").strip()
@@ -250,14 +249,3 @@ class Cluster:
                 file.seek(0)
                 file.write(b"%d\n%b" % (os.getpid(), rest))
                 file.truncate()
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[int]:
-    """Lock a folder; children that inherit the descriptor go on holding it. `BlockingIOError` when taken."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield fd
-    finally:
-        os.close(fd)

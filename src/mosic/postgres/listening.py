@@ -14,6 +14,7 @@ import struct
 import tempfile
 from pathlib import Path
 
+from mosic.errors import StartupError
 from mosic.postgres.account import Account
 
 PORT = 5432
@@ -46,7 +47,13 @@ class ServerSocket:
                 return self._folder
             self._place.unlink()
         # A fresh name that nobody can have prepared, in the one folder that is short on every system.
-        folder = Path(tempfile.mkdtemp(prefix="mosic-", dir="/tmp"))
+        try:
+            folder = Path(tempfile.mkdtemp(prefix="mosic-", dir="/tmp"))
+        except OSError as error:
+            raise StartupError(
+                f"MOSIC_DATA_DIR: no socket can be made in {self._place} (the path is too long, or the file "
+                f"system has none), nor in /tmp ({error.strerror}): name another folder."
+            ) from None
         self._account.own(folder)
         self._place.symlink_to(folder)
         return folder

@@ -21,6 +21,7 @@ import asyncpg
 import structlog
 from sqlalchemy.engine import URL
 
+from mosic import disk
 from mosic.errors import StartupError
 from mosic.postgres.account import settle
 from mosic.postgres.cluster import USER, Cluster
@@ -170,7 +171,7 @@ async def _leave(cluster: Cluster, users: int) -> None:
 def _stop_if_last(cluster: Cluster, users: int) -> None:
     """The caller is at the gate, and about to give up its share."""
     try:
-        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        disk.lock(users)
         # Otherwise the folder was replaced under us, and the server there is not ours.
         if os.path.samestat(os.fstat(users), (cluster.home / "users.lock").stat()):
             cluster.stop()
@@ -190,8 +191,7 @@ def _open_lock(cluster: Cluster, name: str) -> int:
 
 
 def _unlock(lock: int) -> None:
-    # Closing would do, were there no forked child with a copy of the descriptor.
-    fcntl.flock(lock, fcntl.LOCK_UN)
+    disk.unlock(lock)
     os.close(lock)
 
 
@@ -203,7 +203,7 @@ async def _gate(cluster: Cluster) -> AsyncIterator[None]:
         deadline = time.monotonic() + READY_SECONDS + UNREACHABLE_SECONDS
         while True:
             try:
-                fcntl.flock(gate, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                disk.lock(gate)
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
 import re
 import shutil
@@ -17,10 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from mosic.disk import as_refusal, prove_writable
+from mosic import disk
+from mosic.disk import Keeping, as_refusal
 from mosic.errors import InsufficientStorage, StartupError, TooLarge, UploadLocked, UploadNotFound
-from mosic.staging.diskfile import DiskFile, StagedFile, mark_of, read_whole, standing
-from mosic.staging.leftovers import idle_uploads, is_locked, sweep
+from mosic.staging.diskfile import DiskFile, Known, StagedFile
+from mosic.staging.leftovers import heed_marks, idle_uploads, sweep
+from mosic.staging.looking import confirm, is_locked, read_whole, size_of
 from mosic.staging.writer import StagedWriter
 
 if TYPE_CHECKING:
@@ -38,10 +39,12 @@ class Staging:
     its own `Staging`; only what `admit` knows of running uploads is that of its own process.
     """
 
-    def __init__(self, root: Path, *, threads: int = 4) -> None:
+    def __init__(self, root: Path, keeping: Keeping | None = None, *, threads: int = 4) -> None:
         """Makes the folder; raises `StartupError` when nothing can be written there."""
+        self._keeping = keeping or Keeping()
         try:
-            prove_writable(root)
+            disk.prove_for_start(root, self._keeping.folder_mode)
+            heed_marks(root)
         except OSError as error:
             raise StartupError(f"MOSIC_MEDIA_ROOT: cannot write to {root}: {error.strerror}") from None
         self._root = root
@@ -49,7 +52,7 @@ class Staging:
         self._files_of = Counter[ThreadPoolExecutor]()
         self._writers: set[StagedWriter] = set()
         self._appending: dict[str, tuple[asyncio.Timeout, asyncio.Event]] = {}
-        self._hashes: OrderedDict[str, tuple[int, _Hash]] = OrderedDict()
+        self._hashes: OrderedDict[str, Known] = OrderedDict()
 
     async def close(self) -> None:
         """Waits for the threads. Nothing may be received any more."""
@@ -60,16 +63,20 @@ class Staging:
         """Raises `InsufficientStorage` or `Unavailable` when nothing can be written at the moment. A folder
         that was removed is made again."""
         try:
-            await asyncio.to_thread(prove_writable, self._root)
+            await asyncio.to_thread(disk.prove_writable, self._root, self._keeping.folder_mode)
         except OSError as error:
             raise as_refusal(error) from error
 
     async def free_bytes(self) -> int:
-        """Room on the disk, without what it keeps for root. Raises `Unavailable` when it cannot be told."""
+        """Room for uploads: what the disk has, without what it keeps for root, less the reserve. Raises
+        `Unavailable` when it cannot be told."""
         try:
-            return await asyncio.to_thread(_free_bytes, self._root)
+            return await asyncio.to_thread(self._free_bytes)
         except OSError as error:
             raise as_refusal(error) from error
+
+    def _free_bytes(self) -> int:
+        return disk.free_bytes(self._root) - self._keeping.reserve
 
     async def admit(self, size: int) -> None:
         """Raises `InsufficientStorage` if `size` bytes do not fit beside what running uploads still need."""
@@ -113,10 +120,12 @@ class Staging:
     ) -> AsyncIterator[StagedWriter]:
         """Continues the file of a resumable upload, which may have `limit` bytes in all, from `offset`.
 
-        When the block is left, everything received is on disk for good, also when an exception leaves it.
-        With `atomic` an exception takes back instead what came in this block, unless the file was finished;
-        so does a crash. With `cut` what the file has behind `offset` goes. With `copy_of` the file is a new
-        one that begins with the first `offset` bytes of that other upload's.
+        The first `offset` bytes must have been confirmed, by `sync` or `confirm`. When the block is left,
+        everything received is on disk for good, also when an exception leaves it; what the disk did not take
+        is cut off. With `atomic` an exception takes back instead what came in this block, unless the file was
+        finished. A process that dies leaves what it wrote: whether that counts is not for the file to say.
+        With `cut` what the file has behind `offset` goes. With `copy_of` the file is a new one that begins
+        with the first `offset` bytes of that other upload's.
         `declared_size` (of what is to come now) and `also` are as in `receive`.
 
         Raises `OffsetMismatch` when the file does not have `offset` bytes (what does not exist has none), and
@@ -129,9 +138,9 @@ class Staging:
                 async with timeout:
                     known = self._hashes.get(upload_id)
                     opening = (
-                        partial(file.resume, offset, known, atomic=atomic, cut=cut)
+                        partial(file.resume, offset, known, cut=cut)
                         if copy_of is None
-                        else partial(file.copy, self._root / _file_name(copy_of), offset, atomic=atomic)
+                        else partial(file.copy, self._root / _file_name(copy_of), offset)
                     )
                     await self._open(writer, opening, declared_size)
                     self._appending[upload_id] = timeout, released
@@ -147,8 +156,7 @@ class Staging:
                     if keep:
                         writer.hand_over()
                     await writer.run(partial(file.release, keep=keep))
-                    if keep:
-                        self._remember(upload_id, file)
+                    self._remember(upload_id, file)
                 finally:
                     if self._appending.get(upload_id) == (timeout, released):
                         del self._appending[upload_id]
@@ -179,8 +187,16 @@ class Staging:
         return await asyncio.to_thread(read_whole, path, self._hashes.get(upload_id))
 
     async def upload_size(self, upload_id: str) -> int:
-        """The offset at which `append` can go on; 0 when nothing is there."""
-        return await asyncio.to_thread(standing, self._root / _file_name(upload_id))
+        """The size of its file, confirmed or not; 0 when nothing is there."""
+        return await asyncio.to_thread(size_of, self._root / _file_name(upload_id))
+
+    async def confirm(self, upload_id: str) -> int:
+        """So many bytes of it are on the disk for good, whoever has written them. Raises `Unavailable` or
+        `InsufficientStorage` when that cannot be said, now or ever."""
+        try:
+            return await asyncio.to_thread(confirm, self._root / _file_name(upload_id))
+        except OSError as error:
+            raise as_refusal(error) from error
 
     async def is_held(self, upload_id: str) -> bool:
         """Whether a request, of whatever process, is appending to it at this moment."""
@@ -194,14 +210,32 @@ class Staging:
     async def lend(self, staged: StagedFile) -> AsyncIterator[StagedFile]:
         """The same bytes under a second name, for somebody to take; gone when the block is left.
 
-        Costs nothing where the file system has hard links, else a copy.
+        Costs nothing where the file system has hard links, else a copy. Raises `FileNotFoundError` when they
+        are gone.
         """
         lent = self._root / f"{uuid4().hex}.part"
         try:
-            await asyncio.to_thread(_link_or_copy, staged.path, lent)
+            try:
+                await asyncio.to_thread(self._link_or_copy, staged, lent)
+            except FileNotFoundError:
+                raise
+            except OSError as error:
+                raise as_refusal(error) from error
             yield replace(staged, path=lent)
         finally:
             await asyncio.to_thread(lent.unlink, missing_ok=True)
+
+    def _link_or_copy(self, staged: StagedFile, target: Path) -> None:
+        try:
+            os.link(staged.path, target)
+        except OSError as error:
+            if error.errno not in disk.NO_LINKS:
+                raise
+            self._admit(staged.size, self._free_bytes())
+            shutil.copyfile(staged.path, target)
+            disk.set_mode(target, self._keeping.file_mode)
+            with target.open("rb") as file:
+                disk.fsync(file.fileno())
 
     async def remove_upload(self, upload_id: str) -> None:
         """Interrupts whoever appends to it and removes what is there, if anything."""
@@ -213,7 +247,6 @@ class Staging:
         self._hashes.pop(upload_id, None)
         path = self._root / _file_name(upload_id)
         await asyncio.to_thread(path.unlink, missing_ok=True)
-        await asyncio.to_thread(mark_of(path).unlink, missing_ok=True)
 
     async def sweep(self, grace_seconds: float = LEFTOVER_SECONDS) -> int:
         """Removes what `receive` left behind in processes that were killed, once nothing was written to it
@@ -226,7 +259,7 @@ class Staging:
         self, name: str, limit: int, declared_size: int | None, also: _Hash | None
     ) -> AsyncIterator[tuple[DiskFile, StagedWriter]]:
         thread = min(self._threads, key=self._files_of.__getitem__)
-        file = DiskFile(self._root / name, also=also)
+        file = DiskFile(self._root / name, self._keeping, also=also)
         writer = StagedWriter(file, thread, limit=limit, declared_size=declared_size or 0)
         self._files_of[thread] += 1
         try:
@@ -242,38 +275,24 @@ class Staging:
 
         def open_and_look() -> int:
             opening()
-            return _free_bytes(self._root)
+            return self._free_bytes()
 
         free = await writer.run(open_and_look)
-        if declared_size is not None:
-            self._admit(declared_size, free)
+        # Of an unknown length there will be a byte at least.
+        self._admit(1 if declared_size is None else declared_size, free)
         self._writers.add(writer)
 
     def _remember(self, upload_id: str, file: DiskFile) -> None:
         """A hash cannot be stored, so the next request goes on with this one if it comes to this process."""
-        self._hashes[upload_id] = file.hashed, file.sha256
+        if file.known is None:
+            return
+        self._hashes[upload_id] = file.known
         self._hashes.move_to_end(upload_id)
         if len(self._hashes) > HASHES_KEPT:
             self._hashes.popitem(last=False)
-
-
-def _free_bytes(folder: Path) -> int:
-    disk = os.statvfs(folder)
-    return disk.f_bavail * disk.f_frsize
 
 
 def _file_name(upload_id: str) -> str:
     if not _UPLOAD_ID.fullmatch(upload_id):
         raise UploadNotFound
     return f"{upload_id}.upload"
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError as error:
-        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
-            raise
-        shutil.copyfile(source, target)
-        with target.open("rb") as file:
-            os.fsync(file.fileno())

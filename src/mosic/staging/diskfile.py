@@ -7,10 +7,11 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from fcntl import LOCK_EX, LOCK_NB, LOCK_UN, flock
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mosic import disk
+from mosic.disk import Keeping
 from mosic.errors import OffsetMismatch, UploadLocked
 
 if TYPE_CHECKING:
@@ -28,57 +29,82 @@ class StagedFile:
     sha256: str
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A hash of the first `hashed` bytes of a file as it was when `status` was taken.
+
+    It is good for as long as nobody has written there: another process may have cut them off and written
+    others, but not once they were `acknowledged`.
+    """
+
+    hashed: int
+    sha256: _Hash
+    status: os.stat_result
+    acknowledged: bool
+
+    def holds_for(self, now: os.stat_result) -> bool:
+        if not os.path.samestat(self.status, now):
+            return False
+        unchanged = (self.status.st_size, self.status.st_mtime_ns) == (now.st_size, now.st_mtime_ns)
+        return unchanged or (self.acknowledged and now.st_size >= self.hashed)
+
+
 class DiskFile:
     """The file. Everything here blocks and belongs to the thread, but for reading the counts.
 
-    It is locked (flock) while open, so that other processes see that its writer lives. `start` is its size
-    when it was opened, `size` what is in it now, `sha256` that of its first `hashed` bytes.
+    It is locked while open, so that other processes see that its writer lives. `start` is its size when it
+    was opened, `size` what is in it now, `sha256` that of its first `hashed` bytes, `confirmed` what is on
+    the disk for good, `acknowledged` whether the sender was promised all that is in it.
+
+    After an error of a write or a sync what is behind `confirmed` goes, and the hash with it: `mosic.disk`
+    says why. Where only the room ran out, `settle` can confirm what was written before.
     """
 
-    def __init__(self, path: Path, *, also: _Hash | None = None) -> None:
+    def __init__(self, path: Path, keeping: Keeping, *, also: _Hash | None = None) -> None:
         self.path = path
-        self.start = self.size = self.hashed = 0
+        self.start = self.size = self.hashed = self.confirmed = 0
         self.sha256 = hashlib.sha256()
+        self.acknowledged = False
+        self.known: Known | None = None
+        self._hash_at_start = 0, hashlib.sha256()
+        self._keeping = keeping
         self._also = also
         self._descriptor = -1
         self._failure: OSError | None = None
-        self._mark: Path | None = None
         self._finished = False
 
     def create(self) -> None:
         while self._descriptor < 0:
             # In the instant before it is locked, a sweep may take it for a leftover: then it is made again.
             with suppress(UploadLocked):
-                self._descriptor = _open_locked(self.path, create=True)
+                self._descriptor = self._open_locked(create=True)
 
-    def resume(
-        self, offset: int, known: tuple[int, _Hash] | None, *, atomic: bool, cut: bool = False
-    ) -> None:
-        """Opens the file of an upload that stands at `offset`, a new one at 0; with `cut` also one that has
-        more, which goes. `known`: a size and the hash that the file had then. With `atomic` a crash before
-        `release` takes the file back to `offset`.
+    def resume(self, offset: int, known: Known | None, *, cut: bool = False) -> None:
+        """Opens the file of an upload that stands at `offset`, which was confirmed; a new one at 0. With
+        `cut` also one that has more, which goes.
         """
-        descriptor = _open_locked(self.path, create=offset == 0)
+        descriptor = self._open_locked(create=offset == 0)
         try:
-            size = standing(self.path)
-            if size != offset and not (cut and size > offset):
-                raise _mismatch(size)
-            os.ftruncate(descriptor, offset)
-            self._begin(offset, atomic=atomic)
+            status = os.fstat(descriptor)
+            if status.st_size != offset and not (cut and status.st_size > offset):
+                raise _mismatch(status.st_size)
+            if known is not None and known.hashed <= offset and known.holds_for(status):
+                self.hashed, self.sha256 = known.hashed, known.sha256.copy()
+            if status.st_size > offset:
+                os.ftruncate(descriptor, offset)
             if offset == 0:
-                _sync_folder(self.path.parent)
-            if known is not None and known[0] <= offset:
-                self.hashed, self.sha256 = known[0], known[1].copy()
+                disk.fsync_folder(self.path.parent)
         except BaseException:
             _close(descriptor)
             raise
         self._descriptor = descriptor
-        self.start = self.size = offset
+        self.start = self.size = self.confirmed = offset
+        self._hash_at_start = self.hashed, self.sha256.copy()
 
-    def copy(self, source: Path, offset: int, *, atomic: bool) -> None:
+    def copy(self, source: Path, offset: int) -> None:
         """Makes the file, of the first `offset` bytes of another that somebody may still write to behind
         them. Once it returns they are on the disk for good."""
-        self._descriptor = _open_locked(self.path, create=True)
+        self._descriptor = self._open_locked(create=True)
         also, self._also = self._also, None  # which is about the bytes to come
         try:
             with suppress(FileNotFoundError), source.open("rb", buffering=0) as whole:
@@ -86,31 +112,25 @@ class DiskFile:
                     self.store((chunk,))
             if self.size != offset:
                 raise _mismatch(self.size)
-            self._begin(offset, atomic=atomic)
             self.sync()
-            _sync_folder(self.path.parent)
+            disk.fsync_folder(self.path.parent)
         except BaseException:
             self.discard()
             raise
         self._also, self.start = also, offset
-
-    def _begin(self, offset: int, *, atomic: bool) -> None:
-        mark = mark_of(self.path)
-        mark.unlink(missing_ok=True)
-        if atomic:
-            # A symbolic link appears together with its content, unlike a file.
-            mark.symlink_to(str(offset))
-            self._mark = mark
+        self._hash_at_start = self.hashed, self.sha256.copy()
 
     def store(self, chunks: Sequence[bytes | bytearray | memoryview]) -> None:
         if self._failure is not None:
             raise self._failure  # what would follow a hole is of no use
         start = self.size
         try:
+            # Whatever was declared: other uploads and other programs may have filled the disk meanwhile.
+            self._keeping.spare_the_reserve(self._descriptor, sum(map(len, chunks)))
             for chunk in chunks:
                 self._store(memoryview(chunk))
         except OSError as error:
-            self._failure = error
+            self._fail(error)
             raise
         if hasattr(os, "posix_fadvise"):
             # For pages just written this means on Linux: start writing them out, wait for nothing. So fsync
@@ -131,34 +151,67 @@ class DiskFile:
     def sync(self) -> None:
         if self._failure is not None:
             raise self._failure
-        os.fsync(self._descriptor)
+        if self.confirmed == self.size:
+            return
+        try:
+            disk.fsync(self._descriptor)
+        except OSError as error:
+            self._fail(error, lost=True)
+            raise
+        self.confirmed = self.size
+
+    def _fail(self, error: OSError, *, lost: bool = False) -> None:
+        self._failure = error
+        if lost or not disk.is_no_room(error):
+            self._take_back(self.confirmed)
+
+    def _take_back(self, offset: int) -> None:
+        """Whether this lasts does not matter: the row of an upload says that only so much counts."""
+        if offset < self.size:
+            self.size = offset
+            if self.hashed > offset:
+                self.hashed, self.sha256 = self._hash_at_start
+            with suppress(OSError):
+                os.ftruncate(self._descriptor, offset)
+                disk.fsync(self._descriptor)
+
+    def settle(self) -> int:
+        """After a failure: how much is on the disk for good. What fitted before the room ran out still can
+        be; of anything else that was not confirmed nothing is left."""
+        if self._failure is not None and self.confirmed < self.size:
+            failure, self._failure = self._failure, None
+            try:
+                self.sync()
+            except OSError:
+                return self.confirmed
+            self._failure = failure
+        return self.confirmed
 
     def finish(self) -> StagedFile:
         self.sync()
         if self.hashed < self.size:
-            _hash_on(self._descriptor, self.hashed, self.sha256)
+            hash_on(self._descriptor, self.hashed, self.sha256)
             self.hashed = self.size
+        # It may be published by a link from now on: a file that is then shared is never cut back.
         self._finished = True
-        if self._mark is not None:
-            # It may be published by a link now: a crash must no longer cut back the file that is then shared.
-            self._mark.unlink(missing_ok=True)
-            _sync_folder(self.path.parent)
         return StagedFile(self.path, self.size, self.sha256.hexdigest())
 
     def release(self, *, keep: bool) -> None:
-        """Closes the file. What came since it was opened is synced, or without `keep` taken back, unless the
-        file was finished: then it may be published already.
+        """Closes the file. What came since it was opened is synced, or goes where it cannot be, or where
+        `keep` is not asked for, unless the file was finished: then it may be published already.
         """
         if self._descriptor < 0:
             return
         try:
-            if keep or self._finished:
-                with suppress(OSError):  # `sync` tells whoever asked
-                    os.fsync(self._descriptor)
+            if not keep and not self._finished:
+                self._take_back(self.start)
+            elif self._failure is not None:
+                self.settle()
             else:
-                os.ftruncate(self._descriptor, self.start)
-            if self._mark is not None:
-                self._mark.unlink(missing_ok=True)
+                with suppress(OSError):  # which has taken back what was not confirmed
+                    self.sync()
+            status = os.fstat(self._descriptor)
+            self.known = Known(self.hashed, self.sha256, status, self.acknowledged)
         finally:
             self._close()
 
@@ -171,37 +224,31 @@ class DiskFile:
         finally:
             self._close()
 
+    def _open_locked(self, *, create: bool) -> int:
+        path, mode = self.path, self._keeping.file_mode
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0), mode)
+        except FileNotFoundError:
+            if create:  # it is the folder that is missing
+                raise
+            raise _mismatch(0) from None
+        try:
+            disk.lock(descriptor)
+            # Between the two calls it may have been published or removed: then this is no longer the upload.
+            if not is_at(path, descriptor):
+                raise BlockingIOError
+            if create:
+                disk.set_mode(descriptor, mode)
+        except OSError as error:
+            os.close(descriptor)
+            if isinstance(error, BlockingIOError):
+                raise UploadLocked from None
+            raise
+        return descriptor
+
     def _close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
         _close(descriptor)
-
-
-def read_whole(path: Path, known: tuple[int, _Hash] | None) -> StagedFile:
-    """A file that has all its bytes, while somebody else may hold it. Blocks; raises `FileNotFoundError`."""
-    hashed, sha256 = (known[0], known[1].copy()) if known is not None else (0, hashlib.sha256())
-    with path.open("rb", buffering=0) as file:
-        os.fsync(file.fileno())
-        _hash_on(file.fileno(), hashed, sha256)
-        return StagedFile(path, os.fstat(file.fileno()).st_size, sha256.hexdigest())
-
-
-def standing(path: Path) -> int:
-    """Where an upload can go on: the size of its file without what an atomic block left half done; 0 when
-    there is no file. Blocks.
-    """
-    try:
-        size = path.stat().st_size
-    except FileNotFoundError:
-        return 0
-    try:
-        return min(size, int(os.readlink(mark_of(path))))
-    except FileNotFoundError:
-        return size
-
-
-def mark_of(path: Path) -> Path:
-    """Where the start of an atomic block is noted while it runs."""
-    return path.with_suffix(".atomic")
 
 
 def is_at(path: Path, descriptor: int) -> bool:
@@ -212,45 +259,16 @@ def is_at(path: Path, descriptor: int) -> bool:
         return False
 
 
-def _hash_on(descriptor: int, start: int, sha256: _Hash) -> None:
+def hash_on(descriptor: int, start: int, sha256: _Hash) -> None:
     os.lseek(descriptor, start, os.SEEK_SET)
     with open(descriptor, "rb", buffering=0, closefd=False) as stream:
         hashlib.file_digest(stream, lambda: sha256)
 
 
-def _open_locked(path: Path, *, create: bool) -> int:
-    try:
-        descriptor = os.open(path, os.O_RDWR | (os.O_CREAT if create else 0), 0o644)
-    except FileNotFoundError:
-        if create:  # it is the folder that is missing
-            raise
-        raise _mismatch(0) from None
-    try:
-        flock(descriptor, LOCK_EX | LOCK_NB)
-        # Between the two calls it may have been published or removed: then this is no longer the upload.
-        if not is_at(path, descriptor):
-            raise BlockingIOError
-    except OSError as error:
-        os.close(descriptor)
-        if isinstance(error, BlockingIOError):
-            raise UploadLocked from None
-        raise
-    return descriptor
-
-
 def _close(descriptor: int) -> None:
-    # A process that was forked meanwhile has a copy of the descriptor, so closing alone might not unlock.
-    flock(descriptor, LOCK_UN)
+    disk.unlock(descriptor)
     os.close(descriptor)
 
 
 def _mismatch(size: int) -> OffsetMismatch:
     return OffsetMismatch(f"The upload stands at {size} bytes.", extra={"offset": size})
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -5,21 +5,11 @@ from __future__ import annotations
 import os
 import time
 from contextlib import suppress
-from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, flock
 from pathlib import Path
 
+from mosic import disk
 from mosic.staging.diskfile import is_at
-
-
-def is_locked(path: Path) -> bool:
-    """Whether a living process holds the file."""
-    with suppress(FileNotFoundError), path.open("rb") as file:
-        try:
-            flock(file, LOCK_SH | LOCK_NB)
-        except BlockingIOError:
-            return True
-        flock(file, LOCK_UN)
-    return False
+from mosic.staging.looking import is_locked
 
 
 def idle_uploads(root: Path, grace_seconds: float) -> list[str]:
@@ -34,17 +24,24 @@ def idle_uploads(root: Path, grace_seconds: float) -> list[str]:
 
 def sweep(root: Path, grace_seconds: float) -> int:
     """Removes what uploads in one piece have left for so long; says how many files."""
-    for mark in root.glob("*.atomic"):
-        # Made after its file and removed after it, so without one it belongs to nobody.
-        if not mark.with_suffix(".upload").exists():
-            mark.unlink(missing_ok=True)
     return sum(_remove_leftover(path, grace_seconds) for path in root.glob("*.part"))
+
+
+def heed_marks(root: Path) -> None:
+    """Earlier versions marked a piece with a checksum by a link beside its file, which says where it began:
+    what a crash has left of such a piece goes."""
+    for mark in root.glob("*.atomic"):
+        with suppress(OSError, ValueError), disk.locked(mark.with_suffix(".upload")):
+            start = int(os.readlink(mark))
+            if mark.with_suffix(".upload").stat().st_size > start:
+                os.truncate(mark.with_suffix(".upload"), start)
+        mark.unlink(missing_ok=True)
 
 
 def _remove_leftover(path: Path, grace_seconds: float) -> bool:
     with suppress(FileNotFoundError, BlockingIOError), path.open("rb") as file:
         if time.time() - os.fstat(file.fileno()).st_mtime >= grace_seconds:
-            flock(file, LOCK_EX | LOCK_NB)
+            disk.lock(file.fileno())
             if is_at(path, file.fileno()):
                 path.unlink()
                 return True

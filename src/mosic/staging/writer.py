@@ -95,6 +95,15 @@ class StagedWriter:
         self._ahead.clear()
         return self.size
 
+    async def settle(self) -> int:
+        """After `write` or `sync` raised `InsufficientStorage` or `Unavailable`: how much of the file is on
+        disk for good. The rest of it is gone."""
+        return await self.run(self._file.settle)
+
+    def acknowledge(self) -> None:
+        """What `sync` or `settle` confirmed is promised to the sender now: nobody will cut it off."""
+        self._file.acknowledged = True
+
     async def finish(self) -> StagedFile:
         """The end: `sync`, and what the file is. Reads again only bytes that came to other processes."""
         self.hand_over()

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 from starlette.requests import Request
 
-from mosic.errors import ClientDisconnected, MalformedRequest, UploadStalled
+from mosic.errors import ClientDisconnected, MalformedRequest, UnsupportedContentEncoding, UploadStalled
 from mosic.settings import Settings
 from mosic.staging import Chunk
 
@@ -29,13 +29,23 @@ def waits_for_continue(request: Request) -> bool:
     return request.headers.get("expect", "").lower() == "100-continue"
 
 
+def refuse_encoded(request: Request) -> None:
+    """Raises `UnsupportedContentEncoding` when the content is not sent as it is: its coded bytes would be
+    taken for the content (RFC 9110 §8.4)."""
+    codings = ",".join(request.headers.getlist("content-encoding")).lower().split(",")
+    if any(coding.strip() not in ("", "identity") for coding in codings):
+        raise UnsupportedContentEncoding
+
+
 async def arriving_chunks(request: Request, settings: Settings) -> AsyncIterator[Chunk]:
     """The body's chunks, none of them empty.
 
-    Raises `ClientDisconnected` when the client leaves, and `UploadStalled` when it keeps the service waiting:
-    in `upload_idle_seconds` of waiting less came than `upload_min_rate` asks for. Only waiting counts; a
-    sender that is held up by this service's own disk is not slow.
+    Raises `UnsupportedContentEncoding` before the first one, `ClientDisconnected` when the client leaves, and
+    `UploadStalled` when it keeps the service waiting: in `upload_idle_seconds` of waiting less came than
+    `upload_min_rate` asks for. Only waiting counts; a sender that is held up by this service's own disk is
+    not slow.
     """
+    refuse_encoded(request)
     window, least = settings.upload_idle_seconds, settings.upload_min_rate * settings.upload_idle_seconds
     waited, arrived = 0.0, 0
     while True:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import time
 from typing import Any
-from uuid import UUID
 
 import structlog
 from fastapi import Depends, Request
-from fastapi.security import APIKeyHeader, APIKeyQuery
+from fastapi.security import APIKeyHeader, APIKeyQuery, HTTPBearer
 from starlette.types import Scope
 
 from mosic.core.runtime import Runtime
 from mosic.errors import ExpiredUrl, InvalidSignature, MosicError, TooManyFailures, Unauthorized
-from mosic.keys.failures import FIRST_WAIT
 from mosic.web.deps import runtime_of
 from mosic.web.errors import problems
-from mosic.web.paths import PREFIX
+from mosic.web.parameters import known_parameters
+from mosic.web.paths import CLIP, PREFIX
 from mosic.web.proxies import client_address
+from mosic.wire.ids import parse_uuid
 from mosic.wire.signing import Opened, is_signed
 
 _log = structlog.get_logger("mosic.keys")
@@ -34,11 +34,16 @@ REFUSALS: tuple[type[MosicError], ...] = (Unauthorized, TooManyFailures)
 # Routes that players get signed addresses of, beside that at `mosic.web.door`.
 _SIGNED: dict[str, Opened] = {f"{PREFIX}/{{clip_id}}/cover": "cover"}
 
-# These two are only for the documentation and its «Authorize» button; the functions below do the work.
+# These are only for the documentation and its «Authorize» button; the functions below do the work.
 api_key_header = APIKeyHeader(
     name=HEADER,
     auto_error=False,
     description="Needed for every write, and for reads where they are not public.",
+)
+bearer_key = HTTPBearer(
+    scheme_name="BearerKey",
+    auto_error=False,
+    description=f"The same key, for clients that cannot send {HEADER}.",
 )
 signed_address = APIKeyQuery(
     name="signature",
@@ -52,23 +57,41 @@ def check_key(rt: Runtime, scope: Scope) -> None:
     """Raises `Unauthorized`, or `TooManyFailures` for the wrong keys of an address that sent many.
 
     A valid key is let through whatever else comes from its address. Who sends no key at all guesses nothing,
-    and is not counted.
+    and is not counted. Each wrong key is one line in the log, which the filter for fail2ban knows.
     """
-    presented = next((value for name, value in scope["headers"] if name == _FIELD), None)
+    presented = _presented(scope)
     if presented is None:
-        raise Unauthorized(f"Send the key in the header {HEADER}.")
-    holder = rt.keys.holder(presented)
+        raise Unauthorized(f"Send the key in the header {HEADER}, or as Authorization: Bearer.")
+    api_key, is_bearer = presented
+    holder = rt.keys.holder(api_key)
     if holder is not None:
         scope[KEY_NAME] = holder
         return
     rt.metrics.wrong_key()
     address = client_address(scope, rt.settings.forwarded_allow_ips)
+    _log.warning("wrong API key", **({} if address is None else {"address": address}))
     seconds = rt.key_failures.add(address, time.monotonic())
     if not seconds:
-        raise Unauthorized(f"The key in the header {HEADER} is not valid.")
-    if seconds <= FIRST_WAIT:
-        _log.warning("many wrong API keys come from one address", address=address)
+        field = "Authorization" if is_bearer else HEADER
+        raise Unauthorized(f"The key in the header {field} is not valid.", bearer=is_bearer)
     raise TooManyFailures(seconds)
+
+
+def _presented(scope: Scope) -> tuple[bytes, bool] | None:
+    """The key of the request, and whether it is that of Authorization: Bearer (RFC 6750); X-API-Key wins."""
+    bearer: bytes | None = None
+    for name, value in scope["headers"]:
+        if name == _FIELD:
+            return value, False
+        if name == b"authorization" and value[:7].lower() == b"bearer ":
+            bearer = value[7:].strip(b" ")
+    return None if bearer is None else (bearer, True)
+
+
+def sender_of(rt: Runtime, scope: Scope) -> str:
+    """Who sends, as far as senders take turns: a key may be shared by many, an address too."""
+    address = client_address(scope, rt.settings.forwarded_allow_ips)
+    return f"{scope.get(KEY_NAME, '')} {address or ''}"
 
 
 def check_reader(rt: Runtime, scope: Scope, opened: Opened | None = None, name: str = "") -> None:
@@ -79,13 +102,13 @@ def check_reader(rt: Runtime, scope: Scope, opened: Opened | None = None, name: 
     `ExpiredUrl`.
     """
     signed = opened is not None and is_signed(scope["query_string"])
-    if not signed or any(field == _FIELD for field, _ in scope["headers"]):
+    if not signed or _presented(scope) is not None:
         check_key(rt, scope)
         return
     assert opened is not None
     assert rt.signer is not None
     try:
-        clip_id = UUID(name)
+        clip_id = parse_uuid(name)
     except ValueError:
         raise InvalidSignature from None
     rt.signer.check(opened, clip_id, scope["query_string"], time.time())
@@ -93,7 +116,7 @@ def check_reader(rt: Runtime, scope: Scope, opened: Opened | None = None, name: 
 
 def check_listener(rt: Runtime, scope: Scope) -> None:
     """For `mosic.web.door`, which has put into the scope what stands for the clip's id."""
-    check_reader(rt, scope, "stream", scope["mosic.clip"])
+    check_reader(rt, scope, "stream", scope[CLIP])
 
 
 async def require_key(request: Request) -> None:
@@ -108,8 +131,13 @@ async def _require_reader(request: Request) -> None:
         check_reader(runtime_of(request), request.scope, opened, request.path_params.get("clip_id", ""))
 
 
-WITH_KEY = [Depends(require_key), Depends(api_key_header)]
-READERS = [Depends(_require_reader), Depends(api_key_header)]
+WITH_KEY = [
+    Depends(require_key),
+    Depends(api_key_header),
+    Depends(bearer_key),
+    Depends(known_parameters),
+]
+READERS = [Depends(_require_reader), Depends(api_key_header), Depends(bearer_key)]
 
 
 def document_signed_addresses(schema: dict[str, Any]) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote_to_bytes
 
 from pydantic import ValidationError
 from starlette.requests import Request
@@ -16,8 +16,8 @@ from mosic.core.runtime import Runtime
 from mosic.errors import (
     DigestMismatch,
     InvalidRequest,
-    MalformedRequest,
     MissingFile,
+    PartialUpload,
     TooLarge,
     UnsupportedContentType,
 )
@@ -25,9 +25,15 @@ from mosic.staging import Chunk, StagedFile, StagedWriter
 from mosic.web.arriving import arriving_chunks, declared_size
 from mosic.web.errors import invalid_request
 from mosic.web.schemas import UploadWords
+from mosic.wire.charsets import decoded
 from mosic.wire.digest import declared_sha256
 from mosic.wire.disposition import safe_file_name
 from mosic.wire.multipart import MultipartReader, PartBegin, PartData, PartEnd
+from mosic.wire.partheaders import charset_of
+from mosic.wire.ranges import whole_size
+
+IGNORED_FIELDS = "Mosic-Ignored-Fields"
+"""Header of the answer to bytes that are there already: which words sent with them were not taken."""
 
 _RAW_TYPES = ("application/octet-stream", "application/x-www-form-urlencoded", "application/ogg")
 # Room for the other parts and the framing of a form whose file is just as large as allowed.
@@ -47,18 +53,26 @@ class Received:
 class _Form:
     """What the parts of a form have said so far."""
 
-    fields: dict[str, str] = field(default_factory=dict)
+    texts: dict[str, tuple[bytearray, str | None]] = field(default_factory=dict)
+    """Name → bytes and Content-Type."""
+
     file_name: str | None = None
     has_file: bool = False
+
+    def fields(self) -> dict[str, str]:
+        """Decoded by each one's own charset, else by the form's (RFC 7578 §4.6), else by the likeliest."""
+        common = bytes(self.texts.get("_charset_", (b"", None))[0]).decode("ascii", "replace")
+        return {name: decoded(raw, charset_of(kind), common) for name, (raw, kind) in self.texts.items()}
 
 
 @asynccontextmanager
 async def receive_upload(request: Request, rt: Runtime) -> AsyncIterator[Received]:
     """Take the body of a POST or PUT into a staged file.
 
-    Raises `TooLarge` (before a byte is read when the length is declared), `MalformedRequest`, `MissingFile`,
-    `InvalidRequest` for form fields, `UnsupportedContentType`, `DigestMismatch`, `UploadStalled`,
-    `InsufficientStorage`, `ClientDisconnected`; whatever is raised, nothing stays on disk.
+    Raises `PartialUpload` and `TooLarge` (before a byte is read when the length is declared),
+    `MalformedRequest`, `MissingFile`, `InvalidRequest` for form fields, `UnsupportedContentType`,
+    `DigestMismatch`, `UploadStalled`, `InsufficientStorage`, `ClientDisconnected`; whatever is raised,
+    nothing stays on disk.
     """
     limit = rt.settings.max_upload_bytes
     content_type = request.headers.get("content-type", "application/octet-stream")
@@ -70,6 +84,7 @@ async def receive_upload(request: Request, rt: Runtime) -> AsyncIterator[Receive
             "application/octet-stream."
         )
     declared = declared_size(request)
+    whole = _whole_size(request, None if is_form else declared)
     if declared is not None and declared > limit + (_FORM_EXTRA if is_form else 0):
         raise TooLarge(f"The body has {declared} bytes; at most {limit} are allowed.")
     reader = MultipartReader(content_type) if is_form else None
@@ -84,16 +99,36 @@ async def receive_upload(request: Request, rt: Runtime) -> AsyncIterator[Receive
             form = await _read_form(reader, chunks, writer)
             if not form.has_file:
                 raise MissingFile
-            hints = _hints(form.fields, form.file_name)
+            # What the query says as well is not dropped.
+            words = {**_query_words(request), **form.fields()}
+            hints = _hints(words, form.file_name or _raw_file_name(request, words))
         else:
             async for chunk in chunks:
                 await writer.write(chunk)
-            hints = _hints(dict(request.query_params), _raw_file_name(request))
+            hints = raw_hints(request)
         staged = await writer.finish()
+        if whole is not None and staged.size != whole:
+            raise _partial(f"It has {staged.size} bytes of {whole}.")
         if expected_file is not None and staged.sha256 != expected_file.hex():
             raise DigestMismatch(f"The file received has the SHA-256 {staged.sha256}.")
         content.verify()
         yield Received(staged, hints)
+
+
+def _whole_size(request: Request, declared: int | None) -> int | None:
+    """What Content-Range says the file has, None without one. Raises `PartialUpload` when it is not the
+    whole. `declared` is the size of the file as far as it is known before its bytes are."""
+    given = ", ".join(request.headers.getlist("content-range"))
+    if not given:
+        return None
+    size = whole_size(given)
+    if size is None or (declared is not None and declared != size):
+        raise _partial("Its Content-Range says that it is not the whole.")
+    return size
+
+
+def _partial(reason: str) -> PartialUpload:
+    return PartialUpload(f"{reason} Send the whole file, or send it in pieces by tus 1.0.0 at /play/uploads.")
 
 
 def declared_digest(request: Request) -> bytes | None:
@@ -129,6 +164,7 @@ async def _read_form(reader: MultipartReader, chunks: AsyncIterator[Chunk], writ
     into_file = False
     text: bytearray | None = None
     name = ""
+    content_type: str | None = None
     async for chunk in chunks:
         for event in reader.feed(chunk):
             match event:
@@ -139,7 +175,7 @@ async def _read_form(reader: MultipartReader, chunks: AsyncIterator[Chunk], writ
                         text += data
                         if len(text) > _FIELD_SIZE:
                             raise TooLarge(f"The form field {name!r} is longer than {_FIELD_SIZE} bytes.")
-                case PartBegin(name, file_name, _):
+                case PartBegin(name, file_name, content_type):
                     into_file = name == "file"
                     if into_file and form.has_file:
                         raise InvalidRequest("The form has more than one part named 'file'.")
@@ -150,24 +186,38 @@ async def _read_form(reader: MultipartReader, chunks: AsyncIterator[Chunk], writ
                     text = bytearray() if not into_file and file_name is None else None
                 case PartEnd():
                     if text is not None:
-                        form.fields[name] = _decode(text, name)
+                        form.texts[name] = text, content_type
                     into_file, text = False, None
     reader.finish()
     return form
 
 
-def _decode(text: bytearray, name: str) -> str:
-    try:
-        return text.decode()
-    except UnicodeDecodeError:
-        raise MalformedRequest(f"The form field {name!r} is not UTF-8.") from None
+def _query_words(request: Request) -> dict[str, str]:
+    """The fields in the query of a raw upload, of which the last of each name counts."""
+    query = request.scope["query_string"].decode("latin-1")
+    pairs = parse_qsl(query, keep_blank_values=True, encoding="latin-1")
+    return {_text(name): _text(value) for name, value in pairs}
 
 
-def _raw_file_name(request: Request) -> str | None:
+def _text(latin: str) -> str:
+    return decoded(latin.encode("latin-1"))
+
+
+def _raw_file_name(request: Request, words: Mapping[str, str]) -> str | None:
     """What a sender of raw bytes calls its file: `?filename=`, the name that `curl -T` adds to a PUT, or
     nothing."""
-    given = request.query_params.get("filename") or request.path_params.get("file_name")
-    return safe_file_name(unquote(given)) if given else None
+    given = words.get("filename")
+    if not given and "file_name" in request.path_params:
+        # From the bytes of the path, which may be of another encoding than UTF-8.
+        raw: bytes = request.scope.get("raw_path") or request.path_params["file_name"].encode()
+        given = decoded(unquote_to_bytes(raw.rstrip(b"/").rpartition(b"/")[2]))
+    return safe_file_name(given) if given else None
+
+
+def raw_hints(request: Request) -> Hints:
+    """What the query and the path of a raw upload say of it. Raises `InvalidRequest`."""
+    words = _query_words(request)
+    return _hints(words, _raw_file_name(request, words))
 
 
 def _hints(fields: dict[str, str], file_name: str | None) -> Hints:

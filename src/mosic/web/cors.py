@@ -12,11 +12,19 @@ from starlette.types import ASGIApp
 from mosic.errors import BadRequest
 from mosic.web.errors import ProblemResponse
 from mosic.wire import tus
+from mosic.wire.trash import RESTORABLE_UNTIL
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-# Beside those of tus: the key, ranges and preconditions (RFC 9110 §13, §14), digests (RFC 9530).
+# Beside those of tus: the key, ranges and preconditions (RFC 9110 §13, §14), digests (RFC 9530); and what
+# players and libraries add that fetch audio by scripts.
 _REQUEST_HEADERS = (
+    "Accept-Encoding",
+    "Authorization",
+    "Cache-Control",
+    "Icy-MetaData",
+    "Pragma",
     "X-API-Key",
+    "X-Requested-With",
     "X-Request-ID",
     "Range",
     "If-Match",
@@ -26,14 +34,23 @@ _REQUEST_HEADERS = (
     "If-Range",
     "Content-Digest",
     "Repr-Digest",
+    # Of libraries that send a file in parts: without them a page would learn nothing of why that is refused.
+    "Content-Disposition",
+    "Content-Range",
 )
 _RESPONSE_HEADERS = (
     "Accept-Ranges",
     "Content-Disposition",
+    "Content-Length",
     "Content-Range",
+    "Date",
     "ETag",
+    "Last-Modified",
     "Link",
+    "Mosic-Ignored-Fields",
+    RESTORABLE_UNTIL,
     "Retry-After",
+    "WWW-Authenticate",
     "X-Request-ID",
     "X-Total-Count",
 )

@@ -11,6 +11,7 @@ from starlette.requests import HTTPConnection, Request
 from mosic.core.runtime import Runtime
 from mosic.errors import ClipNotFound
 from mosic.web.urls import Urls
+from mosic.wire.ids import parse_uuid
 
 
 def runtime_of(request: HTTPConnection) -> Runtime:
@@ -29,9 +30,9 @@ def fields_of(request: HTTPConnection) -> dict[str, str]:
 
 
 def parse_clip_id(text: str) -> UUID:
-    """Raises `ClipNotFound`: what is not a UUID names no clip."""
+    """Raises `ClipNotFound`: what is not a UUID in its canonical form names no clip."""
     try:
-        return UUID(text)
+        return parse_uuid(text)
     except ValueError:
         raise ClipNotFound from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Iterable
 from time import perf_counter
 
@@ -14,23 +15,27 @@ from mosic.core.runtime import Runtime
 from mosic.core.stream import CONDITIONS, open_stream
 from mosic.errors import ClientDisconnected, InternalError, MosicError
 from mosic.metrics import Metrics
-from mosic.web.auth import KEY_NAME
+from mosic.server.transport import Transport
 from mosic.web.errors import ProblemResponse
 from mosic.web.instrument import choose_request_id, request_id_in_logs, tell_of_request
-from mosic.web.paths import PREFIX
+from mosic.web.paths import CLIP, PREFIX, routed_path
+from mosic.web.requestlog import written_path
 from mosic.web.routes.stream import PATH
 from mosic.web.send import send_stream
-from mosic.web.transport import Transport
 
 _log = structlog.get_logger("mosic.request")
 
 _END = "/stream"
+# For players and feeds that go by the ending of a URL.
+_WITH_ENDING = re.compile(r"(.*/stream)(\.[A-Za-z0-9+]{1,8})")
+_ENDING = "mosic.ending"
 _COMPLETE = "complete"
 _CONDITIONS = {name.encode("ascii"): name for name in CONDITIONS}
 
 
 class StreamDoor:
-    """ASGI: answers GET and HEAD of `/play/{id}/stream`, under every prefix, and leaves the rest to `others`.
+    """ASGI: answers GET and HEAD of `/play/{id}/stream`, under every prefix, also with the ending of the clip
+    behind it (`/stream.mp3`), and leaves the rest to `others`.
 
     For its requests it does what `OnePath` and `Instrument` do for the others. A layer that is to see them
     too has to be put around `listen`.
@@ -58,7 +63,7 @@ class StreamDoor:
             try:
                 await self.listen(scope, receive, send)
             finally:
-                transport.flush()
+                transport.end()
         else:
             await self._others(scope, receive, send)
 
@@ -66,13 +71,16 @@ class StreamDoor:
         """If so, says in the scope what stands for the clip's id."""
         if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD"):
             return False
-        path: str = scope["path"]
+        path = routed_path(scope)
         if path.endswith("/"):
             path = path[:-1]
         if not path.endswith(_END):
-            return False
+            parted = _WITH_ENDING.fullmatch(path) if "/stream." in path else None
+            if parted is None:
+                return False
+            path, scope[_ENDING] = parted[1], parted[2]
         prefix, _, name = path[: -len(_END)].rpartition("/")
-        scope["mosic.clip"] = name
+        scope[CLIP] = name
         return prefix in self._prefixes
 
     async def _listen(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -88,7 +96,7 @@ class StreamDoor:
         try:
             if self._check is not None:
                 self._check(rt, scope)
-            stream = await open_stream(rt, scope["mosic.clip"], scope["method"], fields)
+            stream = await open_stream(rt, scope[CLIP], scope["method"], fields, scope.get(_ENDING))
             status = stream.status
             stream.headers = (*stream.headers, (b"x-request-id", request_id.encode("ascii")))
             if stream.first:
@@ -98,13 +106,16 @@ class StreamDoor:
         except (ClientDisconnected, asyncio.CancelledError):
             # Cancelled is what is still open when the time to stop in order is over: the task ends anyway.
             outcome = ClientDisconnected.code
+            scope["mosic.transport"].give_up()
         except Exception as error:
             outcome = error.code if isinstance(error, MosicError) else InternalError.code
             if not isinstance(error, MosicError):
-                _log.exception("unexpected error", method=scope["method"], path=scope["path"])
+                _log.exception(
+                    "unexpected error", method=scope["method"], path=written_path(scope, refused=True)
+                )
             elif error.status == InternalError.status:
                 # What nobody but the operator can mend: the store has lost the clip's bytes.
-                _log.error(error.detail, code=error.code, path=scope["path"])
+                _log.error(error.detail, code=error.code, path=written_path(scope, refused=True))
             if stream is not None:
                 raise  # the connection is then cut: the only way to say that the answer is not whole
             status, refusal = await self._refuse(error, request_id, scope, receive, send)
@@ -114,13 +125,13 @@ class StreamDoor:
                 self._metrics.stream_outcome(outcome)
             tell_of_request(
                 self._metrics,
-                method=scope["method"],
+                rt.settings.forwarded_allow_ips,
+                scope,
                 route=PATH,
                 status=status,
                 seconds=perf_counter() - started,
                 sent=stream.sent if stream is not None else refusal,
                 request_id=request_id,
-                key_name=scope.get(KEY_NAME),
             )
 
     async def _refuse(

@@ -8,8 +8,8 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
-from starlette.types import Scope
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from mosic.errors import (
     BadRequest,
@@ -20,27 +20,30 @@ from mosic.errors import (
     NotFound,
 )
 from mosic.web.schemas import Problem
+from mosic.wire.problem import MEDIA_TYPE, NO_SNIFFING, PREFIX_OF, cut, problem_body
 
-# What `type` points at: stable and readable, without promising that a host of ours is up.
-TYPE_BASE = "/docs/errors#"
+# An answer may quote what the request said, and must not grow with it.
+_MOST_ERRORS = 20
+_LONGEST_NAME = 100
 
 
-class ProblemResponse(JSONResponse):
+class ProblemResponse(Response):
     """`application/problem+json` for one error."""
 
-    media_type = "application/problem+json"
+    media_type = MEDIA_TYPE
 
     def __init__(self, error: MosicError) -> None:
-        self.code = error.code
-        body = {
-            "type": f"{TYPE_BASE}{error.code}",
-            "title": error.title,
-            "status": error.status,
-            "detail": error.detail,
-            "code": error.code,
-            **error.extra,
-        }
-        super().__init__(body, status_code=error.status, headers=error.headers)
+        self._error = error
+        super().__init__(problem_body(error), status_code=error.status, headers=error.headers)
+        # Here, for not every error passes the layer that adds it to the other answers.
+        self.raw_headers.append(NO_SNIFFING)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        prefix_of = scope.get("state", {}).get(PREFIX_OF)
+        if prefix_of is not None and (prefix := prefix_of(scope)):
+            self.body = problem_body(self._error, prefix)
+            self.headers["Content-Length"] = str(len(self.body))
+        await super().__call__(scope, receive, send)
 
 
 def as_mosic_error(error: Exception, scope: Scope) -> MosicError | None:
@@ -62,17 +65,22 @@ def as_mosic_error(error: Exception, scope: Scope) -> MosicError | None:
 
 
 def invalid_request(place: str | None, found: Sequence[Mapping[str, Any]]) -> InvalidRequest:
-    """One refusal of all that pydantic found wrong; `place` (body, query) leads each location."""
+    """One refusal of all that pydantic found wrong; `place` (body, query) leads each location. The first
+    errors are listed, the others counted."""
     errors = [
         {
-            "loc": [*([place] if place else []), *problem["loc"]],
-            "msg": problem["msg"].removeprefix("Value error, "),
+            "loc": [*([place] if place else []), *map(_short_name, problem["loc"])],
+            "msg": cut(problem["msg"].removeprefix("Value error, "), _LONGEST_NAME),
         }
-        for problem in found
+        for problem in found[:_MOST_ERRORS]
     ]
     where = ".".join(str(part) for part in errors[0]["loc"][1:]) or errors[0]["loc"][0]
-    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
     return InvalidRequest(f"{where}: {errors[0]['msg']}{more}", errors=errors)
+
+
+def _short_name(part: str | int) -> str | int:
+    return part if isinstance(part, int) else cut(part, _LONGEST_NAME)
 
 
 def _allowed(scope: Scope) -> set[str]:
@@ -115,6 +123,6 @@ def problems(*errors: type[MosicError]) -> dict[int | str, dict[str, Any]]:
         else:
             found[error.status] = {
                 "description": text,
-                "content": {"application/problem+json": {"schema": Problem.model_json_schema()}},
+                "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}},
             }
     return found

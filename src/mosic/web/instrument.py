@@ -16,7 +16,9 @@ from mosic.errors import ClientDisconnected, MosicError, Unavailable
 from mosic.metrics import UNMATCHED, Metrics
 from mosic.web.auth import KEY_NAME
 from mosic.web.errors import ProblemResponse
-from mosic.web.requestlog import RequestLog
+from mosic.web.proxies import plain_address
+from mosic.web.requestlog import RequestLog, written_path
+from mosic.wire.problem import NO_SNIFFING
 
 _log = structlog.get_logger("mosic.request")
 _request_log = RequestLog()
@@ -43,22 +45,25 @@ def choose_request_id(given: bytes | None) -> str:
 
 def tell_of_request(
     metrics: Metrics,
+    trusted: str,
+    scope: Scope,
     *,
-    method: str,
     route: str,
     status: int,
     seconds: float,
     sent: int,
     request_id: str,
-    key_name: str | None,
 ) -> None:
-    """To be called once for each request, when its answer has ended. `key_name` is that of a valid key."""
+    """To be called once for each request, when its answer is over. `trusted`: `MOSIC_FORWARDED_ALLOW_IPS`."""
+    method: str = scope["method"]
+    key_name: str | None = scope.get(KEY_NAME)
     if key_name is not None:
         metrics.request_by_key(key_name)
     metrics.request_ended(method if method in _METHODS else "OTHER", route, status, seconds, request_id)
     _request_log.write(
+        scope,
+        trusted,
         request_id=request_id,
-        method=method,
         route=route,
         status=status,
         seconds=seconds,
@@ -67,21 +72,25 @@ def tell_of_request(
     )
 
 
-def tell_of_refusal(metrics: Metrics, error: MosicError) -> str:
-    """To be called for what the server refuses below the application, which has no method and no route; gives
-    the id that the log has it under."""
+def tell_of_refusal(metrics: Metrics, error: MosicError, peer: str | None) -> str:
+    """To be called for what the server refuses below the application, which has no method and no route, and
+    no client but the one that is connected; gives the id that the log has it under."""
     request_id = choose_request_id(None)
     metrics.error_answered(error.code)
-    _log.info("request refused", request_id=request_id, status=error.status, code=error.code)
+    address = plain_address(peer)
+    whence = {} if address is None else {"address": address}
+    _log.info("request refused", request_id=request_id, **whence, status=error.status, code=error.code)
     return request_id
 
 
 class Instrument:
     """ASGI, around everything. Never buffers: messages pass through as they come."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, trusted: str) -> None:
+        """`trusted` is `MOSIC_FORWARDED_ALLOW_IPS`."""
         self._app = app
         self._metrics = metrics
+        self._trusted = trusted
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -100,7 +109,7 @@ class Instrument:
                 await exchange.refuse(Unavailable("The service is stopping."), scope)
                 self._metrics.error_answered(Unavailable.code)
         except Exception:
-            _log.exception("unexpected error", method=scope["method"], path=scope["path"])
+            _log.exception("unexpected error", method=scope["method"], path=written_path(scope, refused=True))
             # An answer that was cut off can only be told by closing the connection, as the server does
             # when an application raises.
             if not exchange.complete:
@@ -109,13 +118,13 @@ class Instrument:
             request_id_in_logs.reset(bound)
             tell_of_request(
                 self._metrics,
-                method=scope["method"],
+                self._trusted,
+                scope,
                 route=getattr(scope.get("route"), "path", UNMATCHED),
                 status=exchange.status or ClientDisconnected.status,
                 seconds=perf_counter() - started,
                 sent=exchange.sent,
                 request_id=exchange.request_id,
-                key_name=scope.get(KEY_NAME),
             )
 
 
@@ -148,6 +157,8 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = [*message.get("headers", ()), (b"x-request-id", self.request_id.encode("ascii"))]
+            if NO_SNIFFING not in headers:
+                headers.append(NO_SNIFFING)
             if not self._body_read:
                 # Nobody will read the rest of the body, so the connection cannot serve another request.
                 headers.append((b"connection", b"close"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -18,6 +19,8 @@ class Lifespan:
     """ASGI: keeps `alive` open while the application serves; a server that takes state from it gets `state`.
 
     A start that fails for a reason the operator can mend is reported as one sentence, without a traceback.
+    One that is told to stop before it is through closes what it has opened: it then is a start that failed,
+    without a reason.
     """
 
     def __init__(
@@ -32,15 +35,31 @@ class Lifespan:
             await self._app(scope, receive, send)
             return
         await receive()
+        opening = asyncio.current_task()
+        assert opening is not None
         started = False
+
+        def stop(_: object) -> None:
+            if not started:
+                opening.cancel()
+
+        stopping = asyncio.ensure_future(receive())
+        stopping.add_done_callback(stop)
         try:
             async with self._alive():
                 scope.get("state", {}).update(self._state)
                 started = True
                 await send({"type": "lifespan.startup.complete"})
-                await receive()
+                await stopping
+        except asyncio.CancelledError:
+            if started or not stopping.done() or stopping.cancelled():
+                raise
+            opening.uncancel()
+            await send({"type": "lifespan.startup.failed", "message": ""})
         except StartupError as error:
-            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            # Under a name of Mosic's own, which the server does not give to what it is sent.
+            _log.critical(str(error))
+            await send({"type": "lifespan.startup.failed", "message": ""})
         except Exception:
             _log.exception(
                 "unexpected error while stopping" if started else "unexpected error while starting"
@@ -48,3 +67,6 @@ class Lifespan:
             await send({"type": f"lifespan.{'shutdown' if started else 'startup'}.failed", "message": ""})
         else:
             await send({"type": "lifespan.shutdown.complete"})
+        finally:
+            stopping.remove_done_callback(stop)
+            stopping.cancel()

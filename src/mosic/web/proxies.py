@@ -1,59 +1,85 @@
-"""What proxies say of the request that the first of them got, as far as they are believed.
+"""What proxies say of the request that the first of them got, as far as they are trusted.
 
 This is the one place that reads it. (uvicorn's own reading is switched off in `mosic serve`: it knows neither
-host nor prefix, and hides the address of the proxy, without which nobody can tell whether to believe it.)
+host nor prefix, and hides the address of the proxy, without which nothing says whether to trust it.)
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from itertools import zip_longest
 
-from starlette.datastructures import Headers
 from starlette.types import Scope
 
-# RFC 7239 §4: pairs of a token and a token or quoted string.
-_PAIR = re.compile(r"""[ \t]*([!#$%&'*+.^_`|~0-9A-Za-z-]+)=(?:"((?:[^"\\]|\\.)*)"|([^",;\s]*))[ \t]*""")
-_FIELD_LENGTH = 2048
-_PROXY_FIELDS = ("for", "proto", "host", "prefix")
+from mosic.wire.forwarded import FIELDS, MEMBERS, nearest_first
+
+_FIELDS = frozenset(FIELDS)
 
 
 def described(scope: Scope, trusted: str) -> dict[str, str]:
-    """`for`, `proto`, `host` and `prefix` of the original request, as far as anybody believed says them.
+    """`for`, `proto`, `host` and `prefix` of the original request, as far as trusted proxies describe it.
 
     `trusted` is `MOSIC_FORWARDED_ALLOW_IPS`. Each proxy adds its word at the end. So the list is read from
     there, as far as the proxies are trusted: before that stands what anybody may have written.
     """
     found: dict[str, str] = {}
-    believed = _trusted(trusted)
-    peer = _peer(scope)
-    for hop in _hops(Headers(scope=scope)):
-        if not believed.includes(peer):
-            break
-        found |= hop
-        peer = _address(hop.get("for", ""))
+    for hop in _trusted_hops(scope, trusted):
+        found |= {name: value for name, value in hop.items() if name in MEMBERS}
     return found
 
 
 def client_address(scope: Scope, trusted: str) -> str | None:
-    """Who asks: the first address, from our end on, that is not a believed proxy. None when it has none.
+    """Who asks: the first address, from our end on, that is not a trusted proxy, in its one spelling (see
+    `plain_address`). None when it has none.
 
     A proxy that does not say for whom it asks (or says `unknown`, RFC 7239 §6.2) stands for all of them.
     """
-    believed = _trusted(trusted)
     found = _peer(scope)
-    for hop in _hops(Headers(scope=scope)):
-        if not believed.includes(found):
+    for name, _ in scope["headers"]:
+        if name in _FIELDS:
             break
+    else:
+        return plain_address(found)  # as for most requests; this is on the way of every range that is sent
+    for hop in _trusted_hops(scope, trusted):
         before = _address(hop.get("for", ""))
         if not _is_address(before):
             break
         found = before
-    return found
+    return plain_address(found)
+
+
+@lru_cache(maxsize=1024)
+def plain_address(text: str | None) -> str | None:
+    """The address in its one spelling; None for what is none, as the peers of a Unix socket have none.
+
+    One of IPv4 that came to a socket for both (RFC 4291 §2.5.5.2) is that of IPv4. The zone is left out: it
+    means something on one machine only, and one that a client wrote may have any characters.
+    """
+    try:
+        found = ip_address((text or "").partition("%")[0])
+    except ValueError:
+        return None
+    mapped = getattr(found, "ipv4_mapped", None)
+    return str(found if mapped is None else mapped)
+
+
+def _trusted_hops(scope: Scope, trusted: str) -> Iterator[dict[str, str]]:
+    """What trusted proxies have said, the nearest first. Of other peers nothing is read at all."""
+    proxies = _proxies(trusted)
+    if not (proxies.any_peer or proxies.includes(_peer(scope))):
+        return
+    lines: dict[bytes, list[bytes]] = {}
+    for name, value in scope["headers"]:
+        if name in _FIELDS:
+            lines.setdefault(name, []).append(value)
+    if not lines:
+        return
+    for hop in nearest_first(lines):
+        yield hop
+        if not proxies.includes(_address(hop.get("for", ""))):
+            return
 
 
 def _peer(scope: Scope) -> str | None:
@@ -61,46 +87,15 @@ def _peer(scope: Scope) -> str | None:
     return client[0] if client else None
 
 
-def _is_address(text: str | None) -> bool:
+def _is_address(text: str) -> bool:
     try:
-        ip_address(text or "")
+        ip_address(text)
     except ValueError:
         return False
     return True
 
 
-def _hops(headers: Headers) -> Iterator[dict[str, str]]:
-    """From the nearest proxy on. `Forwarded` counts when there is none of the older fields: a proxy that sets
-    these may let through a `Forwarded` that a client made up.
-    """
-    lists = [
-        [part.strip() for part in _field(headers, f"x-forwarded-{name}").split(",")][::-1]
-        for name in _PROXY_FIELDS
-    ]
-    if any(lists_of != [""] for lists_of in lists):
-        for values in zip_longest(*lists, fillvalue=""):
-            yield {name: value for name, value in zip(_PROXY_FIELDS, values, strict=True) if value}
-        return
-    for element in reversed(_split_quoted(_field(headers, "forwarded"), ",")):
-        pairs = [_PAIR.fullmatch(pair) for pair in _split_quoted(element, ";")]
-        yield {
-            pair[1].lower(): re.sub(r"\\(.)", r"\1", pair[2]) if pair[2] is not None else pair[3]
-            for pair in pairs
-            if pair is not None
-        }
-
-
-def _field(headers: Headers, name: str) -> str:
-    """Its end, that is: no honest chain of proxies is longer, and the beginning is anybody's."""
-    return ",".join(headers.getlist(name))[-_FIELD_LENGTH:]
-
-
-def _split_quoted(text: str, separator: str) -> list[str]:
-    """Split where the separator is not within quotes."""
-    return re.findall(rf'(?:[^{separator}"]|"(?:[^"\\]|\\.)*"|")+', text)
-
-
-def _address(text: str) -> str | None:
+def _address(text: str) -> str:
     """The address alone, of forms such as `192.0.2.1:80` and `[2001:db8::1]:80`."""
     if text.startswith("["):
         return text[1:].partition("]")[0]
@@ -108,22 +103,28 @@ def _address(text: str) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Trusted:
+class _Proxies:
     networks: tuple[IPv4Network | IPv6Network, ...]
-    everybody: bool
+    any_peer: bool
+    """`*`: whoever connects is a proxy. That is one hop: for whom it asks may be anybody."""
 
     def includes(self, address: str | None) -> bool:
-        if self.everybody:
-            return True
-        try:
-            found = ip_address(address or "")
-        except ValueError:
-            return False
-        return any(found in network for network in self.networks)
+        return bool(address) and _is_in(self.networks, address or "")
+
+
+@lru_cache(maxsize=1024)
+def _is_in(networks: tuple[IPv4Network | IPv6Network, ...], address: str) -> bool:
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return False
+    # What came over IPv4 to a socket that takes both (RFC 4291 §2.5.5.2).
+    mapped = getattr(found, "ipv4_mapped", None)
+    return any(found in network or (mapped is not None and mapped in network) for network in networks)
 
 
 @lru_cache
-def _trusted(text: str) -> _Trusted:
+def _proxies(text: str) -> _Proxies:
     parts = [part.strip() for part in text.split(",") if part.strip()]
     networks = tuple(ip_network(part, strict=False) for part in parts if part != "*")
-    return _Trusted(networks, everybody="*" in parts)
+    return _Proxies(networks, any_peer="*" in parts)

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from mosic.db.clips import Clip
 from mosic.web.urls import Urls
+from mosic.wire.text import clean, clean_line
 
 _INT32 = 2**31 - 1
 
@@ -21,9 +22,21 @@ def _no_nul(text: str) -> str:
     return text
 
 
-Line = Annotated[str, Field(max_length=1000), AfterValidator(_no_nul)]
-Title = Annotated[str, Field(min_length=1, max_length=1000, pattern=r"\S"), AfterValidator(_no_nul)]
-Prose = Annotated[str, Field(max_length=20_000), AfterValidator(_no_nul)]
+def _not_empty(text: str) -> str:
+    if not text:
+        raise ValueError("must contain a visible character")
+    return text
+
+
+Line = Annotated[str, Field(max_length=1000), AfterValidator(_no_nul), AfterValidator(clean_line)]
+Title = Annotated[
+    str,
+    Field(min_length=1, max_length=1000, pattern=r"\S"),
+    AfterValidator(_no_nul),
+    AfterValidator(clean_line),
+    AfterValidator(_not_empty),
+]
+Prose = Annotated[str, Field(max_length=20_000), AfterValidator(_no_nul), AfterValidator(clean)]
 Number = Annotated[int, Field(ge=0, le=_INT32)]
 
 
@@ -55,6 +68,10 @@ class ClipOut(BaseModel):
     size: int | None = Field(description="Bytes.")
     sha256: str | None = Field(description="Of the bytes, in hex.")
     tags: dict[str, list[str]] = Field(description="Every text tag found, by lower-case name.")
+    complete: bool = Field(
+        description="False in a list for a clip whose texts are cut there, or whose longest tags are left "
+        "out: `GET /play/{clip_id}` has all."
+    )
     play_count: int
     created_at: datetime
     updated_at: datetime
@@ -85,6 +102,7 @@ class ClipOut(BaseModel):
             size=clip.size,
             sha256=clip.sha256.hex() if clip.sha256 else None,
             tags=clip.tags,
+            complete=clip.complete,
             play_count=clip.play_count,
             created_at=clip.created_at,
             updated_at=clip.updated_at,

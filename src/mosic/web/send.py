@@ -11,7 +11,7 @@ from mosic.core.delivery import Body, Stream
 from mosic.core.plays import PlayCounter
 from mosic.errors import ClientDisconnected
 from mosic.metrics import Metrics
-from mosic.web.transport import Transport
+from mosic.server.transport import Transport
 
 _START = "http.response.start"
 _BODY = "http.response.body"

@@ -5,17 +5,21 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from starlette.requests import HTTPConnection
+from starlette.types import Scope
 
 from mosic.settings import Settings
 from mosic.web.proxies import described
+from mosic.wire.requesthead import is_host
 from mosic.wire.signing import Opened, UrlSigner
 
-# RFC 3986 §3.2.2 host with an optional port; whatever else a client puts into Host stays out of answers.
-_HOST = re.compile(r"(?:[A-Za-z0-9._~-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
-_PREFIX = re.compile(r"(?:/[A-Za-z0-9._~%-]{1,255}){1,16}")
+# Whatever else a host may have by RFC 3986 §3.2.2 stays out of answers.
+_PLAIN = re.compile(r"[A-Za-z0-9._~:\[\]-]+")
+_PREFIX = re.compile(r"(?:/[A-Za-z0-9._~%-]+){1,16}")
+_PREFIX_LENGTH = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +43,13 @@ class Urls:
         expires = signer.expiry(time.time()) if signer else 0
         return cls(base, request.scope.get("mosic.alias", "/play"), signer, expires)
 
+    @property
+    def prefix(self) -> str:
+        """The path below which clients reach the service, without a slash at its end; mostly empty."""
+        return urlsplit(self.base).path
+
     def clip_path(self, clip_id: UUID) -> str:
-        return f"/play/{clip_id}"
+        return f"{self.prefix}/play/{clip_id}"
 
     def stream(self, clip_id: UUID) -> str:
         return self._for_players("stream", clip_id)
@@ -53,20 +62,29 @@ class Urls:
         return f"{url}?{self.signer.query(opened, clip_id, self.expires)}" if self.signer else url
 
 
+def prefix_of(settings: Settings, scope: Scope | None) -> str:
+    """`Urls.prefix` of a request; where it was no request, as far as `MOSIC_PUBLIC_URL` says it."""
+    if scope is None:
+        return urlsplit(settings.public_url or "").path
+    return Urls.of(HTTPConnection(scope), settings).prefix
+
+
 def _base(request: HTTPConnection, trusted: str) -> str:
     scope = request.scope
     said = described(scope, trusted)
     scheme = said.get("proto", "").lower()
     if scheme not in ("http", "https"):
         scheme = scope["scheme"]
-    host = next(
-        (name for name in (said.get("host", ""), request.headers.get("host", "")) if _HOST.fullmatch(name)),
-        None,
-    )
-    if host is None:
+    host = _host(said.get("host", "")) or _host(request.headers.get("host", ""))
+    if not host:
         address, port = scope.get("server") or ("localhost", None)
         host = address if port is None else f"{address}:{port}"
     prefix = said.get("prefix", "").rstrip("/")
-    if not _PREFIX.fullmatch(prefix):
+    if len(prefix) > _PREFIX_LENGTH or not _PREFIX.fullmatch(prefix):
         prefix = ""
     return f"{scheme}://{host}{prefix}{scope.get('root_path', '').rstrip('/')}"
+
+
+def _host(text: str) -> str:
+    """With its port, which is left out when it is empty (RFC 3986 §6.2.3); "" when it is none."""
+    return text.removesuffix(":") if _PLAIN.fullmatch(text) and is_host(text.encode("ascii")) else ""

@@ -75,6 +75,8 @@ _SPECIAL_IPV6 = tuple(
 # RFC 6052: how a network with IPv6 only reaches the IPv4 world, so it is judged by the address inside.
 _NAT64 = IPv6Network("64:ff9b::/96")
 
+_EVERYWHERE: tuple[Network, ...] = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
+
 # Addresses at which clouds answer with credentials, and which no rule above covers for sure once private
 # networks are opened: Azure, Alibaba, AWS (instances, EKS pods), Google, Scaleway.
 _METADATA = frozenset(
@@ -178,6 +180,19 @@ def check_url(url: str, opened: Sequence[Network] = ()) -> ExternalUrl:
     except UnicodeEncodeError:
         raise RemoteRefused("The URL has characters that cannot be encoded.") from None
     return ExternalUrl(scheme, host, port, path if path.startswith("/") else "/" + path)
+
+
+def ascii_url(url: str) -> str | None:
+    """A URL in the characters that a header field may have (RFC 3986; names in other scripts as in IDNA).
+
+    None when it is none that `check_url` knows.
+
+    Whether its host is public does not matter here: it is for a client to open, not for this service.
+    """
+    try:
+        return str(check_url(url, _EVERYWHERE))
+    except RemoteRefused:
+        return None
 
 
 def redirected(source: ExternalUrl, location: str, opened: Sequence[Network] = ()) -> ExternalUrl:

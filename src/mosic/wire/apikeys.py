@@ -63,6 +63,16 @@ def parse_key_file(content: bytes) -> tuple[NamedKey, ...]:
     return keys
 
 
+def without_name(content: bytes, name: str) -> bytes:
+    """A key file without the keys of that name; every other line stays as it is, to the byte."""
+    return b"".join(line for line in content.splitlines(keepends=True) if _name_on(line) != name)
+
+
+def _name_on(line: bytes) -> str | None:
+    text = line.decode("utf-8-sig", "replace").strip()
+    return None if text.startswith("#") else text.partition(":")[0].strip()
+
+
 def _parse(entries: Iterable[tuple[str, str]]) -> tuple[NamedKey, ...]:
     """Several keys may have one name; one key must not have several."""
     found: dict[str, NamedKey] = {}

@@ -30,25 +30,33 @@ def content_disposition(kind: Literal["inline", "attachment"], file_name: str) -
     `_`; a name of which nothing is left is not suggested. `filename` is for clients that do not know
     `filename*`: it drops accents, and has `_` for all else that is not ASCII or that some of them misread.
     """
-    name = _normal(_SEPARATOR.sub("_", file_name))
+    name = name_to_save(file_name)
     if not name:
         return kind
-    name = _visible(name)
     decomposed = unicodedata.normalize("NFKD", name)
     bare = "".join(letter for letter in decomposed if not unicodedata.combining(letter))
-    plain = _visible(_NOT_PLAIN.sub("_", bare))
+    # Some single characters decompose into eighteen.
+    plain = _visible(_bounded(_NOT_PLAIN.sub("_", bare), MAX_NAME_SIZE)) or "_"
     return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe=_ATTR_CHARS)}"
+
+
+def name_to_save(text: str, limit: int = MAX_NAME_SIZE) -> str:
+    """A harmless name for a file in a folder of one's own: path separators and a leading dot become `_`. At
+    most `limit` bytes of UTF-8; empty when nothing is left of it."""
+    name = _normal(_SEPARATOR.sub("_", text))
+    return _visible(_bounded(name, limit)) if name else ""
 
 
 def safe_file_name(name: str | None) -> str | None:
     """What a client called its file, fit to be kept and shown; None when nothing is left of it.
 
-    The last component of a path with either separator, in NFC, without harmful characters and outer white
-    space, and at most `MAX_NAME_SIZE` bytes of UTF-8, with the ending kept.
+    The last component of a path with either separator (a backslash at the end separates nothing), in NFC,
+    without harmful characters and outer white space, and at most `MAX_NAME_SIZE` bytes of UTF-8, with the
+    ending kept.
     """
     if name is None:
         return None
-    return _normal(_SEPARATOR.split(name)[-1]) or None
+    return _normal(_SEPARATOR.split(name.rstrip("\\"))[-1]) or None
 
 
 def _normal(name: str) -> str:

@@ -155,19 +155,24 @@ class MultipartReader:
         The parser cannot be left to do this: what it accepts before the first boundary depends on how the
         body is cut.
         """
-        if len(preamble) == 2 and chunk.startswith(self._delimiter[2:]):
+        first = self._delimiter[2:]
+        if len(preamble) == 2 and chunk.startswith((first + b"\r", first + b"-")):
             self._preamble = None
             return chunk
-        unsearched = max(0, len(preamble) - len(self._delimiter) + 1)
         preamble += chunk
-        at = preamble.find(self._delimiter, unsearched)
+        at = preamble.find(self._delimiter)
         least = at if at >= 0 else len(preamble) - len(self._delimiter) + 1
         if least > self._limits.preamble:
             raise MalformedRequest("The form does not begin with its boundary.")
         if at < 0:
             return b""
+        end = at + len(self._delimiter)
+        rest = bytes(preamble[end:]).lstrip(b" \t")
+        # The parser knows the padding of a boundary line (RFC 2046 §5.1.1) behind the first one only.
+        if not rest and len(preamble) - end <= self._limits.preamble:
+            return b""
         self._preamble = None
-        return bytes(preamble[at + 2 :])
+        return bytes(preamble[at + 2 : end]) + rest
 
     def _on_part_begin(self) -> None:
         self._parts += 1
@@ -190,7 +195,9 @@ class MultipartReader:
         if self._header_bytes > self._limits.header_bytes_of_part:
             raise MalformedRequest("The headers of a part are too large.")
         # A line that starts with the boundary is a delimiter (RFC 2046 §5.1.1), though it look like a header.
-        if name.startswith(self._delimiter[2:].lower()) or name in self._headers or _CONTROL.search(value):
+        # Of control characters in a Content-Disposition decides `disposition_of`.
+        odd = name != b"content-disposition" and _CONTROL.search(value)
+        if name.startswith(self._delimiter[2:].lower()) or name in self._headers or odd:
             raise MalformedRequest("A part has a header that is not allowed.")
         self._headers[name] = value
 

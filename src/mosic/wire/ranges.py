@@ -24,6 +24,7 @@ _FAR: int = 10**_FAR_DIGITS
 # What nearly all clients send; a short cut past _parse_set, to the same answer.
 _SINGLE = re.compile(r"bytes=([0-9]{1,18})-([0-9]{1,18})?")
 _SPEC = re.compile(r"([0-9]*)-([0-9]*)")
+_WHOLE = re.compile(r"[ \t]*bytes[ \t]+0-([0-9]{1,18})/([0-9]{1,18})[ \t]*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,3 +174,12 @@ def _joined(slices: tuple[Slice, ...]) -> tuple[Slice, ...]:
         else:
             groups.append((place, piece))
     return tuple(joined for _, joined in sorted(groups, key=lambda group: group[0]))
+
+
+def whole_size(content_range: str) -> int | None:
+    """The size of a body whose Content-Range (§14.4) says that it is the whole; None when it is a part, or
+    when there is no telling."""
+    match = _WHOLE.fullmatch(content_range)
+    if match is None or int(match[1]) + 1 != int(match[2]):
+        return None
+    return int(match[2])

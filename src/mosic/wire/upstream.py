@@ -25,7 +25,10 @@ _ANSWERS: Mapping[int, tuple[str, ...]] = {
 _ONE_RANGE = re.compile(r"bytes=[ \t]*([0-9]{1,19}-[0-9]{0,19}|-[0-9]{1,19})[ \t]*", re.IGNORECASE)
 _VISIBLE = re.compile(r"[\x20-\x7e]+")
 _SIZE = re.compile(r"[0-9]{1,19}")
-_ETAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e]*"')
+# Bounded, like the media type: a stranger must not make the head of an answer too long for proxies.
+_ETAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e]{0,256}"')
+_LAST_MODIFIED = re.compile(r"[\x20-\x7e]{1,64}")
+_MEDIA_TYPE_LENGTH = 200
 _SATISFIED = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)")
 _UNSATISFIED = re.compile(r"bytes \*/[0-9]{1,19}")
 _AUDIO = re.compile(
@@ -59,8 +62,8 @@ def passed_headers(
     Passed: Content-Type (audio, video, Ogg or plain bytes), Content-Length, Content-Range, Accept-Ranges,
     ETag and Last-Modified, each only when well-formed. Failed: a status that was not asked for; a coded body,
     for its ranges would be ranges of other bytes; a type that is not audio; a 206 that does not say what part
-    it is, or whose length contradicts that. So every 206 has both, and a body that comes in chunks may still
-    turn out to be of another length.
+    it is, whose length contradicts that, or that is another part than was asked for. So every 206 has both,
+    and a body that comes in chunks may still turn out to be of another length.
     """
     if status not in _ANSWERS or (_ANSWERS[status] and not any(name in asked for name in _ANSWERS[status])):
         raise RemoteFailed(f"The external source answered with status {status}.")
@@ -72,19 +75,19 @@ def passed_headers(
 
     headers: dict[str, str] = {}
     if status in (200, 206):
-        headers |= _content_headers(status, found)
+        headers |= _content_headers(status, asked, found)
     elif status == 416 and _UNSATISFIED.fullmatch(found.get("content-range", "")):
         headers["Content-Range"] = found["content-range"]
     if found.get("accept-ranges", "").lower() in ("bytes", "none"):
         headers["Accept-Ranges"] = found["accept-ranges"].lower()
     if _ETAG.fullmatch(found.get("etag", "")):
         headers["ETag"] = found["etag"]
-    if _VISIBLE.fullmatch(found.get("last-modified", "")):
+    if _LAST_MODIFIED.fullmatch(found.get("last-modified", "")):
         headers["Last-Modified"] = found["last-modified"]
     return headers
 
 
-def _content_headers(status: int, found: Mapping[str, str]) -> dict[str, str]:
+def _content_headers(status: int, asked: Mapping[str, str], found: Mapping[str, str]) -> dict[str, str]:
     if found.get("content-encoding", "").strip().lower() not in ("", "identity"):
         raise RemoteFailed("The external source sent the audio compressed, although that was not asked for.")
     chunked = "transfer-encoding" in found
@@ -102,18 +105,39 @@ def _content_headers(status: int, found: Mapping[str, str]) -> dict[str, str]:
         first, last = int(part[1]), int(part[2])
         if first > last or (part[3] != "*" and last >= int(part[3])):
             raise RemoteFailed("The external source sent a part that cannot be.")
+        size = None if part[3] == "*" else int(part[3])
+        if not _answers(asked["Range"], first, last, size) or _is_of_another(asked, found.get("etag", "")):
+            raise RemoteFailed("The external source sent another part than was asked for.")
         if headers.setdefault("Content-Length", str(last - first + 1)) != str(last - first + 1):
             raise RemoteFailed("The external source sent a part of another length than it says.")
         headers["Content-Range"] = found["content-range"]
     return headers
 
 
+def _answers(asked: str, first: int, last: int, size: int | None) -> bool:
+    """Whether a part lies where the one range that was asked for does. It may end earlier, for it says so
+    (RFC 9110 §15.3.7), but a part from elsewhere would be played as what was asked for."""
+    start, _, stop = asked.partition("=")[2].strip(" \t").partition("-")
+    if start:
+        return first == int(start) and (not stop or last <= int(stop))
+    if size is None:
+        return last - first < int(stop)
+    return first == max(size - int(stop), 0)
+
+
+def _is_of_another(asked: Mapping[str, str], etag: str) -> bool:
+    """Whether the part is of another representation than the one that If-Range names (§13.1.5)."""
+    wanted = asked.get("If-Range", "")
+    return wanted.startswith('"') and etag not in ("", wanted)
+
+
 def _media_type(value: str) -> str:
     essence, semicolon, parameters = (part.strip() for part in value.partition(";"))
     if essence.lower() in _UNNAMED_TYPES:
         return "application/octet-stream"
-    if not _AUDIO.fullmatch(essence):
+    if not _AUDIO.fullmatch(essence) or len(essence) > _MEDIA_TYPE_LENGTH:
         raise RemoteFailed("The external source answered with something that is not audio.")
-    if semicolon and _PARAMETERS.fullmatch(f";{parameters}"):
-        return f"{essence.lower()}; {parameters}"
+    whole = f"{essence.lower()}; {parameters}"
+    if semicolon and len(whole) <= _MEDIA_TYPE_LENGTH and _PARAMETERS.fullmatch(f";{parameters}"):
+        return whole
     return essence.lower()

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from mosic.core.health import check_ready
 from mosic.errors import Unavailable
+from mosic.web.answers import json_answer
 from mosic.web.deps import Rt
 from mosic.web.errors import problems
 from mosic.web.routes.reads import readable
@@ -21,25 +22,48 @@ class Health(BaseModel):
     status: str
 
 
-@readable(router, "/health", summary="Whether the process lives")
-async def health() -> Health:
-    return Health(status="ok")
+@readable(router, "/health", response_model=Health, summary="Whether the process lives")
+async def health() -> Response:
+    return _answer("ok")
 
 
 @readable(
     router,
     "/ready",
+    response_model=Health,
     summary="Whether it can do its work: database, migrations, store, disk; and is not shutting down",
     responses=problems(Unavailable),
 )
-async def ready(rt: Rt) -> Health:
-    await check_ready(rt)
-    return Health(status="ready")
+async def ready(request: Request, rt: Rt) -> Response:
+    # Anybody may ask, and each check takes connections to the database and writes to the disks: whoever asks
+    # while one is under way waits for that.
+    state = request.app.state
+    check: asyncio.Task[None] | None = getattr(state, "ready_check", None)
+    if check is None or check.done() or rt.stopping.is_set():
+        check = state.ready_check = asyncio.create_task(check_ready(rt))
+        check.add_done_callback(_retrieved)
+    await asyncio.shield(check)
+    return _answer("ready")
+
+
+def _answer(status: str) -> Response:
+    return json_answer(Health(status=status).model_dump_json().encode())
+
+
+def _retrieved(check: asyncio.Task[None]) -> None:
+    """Should all who asked have left, nobody is told what it found."""
+    if not check.cancelled():
+        check.exception()
 
 
 @readable(
     router, "/metrics", summary="Prometheus or OpenMetrics exposition", response_class=PlainTextResponse
 )
 async def metrics(request: Request, rt: Rt) -> Response:
-    content, content_type = await asyncio.to_thread(rt.metrics.exposition, request.headers.get("accept", ""))
-    return Response(content, headers={"Content-Type": content_type, "Cache-Control": "no-store"})
+    accept = request.headers.get("accept", "")
+    exposition = rt.metrics.cached_exposition(accept)
+    if exposition is None:
+        exposition = await asyncio.to_thread(rt.metrics.exposition, accept)
+    content, content_type = exposition
+    headers = {"Content-Type": content_type, "Cache-Control": "no-store", "Vary": "Accept"}
+    return Response(content, headers=headers)

@@ -5,16 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
+
+from mosic.web.parameters import known_parameters
 
 _Endpoint = TypeVar("_Endpoint", bound=Callable[..., Any])
 
 
-def readable(router: APIRouter, path: str, **options: Any) -> Callable[[_Endpoint], _Endpoint]:
+def readable(
+    router: APIRouter, path: str, *, any_parameters: bool = False, **options: Any
+) -> Callable[[_Endpoint], _Endpoint]:
     """Like `router.get`, and answers HEAD too: FastAPI, unlike Starlette, leaves that to its users.
 
-    (The server drops the body of an answer to HEAD.)
+    (The server drops the body of an answer to HEAD.) Query parameters that the route does not know are
+    refused, but with `any_parameters`: for what players and browsers ask, which add some of their own.
     """
+    if not any_parameters:
+        options["dependencies"] = [*options.get("dependencies", ()), Depends(known_parameters)]
 
     def declare(endpoint: _Endpoint) -> _Endpoint:
         router.get(path, **options)(endpoint)

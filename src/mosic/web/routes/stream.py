@@ -19,7 +19,7 @@ from mosic.errors import (
     RemoteTimeout,
     Unavailable,
 )
-from mosic.web.auth import REFUSALS, api_key_header, document_signed_addresses
+from mosic.web.auth import REFUSALS, api_key_header, bearer_key, document_signed_addresses
 from mosic.web.errors import problems
 from mosic.web.paths import PREFIX
 
@@ -30,13 +30,17 @@ async def _never(_: Request) -> Response:
     raise ClipNotFound
 
 
-# Tells those who ask with another method which ones there are.
-route = Route(PATH, _never, methods=["GET"], include_in_schema=False)
+# Tell those who ask with another method which ones there are.
+routes = [
+    Route(path, _never, methods=["GET"], include_in_schema=False) for path in (PATH, f"{PATH}.{{ending}}")
+]
 
 _BYTES = {"audio/*": {"schema": {"type": "string", "format": "binary"}}}
 _DOCUMENTED: dict[str, Any] = {
     "tags": ["clips"],
     "summary": "The audio, by range or whole (RFC 9110); counts a play",
+    "description": "The ending of the clip may stand behind it, as in `/stream.mp3`, for players and feeds "
+    "that go by one.",
     "operationId": "stream_clip",
     "parameters": [
         {
@@ -45,10 +49,6 @@ _DOCUMENTED: dict[str, Any] = {
             "required": True,
             "schema": {"type": "string", "description": "The clip's UUID."},
         },
-        *(
-            {"name": name, "in": "header", "required": False, "schema": {"type": "string"}}
-            for name in ("Range", "If-Range", "If-Match", "If-None-Match")
-        ),
     ],
     "responses": {
         "200": {"description": "The whole audio.", "content": _BYTES},
@@ -78,7 +78,7 @@ def _documented(*, closed: bool) -> dict[str, Any]:
     refusals = {str(status): answer for status, answer in problems(*REFUSALS).items()}
     return {
         **_DOCUMENTED,
-        "security": [{api_key_header.scheme_name: []}],
+        "security": [{api_key_header.scheme_name: []}, {bearer_key.scheme_name: []}],
         "responses": _DOCUMENTED["responses"] | refusals,
     }
 

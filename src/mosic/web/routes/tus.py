@@ -16,6 +16,7 @@ from mosic.core.append import UploadState, append
 from mosic.core.ingest import Hints
 from mosic.core.uploads import create, look_up, remove
 from mosic.errors import (
+    BlobDamaged,
     ChecksumMismatch,
     DigestMismatch,
     InsufficientStorage,
@@ -24,8 +25,11 @@ from mosic.errors import (
     MethodNotAllowed,
     OffsetMismatch,
     TooLarge,
+    TooManyUploads,
+    TooMuchPromised,
     Unavailable,
     UnreadableMedia,
+    UnsupportedContentEncoding,
     UnsupportedContentType,
     UnsupportedMedia,
     UnsupportedTusVersion,
@@ -34,14 +38,19 @@ from mosic.errors import (
     UploadLocked,
     UploadNotFound,
 )
-from mosic.web.arriving import arriving_chunks
-from mosic.web.auth import KEY_NAME, REFUSALS, WITH_KEY
+from mosic.web.answers import json_answer
+from mosic.web.arriving import arriving_chunks, refuse_encoded
+from mosic.web.auth import KEY_NAME, REFUSALS, WITH_KEY, sender_of
+from mosic.web.body import IGNORED_FIELDS
 from mosic.web.deps import Links, Rt
 from mosic.web.errors import invalid_request, problems
+from mosic.web.parameters import known_parameters
+from mosic.web.paths import CLIP
 from mosic.web.schemas import UploadWords
 from mosic.web.urls import Urls
 from mosic.wire import tus
 from mosic.wire.disposition import safe_file_name
+from mosic.wire.ids import parse_uuid
 
 PATH = "/play/uploads"
 _ONE = PATH + "/{upload_id}"
@@ -52,10 +61,13 @@ _RECEIVING = (
     UnsupportedTusVersion,
     MalformedRequest,
     UnsupportedContentType,
+    UnsupportedContentEncoding,
     UploadInterrupted,
     TooLarge,
     ChecksumMismatch,
     InsufficientStorage,
+    BlobDamaged,
+    TooMuchPromised,
 )
 _BODY: dict[str, Any] = {
     "requestBody": {"content": {tus.CONTENT_TYPE: {"schema": {"type": "string", "format": "binary"}}}}
@@ -76,7 +88,7 @@ class UploadOut(BaseModel):
 
 async def _upload_id(upload_id: Annotated[str, Path(description="From the Location of the upload.")]) -> UUID:
     try:
-        return UUID(upload_id)
+        return parse_uuid(upload_id)
     except ValueError:
         raise UploadNotFound from None
 
@@ -84,8 +96,10 @@ async def _upload_id(upload_id: Annotated[str, Path(description="From the Locati
 UploadId = Annotated[UUID, Depends(_upload_id)]
 
 
-@router.options(PATH, status_code=204, summary="What of tus is spoken here")
-@router.options(_ONE, status_code=204, include_in_schema=False)
+@router.options(
+    PATH, status_code=204, summary="What of tus is spoken here", dependencies=[Depends(known_parameters)]
+)
+@router.options(_ONE, status_code=204, include_in_schema=False, dependencies=[Depends(known_parameters)])
 async def describe(rt: Rt) -> Response:
     return Response(status_code=204, headers=tus.options_headers(max_size=rt.settings.max_upload_bytes))
 
@@ -101,15 +115,22 @@ async def refuse_method() -> Response:
     status_code=201,
     dependencies=WITH_KEY,
     summary="Create a resumable upload, with its first bytes or without",
-    responses=problems(*_RECEIVING, InvalidRequest, DigestMismatch, UnsupportedMedia, UnreadableMedia),
+    responses=problems(
+        *_RECEIVING, TooManyUploads, InvalidRequest, DigestMismatch, UnsupportedMedia, UnreadableMedia
+    ),
     openapi_extra=_BODY,
 )
 async def create_upload(request: Request, rt: Rt, links: Links) -> Response:
     tus.check_version(request.headers.raw)
+    refuse_encoded(request)
     creation = tus.parse_creation(request.headers.raw, max_size=rt.settings.max_upload_bytes)
     hints = _hints(creation.metadata.values)
-    state = await create(rt, creation, hints, arriving_chunks(request, rt.settings))
-    return Response(status_code=201, headers={"Location": links.upload(state.id), **_headers(state, links)})
+    body = arriving_chunks(request, rt.settings)
+    sender = sender_of(rt, request.scope)
+    state = await create(rt, creation, hints, body, sender, key_name=request.scope.get(KEY_NAME))
+    return Response(
+        status_code=201, headers={"Location": links.upload(state.id), **_headers(request, state, links)}
+    )
 
 
 @router.patch(
@@ -122,9 +143,12 @@ async def create_upload(request: Request, rt: Rt, links: Links) -> Response:
 )
 async def add_to_upload(request: Request, upload_id: UploadId, rt: Rt, links: Links) -> Response:
     tus.check_version(request.headers.raw)
+    refuse_encoded(request)
     wanted = tus.parse_append(request.headers.raw)
-    state = await append(rt, upload_id, wanted, arriving_chunks(request, rt.settings))
-    return Response(status_code=204, headers=_headers(state, links))
+    state = await append(
+        rt, upload_id, wanted, arriving_chunks(request, rt.settings), sender_of(rt, request.scope)
+    )
+    return Response(status_code=204, headers=_headers(request, state, links))
 
 
 @router.head(
@@ -142,7 +166,7 @@ async def look_at_upload(request: Request, upload_id: UploadId, rt: Rt, links: L
         raw_metadata=state.raw_metadata,
         expires=state.expires_at,
     )
-    return Response(headers={**headers, **_headers(state, links)})
+    return Response(headers={**headers, **_headers(request, state, links)})
 
 
 @router.get(
@@ -152,7 +176,7 @@ async def look_at_upload(request: Request, upload_id: UploadId, rt: Rt, links: L
     summary="Where an upload stands, in JSON",
     responses=problems(*REFUSALS, *_GONE),
 )
-async def show_upload(upload_id: UploadId, rt: Rt, links: Links) -> Response:
+async def show_upload(request: Request, upload_id: UploadId, rt: Rt, links: Links) -> Response:
     state = await look_up(rt, upload_id)
     shown = UploadOut(
         id=state.id,
@@ -161,8 +185,8 @@ async def show_upload(upload_id: UploadId, rt: Rt, links: Links) -> Response:
         expires_at=state.expires_at,
         clip_id=state.clip_id,
     )
-    headers = {**_headers(state, links), "Cache-Control": "no-store"}
-    return Response(shown.model_dump_json(), headers=headers, media_type="application/json")
+    headers = {**_headers(request, state, links), "Cache-Control": "no-store"}
+    return json_answer(shown.model_dump_json().encode(), headers=headers)
 
 
 @router.delete(
@@ -178,10 +202,13 @@ async def end_upload(request: Request, upload_id: UploadId, rt: Rt) -> Response:
     return Response(status_code=204)
 
 
-def _headers(state: UploadState, links: Urls) -> dict[str, str]:
+def _headers(request: Request, state: UploadState, links: Urls) -> dict[str, str]:
     headers = tus.offset_headers(state.offset, state.expires_at)
     if state.clip_id is not None:
+        request.scope[CLIP] = str(state.clip_id)
         headers["Content-Location"] = links.clip_path(state.clip_id)
+    if state.not_taken:
+        headers[IGNORED_FIELDS] = ", ".join(state.not_taken)
     return headers
 
 
@@ -219,6 +246,6 @@ class TusDialect:
         try:
             await self._app(inner, receive, send if method == "OPTIONS" else send_in_dialect)
         finally:
-            for told in ("route", KEY_NAME):
+            for told in ("route", KEY_NAME, CLIP):
                 if told in inner:
                     scope[told] = inner[told]

@@ -1,0 +1,56 @@
+"""`mosic adopt-store`: the way out when a start is refused because store and database seem not to belong
+together, and the operator knows that they do."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from mosic.boot import open_holdings
+from mosic.cli.setup import set_up
+from mosic.core import identity
+from mosic.core.places import store_folders, store_place
+from mosic.db.connecting import shown
+from mosic.db.migrate import migrate
+from mosic.errors import StartupError
+
+
+async def adopt_store(*, yes: bool) -> None:
+    """Asks on a terminal; elsewhere it does nothing without `yes`. Exits with 1 when it was not done."""
+    settings = set_up()
+    if settings.store_url == "memory:":
+        raise StartupError("MOSIC_STORE_URL=memory: belongs to no database")
+    for setting, folder in store_folders(settings).items():
+        if not folder.is_dir():
+            raise StartupError(f"{setting}: there is no folder {folder.absolute()}")
+    place = store_place(settings)
+    url = settings.external_database
+    database = shown(url) if url is not None else f"MOSIC_DATA_DIR ({settings.data_dir.absolute()})"
+    async with open_holdings(settings) as held:
+        await migrate(held.engine)
+        if await identity.is_own(held.engine, held.blobs):
+            typer.echo(f"{place} is the store of the database {database} already.")
+            return
+        found = await identity.look(held.engine, held.blobs)
+        typer.echo(
+            f"Database: {database}, with {found.wanted} blobs in its catalogue.\n"
+            f"Store:    {place}, which holds {found.held} of them, and {found.unknown} that the database "
+            "does not know."
+        )
+        if found.unknown:
+            typer.echo("What the database does not know may be swept from the store.")
+        if found.held < found.wanted:
+            typer.echo("Clips whose blobs are not in the store cannot be played.")
+        typer.echo("A database that had this store before will not start with it any more.")
+        if not (yes or _agreed()):
+            raise typer.Exit(1)
+        await identity.adopt(held.engine, held.blobs)
+    typer.echo("The store belongs to this database now.")
+
+
+def _agreed() -> bool:
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        typer.echo("mosic: nothing was changed: without a terminal to ask at, --yes is needed", err=True)
+        return False
+    return typer.confirm("Take it?")

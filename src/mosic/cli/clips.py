@@ -1,0 +1,93 @@
+"""The clips of a service, as those who keep them in order see it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from yarl import URL
+
+from mosic.cli.service import Answer, Service, not_mosic
+from mosic.cli.verdict import Hopeless, Missing
+from mosic.wire.dates import parse_http_date
+from mosic.wire.ids import parse_uuid
+from mosic.wire.trash import RESTORABLE_UNTIL
+
+Clip = Mapping[str, Any]
+"""A clip as the service writes it."""
+
+_LARGEST_PAGE = 500
+_NEXT = re.compile(r'<([^>]*)>[^,<]*;\s*rel="?next"?')
+
+
+class Clips(Service):
+    """Raises what `Service.ask` does."""
+
+    async def pages(self, *, limit: int | None, trashed: bool) -> AsyncIterator[list[Clip]]:
+        """The newest first, up to `limit`, as they come; or those that are in the trash."""
+        query = {"trash": "true"} if trashed else {}
+        while limit is None or limit > 0:
+            query["limit"] = str(min(limit or _LARGEST_PAGE, _LARGEST_PAGE))
+            try:
+                answer = await self.ask("GET", "play", query=query)
+            except Missing:
+                raise self._no_clips() from None
+            page = self._clips(answer)
+            yield page
+            if limit is not None:
+                limit -= len(page)
+            following = _NEXT.search(answer.headers.get("Link", ""))
+            # Its cursor only: the key goes nowhere but to the address that the person gave.
+            cursor = URL(following[1]).query.get("cursor") if following else None
+            if not cursor or not page or cursor == query.get("cursor"):
+                return
+            query["cursor"] = cursor
+
+    async def get(self, clip_id: UUID) -> Clip:
+        return self._clip(await self.ask("GET", f"play/{clip_id}"))
+
+    async def edit(self, clip_id: UUID, patch: Mapping[str, Any]) -> Clip:
+        """`patch` is a JSON merge patch (RFC 7396)."""
+        answer = await self.ask(
+            "PATCH",
+            f"play/{clip_id}",
+            headers={"Content-Type": "application/merge-patch+json"},
+            body=json.dumps(patch).encode(),
+        )
+        return self._clip(answer)
+
+    async def remove(self, clip_id: UUID) -> datetime | None:
+        """Until when it can be brought back; None: it cannot."""
+        answer = await self.ask("DELETE", f"play/{clip_id}")
+        return parse_http_date(answer.headers.get(RESTORABLE_UNTIL, ""), now=datetime.now(UTC))
+
+    async def restore(self, clip_id: UUID) -> Clip:
+        return self._clip(await self.ask("POST", f"play/{clip_id}/restore"))
+
+    def _clip(self, answer: Answer) -> Clip:
+        try:
+            return _checked(json.loads(answer.body))
+        except (ValueError, KeyError, TypeError):
+            raise self._no_clips() from None
+
+    def _clips(self, answer: Answer) -> list[Clip]:
+        try:
+            found = json.loads(answer.body)
+            return [_checked(clip) for clip in found] if isinstance(found, list) else [_checked(found)]
+        except (ValueError, KeyError, TypeError):
+            raise self._no_clips() from None
+
+    def _no_clips(self) -> Hopeless:
+        return Hopeless(not_mosic(f"{self.shown}/play"))
+
+
+def _checked(clip: Any) -> Clip:
+    """What every clip has; raises `ValueError`, `KeyError` or `TypeError` where it does not."""
+    parse_uuid(clip["id"])
+    if not isinstance(clip["title"], str):
+        raise TypeError
+    return clip  # type: ignore[no-any-return]

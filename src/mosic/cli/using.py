@@ -1,0 +1,159 @@
+"""The commands that ask a service over HTTP, from wherever they are called."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+PANEL = "Use a service"
+
+app = typer.Typer()
+
+Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="As `mosic list` shows them.")]
+Url = Annotated[
+    str | None,
+    typer.Option(help="Address of the service (MOSIC_PUBLIC_URL, else this machine and MOSIC_APP_PORT)."),
+]
+Key = Annotated[
+    str | None,
+    typer.Option(help="API key (MOSIC_API_KEY, else the one kept in MOSIC_DATA_DIR, for this machine)."),
+]
+Json = Annotated[bool, typer.Option("--json", help="As JSON, one object on each line.")]
+Retries = Annotated[
+    int, typer.Option(min=0, max=1000, help="Attempts in a row that may bring nothing, per file.")
+]
+
+
+@app.command(rich_help_panel=PANEL)
+def upload(
+    paths: Annotated[list[str], typer.Argument(help="Files, and folders to search for audio.")],
+    url: Url = None,
+    api_key: Key = None,
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="Files at once.")] = 3,
+    retries: Retries = 8,
+    chunk_mb: Annotated[
+        float | None,
+        typer.Option(min=0.01, help="MiB in one request, at most, for proxies with a limit; default: all."),
+    ] = None,
+) -> None:
+    """Send audio files, and go on where an earlier call ended; what is there already is skipped."""
+    from mosic.cli import upload as uploading
+
+    options = uploading.Options(url=url, api_key=api_key, jobs=jobs, retries=retries, chunk_mb=chunk_mb)
+    raise typer.Exit(uploading.upload(paths, options))
+
+
+@app.command("list", rich_help_panel=PANEL)
+def list_clips(
+    url: Url = None,
+    api_key: Key = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="So many at most; default: all.")] = None,
+    trash: Annotated[bool, typer.Option("--trash", help="Those in the trash instead.")] = False,
+    json: Json = False,
+) -> None:
+    """List the clips, the newest first."""
+    from mosic.cli import asking, manage
+
+    target = asking.find_service(url, api_key, needs_key=trash)
+    raise typer.Exit(
+        asking.ask(target, lambda clips: manage.list_clips(clips, limit=limit, trashed=trash, json=json))
+    )
+
+
+@app.command(rich_help_panel=PANEL)
+def show(ids: Ids, url: Url = None, api_key: Key = None, json: Json = False) -> None:
+    """Show all that is known of clips."""
+    from mosic.cli import asking, manage
+
+    wanted = asking.ids_or_exit(ids)
+    target = asking.find_service(url, api_key, needs_key=False)
+    raise typer.Exit(asking.ask(target, lambda clips: manage.show(clips, wanted, json=json)))
+
+
+@app.command(rich_help_panel=PANEL)
+def edit(
+    clip_id: Annotated[str, typer.Argument(metavar="ID", help="As `mosic list` shows it.")],
+    title: Annotated[str | None, typer.Option()] = None,
+    description: Annotated[str | None, typer.Option()] = None,
+    artist: Annotated[str | None, typer.Option()] = None,
+    album: Annotated[str | None, typer.Option()] = None,
+    album_artist: Annotated[str | None, typer.Option()] = None,
+    genre: Annotated[str | None, typer.Option()] = None,
+    date: Annotated[str | None, typer.Option(help="Such as 2019, or 2019-05-01.")] = None,
+    track_number: Annotated[int | None, typer.Option(min=0)] = None,
+    disc_number: Annotated[int | None, typer.Option(min=0)] = None,
+    unset: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Let a clip have no artist, say; can be given several times."),
+    ] = None,
+    url: Url = None,
+    api_key: Key = None,
+    json: Json = False,
+) -> None:
+    """Change what is said of a clip, and show it."""
+    from mosic.cli import asking, manage
+
+    given: dict[str, Any] = {
+        "title": title,
+        "description": description,
+        "artist": artist,
+        "album": album,
+        "album_artist": album_artist,
+        "genre": genre,
+        "date": date,
+        "track_number": track_number,
+        "disc_number": disc_number,
+    }
+    cleared = [name.replace("-", "_") for name in unset or ()]
+    if unknown := [name for name in cleared if name not in given or name == "title"]:
+        names = ", ".join(name for name in given if name != "title")
+        raise typer.BadParameter(f"{unknown[0]} cannot be unset; these can: {names}", param_hint="--unset")
+    patch = {name: value for name, value in given.items() if value is not None}
+    if both := patch.keys() & set(cleared):
+        raise typer.BadParameter(f"{both.pop()} is given a value as well", param_hint="--unset")
+    patch |= dict.fromkeys(cleared)
+    if not patch:
+        raise typer.BadParameter("nothing to change: give --title or another of the options")
+    (wanted,) = asking.ids_or_exit([clip_id])
+    target = asking.find_service(url, api_key)
+    raise typer.Exit(asking.ask(target, lambda clips: manage.edit(clips, wanted, patch, json=json)))
+
+
+@app.command(rich_help_panel=PANEL)
+def rm(
+    ids: Ids,
+    undo: Annotated[bool, typer.Option("--undo", help="Bring them back from the trash.")] = False,
+    url: Url = None,
+    api_key: Key = None,
+    json: Json = False,
+) -> None:
+    """Move clips to the trash, and say until when they can be brought back."""
+    from mosic.cli import asking, manage
+
+    wanted = asking.ids_or_exit(ids)
+    work = manage.restore if undo else manage.remove
+    target = asking.find_service(url, api_key)
+    raise typer.Exit(asking.ask(target, lambda clips: work(clips, wanted, json=json)))
+
+
+@app.command(rich_help_panel=PANEL)
+def download(
+    ids: Ids,
+    output: Annotated[
+        str | None, typer.Option("-o", "--output", help="A file, or a folder that is there; default: here.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over files that are there.")] = False,
+    retries: Retries = 8,
+    url: Url = None,
+    api_key: Key = None,
+    json: Json = False,
+) -> None:
+    """Save the audio of clips, and go on where an earlier call ended; what is there already is skipped."""
+    from mosic.cli import asking
+    from mosic.cli import download as downloading
+
+    options = downloading.Options(output=output, force=force, retries=retries, json=json)
+    wanted = asking.ids_or_exit(ids)
+    target = asking.find_service(url, api_key, needs_key=False)
+    raise typer.Exit(asking.ask(target, lambda clips: downloading.download(clips, wanted, options)))

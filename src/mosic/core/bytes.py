@@ -1,0 +1,54 @@
+"""Whether the store still has the bytes of a clip, and putting them back when somebody sends them again."""
+
+from __future__ import annotations
+
+import structlog
+
+from mosic.core.runtime import Runtime
+from mosic.db.clips import Clip
+from mosic.errors import BlobDamaged, Unavailable
+from mosic.staging import StagedFile
+
+_log = structlog.get_logger("mosic.bytes")
+
+
+async def has_bytes(rt: Runtime, clip: Clip) -> bool:
+    """Whether the store has a blob of the right size for a clip that has its bytes here.
+
+    Raises `BlobDamaged` for one of another size, and `Unavailable`.
+    """
+    assert clip.blob_key is not None
+    stat = await rt.blobs.stat(clip.blob_key)
+    if stat is None:
+        return False
+    if stat.size != clip.size:
+        rt.metrics.blob_trouble("damaged")
+        _log.error(
+            "a blob has another size than it was stored with",
+            clip_id=str(clip.id),
+            blob_key=clip.blob_key,
+            size=stat.size,
+            expected=clip.size,
+        )
+        raise BlobDamaged(f"The bytes of clip {clip.id} in the store are not as many as they were.")
+    return True
+
+
+async def put_back(rt: Runtime, clip: Clip, staged: StagedFile) -> None:
+    """Give the clip the staged bytes, which are its own, where the store has lost them. Several may do this
+    at once. Raises like `has_bytes`, and `InsufficientStorage`."""
+    if await has_bytes(rt, clip):
+        return
+    assert clip.blob_key is not None
+    try:
+        await rt.blobs.put(clip.blob_key, staged.path)
+    except FileExistsError:
+        if not await has_bytes(rt, clip):
+            raise Unavailable("The bytes of this clip come and go; try again.") from None
+        return
+    # What processes know of the blob is of one that is gone.
+    rt.blobs.forget(clip.blob_key)
+    rt.metrics.blob_trouble("restored")
+    _log.warning(
+        "a blob that the store had lost was sent again", clip_id=str(clip.id), blob_key=clip.blob_key
+    )

@@ -1,0 +1,53 @@
+"""What all that changes a clip has in common: preconditions, and bytes that come and go with the row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from mosic.core.runtime import Runtime
+from mosic.db import blob_keys, clips
+from mosic.db.clips import Clip
+from mosic.errors import ClipNotFound, PreconditionFailed, Unavailable
+from mosic.wire.conditions import Validators, Verdict, evaluate
+
+_log = structlog.get_logger("mosic.catalog")
+
+
+async def get_for_change(connection: Any, clip_id: UUID, method: str, conditions: Mapping[str, str]) -> Clip:
+    """The clip, which nobody else changes until the transaction ends.
+
+    Raises `ClipNotFound`, and `PreconditionFailed` when `conditions` (request fields, RFC 9110 §13) do not
+    hold.
+    """
+    clip = await clips.get(connection, clip_id, lock=True)
+    if clip is None:
+        raise ClipNotFound
+    if evaluate(method, conditions, Validators(clip.etag, clip.updated_at)) is not Verdict.PROCEED:
+        raise PreconditionFailed
+    return clip
+
+
+async def delete_blob(rt: Runtime, blob_key: str | None) -> None:
+    """Remove the bytes that a clip no longer has. What cannot be removed is an orphan, for the sweep."""
+    if blob_key is None:
+        return
+    try:
+        await rt.blobs.delete(blob_key)
+    except OSError as error:
+        _log.warning("blob left to the sweep", blob_key=blob_key, error=str(error))
+
+
+async def withdraw(rt: Runtime, blob_key: str) -> None:
+    """Remove what a failed publication may have left, unless a clip has it or may yet come to have it: the
+    connection may have broken while the commit was on its way."""
+    try:
+        async with rt.begin() as connection:
+            free = await blob_keys.doom(connection, [blob_key])
+        if free:
+            await rt.blobs.delete(blob_key)
+    except (Unavailable, OSError) as error:
+        _log.warning("blob left to the sweep", blob_key=blob_key, error=str(error))

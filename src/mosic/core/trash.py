@@ -1,0 +1,93 @@
+"""Deleted clips, kept for some days: nobody hears them, and they can be brought back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from uuid import UUID
+
+import structlog
+
+from mosic.core.changing import delete_blob, get_for_change, withdraw
+from mosic.core.runtime import Runtime
+from mosic.db import clips
+from mosic.db.clips import BlobSwept, Clip
+from mosic.errors import BlobMissing, ClipNotFound, InsufficientStorage, Unavailable
+
+_log = structlog.get_logger("mosic.trash")
+
+_AT_ONCE = 100
+_ATTEMPTS = 20
+
+
+async def move_to_trash(rt: Runtime, clip_id: UUID, conditions: Mapping[str, str]) -> datetime:
+    """Take the clip out of the catalogue, but keep it and its bytes; returns when. Raises like
+    `get_for_change`.
+
+    Its bytes get another key. What another process still knows of the clip leads to the old one, which is
+    gone: so no stream begins once this has returned, as after a removal.
+    """
+    for _ in range(_ATTEMPTS):
+        async with rt.begin() as connection:
+            clip = await get_for_change(connection, clip_id, "DELETE", conditions)
+        if deleted_at := await _move(rt, clip, conditions):
+            return deleted_at
+    raise Unavailable("The clip changes too often at the moment; repeat the request.")
+
+
+async def _move(rt: Runtime, clip: Clip, conditions: Mapping[str, str]) -> datetime | None:
+    """When it was; None when nothing was changed: the clip has got other bytes meanwhile, or a sweep without
+    a grace period has taken the bytes under the other key for an orphan."""
+    blob_key = await _under_another_key(rt, clip.blob_key)
+    try:
+        async with rt.begin() as connection:
+            current = await get_for_change(connection, clip.id, "DELETE", conditions)
+            deleted_at = None
+            if current.blob_key == clip.blob_key:
+                deleted_at = (await clips.trash(connection, clip.id, blob_key)).deleted_at
+    except BaseException as error:
+        if blob_key is not None and blob_key != clip.blob_key:
+            await withdraw(rt, blob_key)
+        if isinstance(error, BlobSwept):
+            return None
+        raise
+    rt.facts.drop(clip.id)
+    if blob_key != clip.blob_key:
+        await delete_blob(rt, clip.blob_key if deleted_at else blob_key)
+    return deleted_at
+
+
+async def _under_another_key(rt: Runtime, blob_key: str | None) -> str | None:
+    if blob_key is None:
+        return None
+    other: str = rt.clock.uuid7().hex
+    try:
+        await rt.blobs.duplicate(blob_key, other)
+    except (BlobMissing, InsufficientStorage, Unavailable) as error:
+        # A clip can be deleted whatever has become of its bytes, and where the disk is full.
+        _log.warning("a clip goes to the trash under its old key", blob_key=blob_key, code=error.code)
+        return blob_key
+    return other
+
+
+async def restore_clip(rt: Runtime, clip_id: UUID) -> Clip:
+    """Bring a clip back from the trash; one that is not there is left as it is. Raises `ClipNotFound`."""
+    async with rt.begin() as connection:
+        clip = await clips.restore(connection, clip_id)
+    if clip is None:
+        raise ClipNotFound
+    rt.facts.drop(clip_id)
+    return clip
+
+
+async def empty(rt: Runtime, *, days: float) -> int:
+    """Remove for good what has been in the trash for so long; says how many clips that were."""
+    removed = 0
+    while True:
+        async with rt.begin() as connection:
+            gone = await clips.purge(connection, days=days, limit=_AT_ONCE)
+        for blob_key in gone:
+            await delete_blob(rt, blob_key)
+        removed += len(gone)
+        if len(gone) < _AT_ONCE:
+            return removed

@@ -1,0 +1,38 @@
+"""What each error means and what to do about it: for docs/errors.md and the page that the service serves."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from importlib.resources import files
+
+from mosic.errors.base import MosicError, all_errors
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Of one code; `meaning` and `remedy` are in Markdown: code between back quotes, and links."""
+
+    code: str
+    status: int
+    meaning: str
+    remedy: str
+
+
+def explanations() -> list[Explanation]:
+    """Of every error that a client can meet, by code."""
+    advised = remedies()
+    return [
+        Explanation(error.code, error.status, _meaning(error), advised.get(error.code, ""))
+        for error in sorted(all_errors(), key=lambda one: one.code)
+    ]
+
+
+def remedies() -> dict[str, str]:
+    """Code → what to do."""
+    return tomllib.loads(files(__package__).joinpath("remedies.toml").read_text("utf-8"))
+
+
+def _meaning(error: type[MosicError]) -> str:
+    own = error.__doc__ if "__doc__" in vars(error) else None
+    return " ".join((f"{error.title}.", *(own or "").split()))

@@ -1,0 +1,23 @@
+"""What is wrong with the service itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mosic.errors.base import MosicError
+
+
+class Unavailable(MosicError):
+    """Something Mosic needs is away for now; `Retry-After` tells clients that trying again is sensible."""
+
+    code, status, title = "unavailable", 503, "The service cannot answer at the moment"
+
+    def __init__(self, detail: str | None = None, *, extra: Mapping[str, Any] | None = None) -> None:
+        super().__init__(detail, headers={"Retry-After": "2"}, extra=extra)
+
+
+class InternalError(MosicError):
+    """Whatever was not foreseen. The cause is in the log under the request id, never in the answer."""
+
+    code, status, title = "internal-error", 500, "Something went wrong inside the service"

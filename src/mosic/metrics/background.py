@@ -1,0 +1,20 @@
+"""Loops behind the requests that failed."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter
+
+
+class BackgroundMetrics:
+    """Part of `Metrics`."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._failed = Counter(
+            "mosic_background_failures",
+            "Times that a background loop failed in a way that it did not expect, and was started again.",
+            ["loop"],
+            registry=registry,
+        )
+
+    def loop_failed(self, name: str) -> None:
+        self._failed.labels(name).inc()

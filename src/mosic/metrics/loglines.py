@@ -1,0 +1,19 @@
+"""Log lines that nobody took."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter
+
+
+class LogMetrics:
+    """Part of `Metrics`."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._dropped = Counter(
+            "mosic_log_lines_dropped",
+            "Log lines that were dropped, since nobody took them in time.",
+            registry=registry,
+        )
+
+    def log_lines_dropped(self, lines: int) -> None:
+        self._dropped.inc(lines)

@@ -1,0 +1,41 @@
+"""How uvicorn is set up."""
+
+from __future__ import annotations
+
+import socket
+from functools import partial
+from typing import Any
+
+import uvicorn
+from uvicorn.supervisors import ChangeReload
+
+from mosic.server.protocol import MosicProtocol
+from mosic.settings import Settings
+
+
+def configuration(settings: Settings, app: Any, **options: Any) -> uvicorn.Config:
+    """For a server that runs `app`; `options` win over what the settings say."""
+    return uvicorn.Config(
+        app,
+        **{
+            "host": settings.host,
+            "port": settings.app_port,
+            "loop": "uvloop",
+            # Can be pickled, for processes that are started anew.
+            "http": partial(MosicProtocol, patience=settings.answer_idle_seconds),
+            "ws": "none",
+            "log_config": None,
+            # Instrument writes the one line per request.
+            "access_log": False,
+            "server_header": False,
+            # mosic.web.urls reads what proxies say.
+            "proxy_headers": False,
+            "timeout_keep_alive": settings.keep_alive_seconds,
+            **options,
+        },
+    )
+
+
+def run_reloading(config: uvicorn.Config, listening: list[socket.socket]) -> None:
+    """Run the application, and start it again whenever its source changes."""
+    ChangeReload(config, target=uvicorn.Server(config).run, sockets=listening).run()

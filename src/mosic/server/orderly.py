@@ -1,0 +1,159 @@
+"""uvicorn's server with an end of its own: everything that was promised is done, in order, and in time."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+
+import structlog
+import uvicorn
+from uvicorn.lifespan.on import LifespanOn
+
+from mosic.server.listening import why_not
+
+_log = structlog.get_logger("mosic.server")
+
+_POLL_SECONDS = 0.05
+# What a request that is cut off may take to clean up: an upload that is being published is published.
+_CLEAN_UP_SECONDS = 10.0
+# One press of Ctrl-C, or one `systemctl stop`, may reach a process in two ways.
+_SAME_SIGNAL_SECONDS = 0.5
+# Beyond the time that open requests have: cutting off, writing plays, stopping the database. A worker of
+# several is killed after the same time.
+_CLOSING_SECONDS = 30.0
+
+
+class OrderlyServer(uvicorn.Server):
+    """On the first signal it takes no new connections, and open requests have `shutdown_seconds` to end; on
+    a second one they are cut off at once. Then the application closes, in both cases: plays that wait are
+    written. A third signal ends the process as if nobody heard it, and so does the end of the time for all
+    this, whatever hangs: a database, a disk, a thread.
+
+    uvicorn itself knows a second SIGINT only, and after it leaves the application open; it closes the
+    application while the requests that it cut off are still cleaning up; it raises the signal again at the
+    end, so that an orderly end looks like a death.
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, shutdown_seconds: float, on_started: Callable[[OrderlyServer], None]
+    ) -> None:
+        super().__init__(config)
+        self._shutdown_seconds = shutdown_seconds
+        self._on_started = on_started
+        self._last_signal = 0.0
+        self.told_to_stop = False
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        starting = asyncio.create_task(self._start(sockets))
+        while not starting.done() and not self.told_to_stop:
+            await asyncio.wait((starting,), timeout=_POLL_SECONDS)
+        if starting.done():
+            if failure := starting.result():
+                raise failure
+            return
+        # It may wait for a database, or for whoever migrates it.
+        starting.cancel()
+        await asyncio.wait((starting,))
+        if isinstance(self.lifespan, LifespanOn):
+            await self.lifespan.receive_queue.put({"type": "lifespan.shutdown"})
+            await self.lifespan.shutdown_event.wait()
+        for listening in (*getattr(self, "servers", ()), *(sockets or ())):
+            listening.close()
+        _log.info("stopped before it served")
+
+    async def _start(self, sockets: list[socket.socket] | None) -> SystemExit | None:
+        """What it raises to end the process is returned: raised in a task it would end the loop at once."""
+        try:
+            await super().startup(sockets=sockets)
+        except SystemExit as failure:
+            return failure
+        except OSError as error:
+            # Bound already, but another process was faster to listen there.
+            _log.error(why_not(error, self.config.host, self.config.port))
+            for server in self.servers:
+                server.close()
+            await self.lifespan.shutdown()
+            self.should_exit = True
+            return None
+        if self.started:
+            # What is here now stays; to look through it for garbage ever again costs a tenth of the time.
+            gc.collect()
+            gc.freeze()
+            gc.enable()
+            self._on_started(self)
+        return None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        self.told_to_stop = True
+        if not self.should_exit:
+            self.should_exit = True
+            _end_after(self._shutdown_seconds + _CLOSING_SECONDS)
+        elif now - self._last_signal < _SAME_SIGNAL_SECONDS:
+            return
+        elif not self.force_exit:
+            self.force_exit = True
+            _end_after(_CLOSING_SECONDS)
+        else:
+            signal.signal(sig, signal.SIG_DFL)
+            os.kill(os.getpid(), sig)
+        self._last_signal = now
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        for listening in sockets or ():
+            listening.close()
+        state = self.server_state
+        # Closes those that wait for a request; the others close after the answer they are at.
+        for connection in list(state.connections):
+            connection.shutdown()
+        _log.info("stopping", requests=len(state.tasks))
+        deadline = time.monotonic() + self._shutdown_seconds
+        while (state.connections or state.tasks) and not self.force_exit and time.monotonic() < deadline:
+            await self._while_stopping()
+            await asyncio.sleep(_POLL_SECONDS)
+        if late := list(state.tasks):
+            _log.warning("requests cut off", requests=len(late))
+            for task in late:
+                task.cancel()
+            await asyncio.wait(late, timeout=_CLEAN_UP_SECONDS)
+        for connection in list(state.connections):
+            connection.transport.abort()
+        await self.lifespan.shutdown()
+        _log.info("stopped")
+
+    async def _while_stopping(self) -> None:
+        """As `on_tick` does while it serves."""
+        now = time.time()
+        if self.config.callback_notify is not None and now - self.last_notified > self.config.timeout_notify:
+            self.last_notified = now
+            await self.config.callback_notify()
+
+
+def _end_after(seconds: float) -> None:
+    """The process ends then, if it still lives: what waits in it for a thread or for the network would wait
+    for longer than whoever stops it."""
+
+    def end() -> None:
+        _log.critical("ended before everything was closed: it took too long")
+        os._exit(1)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+
+
+class WorkerServer(OrderlyServer):
+    """One of several: SIGINT is for the process above it, which passes it on as SIGTERM."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if sig != signal.SIGINT:
+            super().handle_exit(sig, frame)

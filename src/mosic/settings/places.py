@@ -1,0 +1,54 @@
+"""The settings about where things are kept."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings
+
+
+class PlaceSettings(BaseSettings):
+    """Where things are kept."""
+
+    media_root: Path = Field(Path("media"), description="Folder of the audio files.")
+    data_dir: Path = Field(
+        Path(".mosic"), description="Folder of the embedded database, the made key and the made secret."
+    )
+    store_url: str | None = Field(
+        None, description="Where blobs are kept: `file:///srv/media` or `memory:`; default: the media root."
+    )
+    media_file_mode: str = Field(
+        "0640",
+        description="Mode of media files, as `chmod` takes it; their folders can be entered by those who may "
+        "read them. `0644` where a web server of another group reads them (docs/nginx.md).",
+    )
+    disk_reserve_mb: int | None = Field(
+        None,
+        ge=0,
+        description="Room, in MiB, that uploads leave free on their disk, and backups on it; default: 256, "
+        "on a small disk a tenth of it, but 64 beside the embedded database.",
+    )
+
+    @field_validator("media_file_mode")
+    @classmethod
+    def _check_mode(cls, value: str) -> str:
+        if not re.fullmatch(r"(0o?)?[67][04][04]", value):
+            raise ValueError(f"{value!r} is not the mode of a file such as 0640 or 0644")
+        return value
+
+    @property
+    def file_mode(self) -> int:
+        """`media_file_mode` as a number."""
+        return int(self.media_file_mode.removeprefix("0o"), 8)
+
+    @property
+    def made_key_file(self) -> Path:
+        """Where a key that Mosic made is kept."""
+        return self.data_dir / "api_key"
+
+    @property
+    def made_secret_file(self) -> Path:
+        """Where a secret for signed addresses that Mosic made is kept."""
+        return self.data_dir / "url_secret"

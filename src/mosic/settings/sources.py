@@ -1,0 +1,159 @@
+"""Where settings come from: the environment, a file `.env`, and files that hold one secret each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from io import StringIO
+from pathlib import Path
+
+from dotenv import dotenv_values
+from dotenv.parser import Binding, parse_stream
+
+from mosic.errors import StartupError
+from mosic.settings.files import changed_by_others, secret_in, warning_about_readers
+from mosic.settings.names import PREFIX, Name, is_of_others, most_like
+
+# The field whose value is a folder of programs that Mosic starts.
+_PROGRAMS = "postgres_bin"
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One setting as it was found: its text, its variable, and the `.env` that the variable is in."""
+
+    text: str = field(repr=False)
+    name: str
+    file: Path | None = None
+
+    @property
+    def place(self) -> str:
+        """The variable, for messages: `MOSIC_PORT`, or `MOSIC_PORT in /srv/.env`."""
+        return f"{self.name} in {self.file}" if self.file else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What one source has: values by field, and sentences that the operator should read."""
+
+    values: dict[str, Value] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
+
+
+def from_environment(environment: Mapping[str, str], names: Mapping[str, Name]) -> Found:
+    """Raises `StartupError` for one setting given in two ways, and for a secret in a file that is no use."""
+    ours = {name: text for name, text in environment.items() if not is_of_others(name.upper(), text)}
+    return _collect(ours.items(), names, None)
+
+
+def from_file(file: Path, names: Mapping[str, Name]) -> Found:
+    """What a `.env` has; nothing, when there is none. Lines that are about other programs do not matter.
+
+    Raises `StartupError` as `from_environment` does, when the file is there and cannot be read, and when a
+    line about Mosic cannot be understood: what it would close must not stay open.
+    """
+    text = _read(file)
+    if text is None:
+        return Found()
+    bindings = list(parse_stream(StringIO(text)))
+    unread = [_about_unreadable(file, binding) for binding in bindings if binding.error]
+    lines = "".join(binding.original.string for binding in bindings if not binding.error)
+    pairs = {name: value or "" for name, value in dotenv_values(stream=StringIO(lines)).items()}
+    for name, value in pairs.items():
+        if name.upper().startswith(PREFIX) and any("\udc80" <= letter <= "\udcff" for letter in value):
+            raise StartupError(f"{name} in {file} is not UTF-8: save the file as UTF-8.")
+    found = _collect(pairs.items(), names, file)
+    return Found(found.values, (*unread, *found.notices, *_about_access(file, found.values, names)))
+
+
+def _collect(pairs: Iterable[tuple[str, str]], names: Mapping[str, Name], file: Path | None) -> Found:
+    values: dict[str, Value] = {}
+    notices = []
+    for name, text in pairs:
+        if not name.upper().startswith(PREFIX) or not text:
+            continue
+        # Secrets of Kubernetes, and what `$(…)` gives in some tools, have a newline at the end.
+        value = Value(text.rstrip("\r\n"), name, file)
+        meant = names.get(name.upper())
+        if meant is None:
+            notices.append(_about_unknown(value, names))
+            continue
+        if meant.from_file:
+            value, notice = _from_secret_file(value)
+            notices += [notice] if notice else []
+        before = values.setdefault(meant.field, value)
+        if before.text != value.text:
+            raise StartupError(
+                f"{before.name} and {value.place} are both set, and differ. They are one setting: keep one."
+            )
+    return Found(values, tuple(notices))
+
+
+def _from_secret_file(value: Value) -> tuple[Value, str | None]:
+    file = Path(value.text)
+    try:
+        file = file.expanduser()
+        text = secret_in(file)
+    except (ValueError, RuntimeError) as error:
+        raise StartupError(f"{value.place}: {file} {error}") from None
+    return Value(text, value.name, value.file), warning_about_readers(file, value.name)
+
+
+def _about_unknown(value: Value, names: Mapping[str, Name]) -> str:
+    meant = most_like(value.name.upper(), names)
+    advice = f"did you mean {meant}?" if meant else "docs/settings.md has them all"
+    return f"{value.place} is no setting of Mosic and has no effect; {advice}"
+
+
+def _read(file: Path) -> str | None:
+    try:
+        content = file.read_bytes()
+    except FileNotFoundError:
+        if file.is_symlink():
+            raise StartupError(f"{file} cannot be read: it is a link that leads nowhere.") from None
+        return None
+    except OSError as error:
+        raise StartupError(f"{file} cannot be read: {error.strerror}.") from error
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in content:
+        raise StartupError(f"{file} is not UTF-8 text (it may be UTF-16): save it as UTF-8.")
+    # A comment in another encoding does no harm; a value in one is refused later, by its name.
+    return content.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
+
+
+def _about_unreadable(file: Path, binding: Binding) -> str:
+    """Never its text, which may be a secret."""
+    whole = binding.original.string
+    line = whole.strip().removeprefix("export ").strip()
+    number = binding.original.line + whole[: len(whole) - len(whole.lstrip())].count("\n")
+    if PREFIX not in line.upper():
+        return f"line {number} of {file} is not of the form NAME=value and was passed over"
+    name, rest = re.fullmatch(r"(\w*)(.*)", line, re.DOTALL).groups()  # type: ignore[union-attr]
+    place = f"{name} in {file}, line {number}" if name else f"{file}, line {number}"
+    if rest.lstrip().startswith(":"):
+        raise StartupError(f"{place}: write NAME=value, with = instead of the colon.")
+    raise StartupError(f"{place}: this is not of the form NAME=value; is a quote missing at its end?")
+
+
+def _about_access(file: Path, values: Mapping[str, Value], names: Mapping[str, Name]) -> list[str]:
+    """Who else decides here: they could have their programs started, or secrets sent to them."""
+    notices = []
+    changed = changed_by_others(file)
+    program = values.get(_PROGRAMS)
+    if program is not None:
+        if changed is not None:
+            raise StartupError(
+                f"{program.place} names programs for Mosic to start, but the file {changed}: set it in the "
+                "environment instead."
+            )
+        notices.append(f"{program.place}: Mosic starts the programs that are in {program.text}")
+    if values and changed is not None:
+        notices.append(f"{file} {changed}: others than you decide on the settings in it")
+    kept = [
+        value.name
+        for value in values.values()
+        if (known := names[value.name.upper()]).secret and not known.from_file
+    ]
+    if kept and (warning := warning_about_readers(file, kept[0])):
+        notices.append(warning)
+    return notices

@@ -1,0 +1,58 @@
+"""What can be seen of the file of an upload without being its writer. All of it blocks."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from contextlib import suppress
+from fcntl import LOCK_NB, LOCK_SH, LOCK_UN, flock
+from pathlib import Path
+
+from mosic import disk
+from mosic.staging.diskfile import Known, StagedFile, hash_on
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a living process holds the file."""
+    with suppress(FileNotFoundError), path.open("rb") as file:
+        try:
+            flock(file, LOCK_SH | LOCK_NB)
+        except BlockingIOError:
+            return True
+        flock(file, LOCK_UN)
+    return False
+
+
+def read_whole(path: Path, known: Known | None) -> StagedFile:
+    """A file that has all its bytes, while somebody else may hold it.; raises `FileNotFoundError`."""
+    with path.open("rb", buffering=0) as file:
+        disk.fsync(file.fileno())
+        status = os.fstat(file.fileno())
+        hashed, sha256 = 0, hashlib.sha256()
+        if known is not None and known.holds_for(status):
+            hashed, sha256 = known.hashed, known.sha256.copy()
+        hash_on(file.fileno(), hashed, sha256)
+        return StagedFile(path, status.st_size, sha256.hexdigest())
+
+
+def size_of(path: Path) -> int:
+    """0 when there is no file."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def confirm(path: Path) -> int:
+    """So much of the file is on the disk for good, whoever has written it; 0 when there is no file.;
+    raises `OSError` when that cannot be said."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return 0
+    try:
+        size = os.fstat(descriptor).st_size
+        disk.fsync(descriptor)
+        return size
+    finally:
+        os.close(descriptor)

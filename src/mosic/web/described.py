@@ -1,0 +1,175 @@
+"""What the OpenAPI document says beside what FastAPI finds out: header fields, and the order of things."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI
+
+from mosic.wire import tus
+from mosic.wire.trash import RESTORABLE_UNTIL
+
+TAGS = [
+    {"name": "clips", "description": "Add, find, edit, remove and stream audio."},
+    {
+        "name": "resumable uploads (tus 1.0.0)",
+        "description": "For large files and bad connections, by any client of "
+        "[tus](https://tus.io/protocols/resumable-upload).",
+    },
+    {"name": "operation", "description": "For those who run the service."},
+]
+"""In the order in which the pages show them."""
+
+_TEXT: dict[str, Any] = {"type": "string"}
+_SIZE: dict[str, Any] = {"type": "integer", "minimum": 0}
+_FIELDS: dict[str, tuple[dict[str, Any], str]] = {
+    "Accept-Ranges": (_TEXT, "`bytes`: ranges may be asked for."),
+    "Cache-Control": (_TEXT, "What caches may do with the answer (RFC 9111)."),
+    "Content-Digest": (_TEXT, "`sha-256=:…:` of the body as it is sent (RFC 9530); verified."),
+    "Content-Disposition": (_TEXT, "A name for the file (RFC 6266)."),
+    "Content-Location": (_TEXT, "The clip that the upload has become."),
+    "Content-Range": (_TEXT, "Which bytes these are, or how many there are (RFC 9110 §14.4)."),
+    "ETag": (_TEXT, "For `If-Match` and `If-None-Match`."),
+    "If-Match": (_TEXT, "Only if this is the current ETag; else 412."),
+    "If-Modified-Since": (_TEXT, "Only if it has changed since; else 304."),
+    "If-None-Match": (_TEXT, "Only if this is not the current ETag; else 304."),
+    "If-Range": (_TEXT, "The range if this is the current ETag or date; else the whole."),
+    "If-Unmodified-Since": (_TEXT, "Only if it has not changed since; else 412."),
+    "Last-Modified": (_TEXT, "When the bytes came."),
+    "Location": (_TEXT, "What was made."),
+    RESTORABLE_UNTIL: (_TEXT, "Until when the clip can be brought back (RFC 9110 date); else it is gone."),
+    "Range": (_TEXT, "Which bytes to send (RFC 9110 §14.2), such as `bytes=0-65535`."),
+    "Repr-Digest": (_TEXT, "`sha-256=:…:` of the file (RFC 9530); verified."),
+    "Retry-After": (_SIZE, "Seconds after which to try again."),
+    "Tus-Checksum-Algorithm": (_TEXT, "For `Upload-Checksum`."),
+    "Tus-Extension": (_TEXT, "The extensions that are spoken here."),
+    "Tus-Max-Size": (_SIZE, "Bytes that an upload may have."),
+    "Tus-Resumable": ({"type": "string", "enum": [tus.VERSION]}, "The version of the protocol."),
+    "Tus-Version": (_TEXT, "The versions that are spoken here."),
+    "Upload-Checksum": (_TEXT, "`sha256 ` or `sha1 ` and the base64 of the digest of this body; verified."),
+    "Upload-Defer-Length": ({"type": "string", "enum": ["1"]}, "The length is not known yet."),
+    "Upload-Expires": (_TEXT, "When the upload is removed if nothing comes (RFC 9110 date)."),
+    "Upload-Length": (_SIZE, "Bytes of the whole file."),
+    "Upload-Metadata": (_TEXT, "`filename`, `title`, … each with its base64, separated by commas."),
+    "Upload-Offset": (_SIZE, "Bytes received so far."),
+    "Vary": (_TEXT, "The request fields that the answer depends on (RFC 9110 §12.5.5)."),
+    "WWW-Authenticate": (_TEXT, "How to authenticate."),
+    "X-Content-Type-Options": (_TEXT, "`nosniff`."),
+    "X-Request-ID": (_TEXT, "Names the request in the log; what the client sends is kept."),
+}
+
+_CLIP = "/play/{clip_id}"
+_BYTES = f"{_CLIP}/audio"
+_STREAM = f"{_CLIP}/stream"
+_TUS = "/play/uploads"
+_UPLOAD = f"{_TUS}/{{upload_id}}"
+_DIGESTS = ("Repr-Digest", "Content-Digest")
+_EDITING = ("If-Match", "If-Unmodified-Since")
+_MADE = ("Location", "ETag", "Cache-Control")
+_AUDIO = ("ETag", "Last-Modified", "Accept-Ranges", "Content-Disposition", "Cache-Control")
+_PROGRESS = ("Tus-Resumable", "Upload-Offset", "Upload-Expires", "Content-Location")
+
+_REQUIRED = {("patch", _UPLOAD): ("Upload-Offset",)}
+REQUESTS: Mapping[tuple[str, str], tuple[str, ...]] = {
+    ("post", "/play"): _DIGESTS,
+    ("post", "/play/upload"): _DIGESTS,
+    ("put", "/play/upload"): _DIGESTS,
+    ("patch", _CLIP): _EDITING,
+    ("delete", _CLIP): _EDITING,
+    ("put", _BYTES): (*_EDITING, *_DIGESTS),
+    ("get", _STREAM): ("Range", "If-Range", "If-Match", "If-None-Match", "If-Modified-Since", _EDITING[1]),
+    ("post", _TUS): (
+        *("Tus-Resumable", "Upload-Length", "Upload-Defer-Length", "Upload-Metadata"),
+        *("Upload-Checksum", "Repr-Digest"),
+    ),
+    ("patch", _UPLOAD): ("Tus-Resumable", "Upload-Offset", "Upload-Length", "Upload-Checksum"),
+    ("head", _UPLOAD): ("Tus-Resumable",),
+    ("delete", _UPLOAD): ("Tus-Resumable",),
+}
+RESPONSES: Mapping[tuple[str, str, str], tuple[str, ...]] = {
+    ("get", "/play", "200"): ("Cache-Control",),
+    ("post", "/play", "200"): _MADE,
+    ("post", "/play", "201"): _MADE,
+    ("post", "/play/upload", "200"): _MADE,
+    ("post", "/play/upload", "201"): _MADE,
+    ("put", "/play/upload", "200"): _MADE,
+    ("put", "/play/upload", "201"): _MADE,
+    ("get", _CLIP, "200"): ("ETag", "Cache-Control"),
+    ("patch", _CLIP, "200"): ("ETag", "Cache-Control"),
+    ("put", _BYTES, "200"): ("ETag", "Cache-Control"),
+    ("post", f"{_CLIP}/restore", "200"): ("ETag", "Cache-Control"),
+    ("delete", _CLIP, "204"): (RESTORABLE_UNTIL,),
+    ("get", f"{_CLIP}/stats", "200"): ("Cache-Control",),
+    ("get", _STREAM, "200"): _AUDIO,
+    ("get", _STREAM, "206"): (*_AUDIO, "Content-Range"),
+    ("get", _STREAM, "304"): ("ETag", "Last-Modified", "Cache-Control", "Accept-Ranges"),
+    ("get", _STREAM, "307"): ("Location", "Cache-Control"),
+    ("post", _TUS, "201"): ("Location", *_PROGRESS),
+    ("options", _TUS, "204"): (
+        *("Tus-Resumable", "Tus-Version", "Tus-Extension", "Tus-Max-Size", "Tus-Checksum-Algorithm"),
+    ),
+    ("patch", _UPLOAD, "204"): _PROGRESS,
+    ("delete", _UPLOAD, "204"): ("Tus-Resumable",),
+    ("get", _UPLOAD, "200"): (*_PROGRESS, "Cache-Control"),
+    ("head", _UPLOAD, "200"): (
+        *(*_PROGRESS, "Cache-Control", "Upload-Length", "Upload-Defer-Length", "Upload-Metadata"),
+    ),
+    ("get", "/metrics", "200"): ("Cache-Control", "Vary"),
+}
+_EVERYWHERE = ("X-Request-ID", "X-Content-Type-Options")
+_OF_STATUS = {
+    "401": ("WWW-Authenticate",),
+    "416": ("Accept-Ranges", "Content-Range"),
+    "429": ("Retry-After",),
+    "503": ("Retry-After",),
+}
+
+
+def describe(api: FastAPI) -> None:
+    """Let the OpenAPI document of `api` name the header fields of its routes, and show clips first."""
+    generate = api.openapi
+
+    def openapi() -> dict[str, Any]:
+        if api.openapi_schema is None:
+            schema = generate()
+            api.openapi_schema = _described(schema)
+        return api.openapi_schema or {}
+
+    api.openapi = openapi  # type: ignore[method-assign]
+
+
+def _described(schema: dict[str, Any]) -> dict[str, Any]:
+    for path, operations in schema["paths"].items():
+        for method, operation in operations.items():
+            parameters = operation.setdefault("parameters", [])
+            known = {parameter["name"]: parameter for parameter in parameters}
+            for name in REQUESTS.get((method, path), ()):
+                known[name] = _parameter(name, required=name in _REQUIRED.get((method, path), ()))
+            operation["parameters"] = list(known.values())
+            for status, response in operation["responses"].items():
+                names = (
+                    *RESPONSES.get((method, path, status), ()),
+                    *_OF_STATUS.get(status, ()),
+                    # `TusDialect` adds it to whatever is answered there.
+                    *(("Tus-Resumable",) if path.startswith(_TUS) else ()),
+                    *_EVERYWHERE,
+                )
+                response["headers"] = {name: _header(name) for name in names} | response.get("headers", {})
+    tags = [tag["name"] for tag in TAGS]
+
+    def place(item: tuple[str, dict[str, Any]]) -> int:
+        (tag,) = next(iter(item[1].values()))["tags"]
+        return tags.index(tag)
+
+    schema["paths"] = dict(sorted(schema["paths"].items(), key=place))
+    return schema
+
+
+def _parameter(name: str, *, required: bool) -> dict[str, Any]:
+    return {"name": name, "in": "header", "required": required or name == "Tus-Resumable", **_header(name)}
+
+
+def _header(name: str) -> dict[str, Any]:
+    schema, description = _FIELDS[name]
+    return {"description": description, "schema": schema}

@@ -1,0 +1,45 @@
+"""Query parameters that a route does not know are refused: who searches must not get everything."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any
+from urllib.parse import parse_qsl
+
+from fastapi import Request, params
+from fastapi.dependencies.utils import get_flat_params
+
+from mosic.errors import InvalidRequest
+
+_SHOWN = 5
+_SHOWN_LENGTH = 64
+
+
+async def known_parameters(request: Request) -> None:
+    """Dependency of routes, behind that on the key. Raises `InvalidRequest`, which names those unknown."""
+    if request.scope["query_string"]:
+        refuse_unknown(request, set(_known(request.scope["route"])))
+
+
+def refuse_unknown(request: Request, known: Collection[str]) -> None:
+    """Raises `InvalidRequest` when the query has other parameters than these."""
+    query: bytes = request.scope["query_string"]
+    names = dict.fromkeys(name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True))
+    unknown = [name[:_SHOWN_LENGTH] for name in names if name not in known]
+    if unknown:
+        more = f" (and {len(unknown) - _SHOWN} more)" if len(unknown) > _SHOWN else ""
+        shown = unknown[:_SHOWN]
+        raise InvalidRequest(
+            f"This route has no query parameter {', '.join(map(repr, shown))}{more}.",
+            errors=[{"loc": ["query", name], "msg": "not a parameter of this route"} for name in shown],
+        )
+
+
+def _known(route: Any) -> Iterator[str]:
+    """Those that FastAPI reads for the route, and those that it reads itself and describes."""
+    for parameter in get_flat_params(route.dependant):
+        if not isinstance(parameter.field_info, params.Path | params.Header | params.Cookie):
+            yield parameter.alias
+    for described in (route.openapi_extra or {}).get("parameters", ()):
+        if described["in"] == "query":
+            yield described["name"]

@@ -1,0 +1,45 @@
+"""Errors → RFC 9457 problem documents: one shape, made in one place."""
+
+from __future__ import annotations
+
+import json
+
+from mosic.errors import MosicError
+
+MEDIA_TYPE = "application/problem+json"
+
+ERROR_PAGE = "/docs/errors"
+"""Where the service explains its errors. `type` is this with the code behind `#`: a reference without a host,
+the same for every client, which leads to the service that gave the answer (RFC 9457 §3.1.1)."""
+
+PREFIX_OF = "mosic.prefix_of"
+"""In the state of the lifespan: gives the path below which clients reach the service, for the scope of a
+request, or for None."""
+
+NO_SNIFFING = (b"x-content-type-options", b"nosniff")
+"""For every response: its type is what is said, whatever a browser thinks of the bytes."""
+
+# An answer may quote what the request said, and must not grow with it.
+_LONGEST_DETAIL = 1000
+
+
+def problem_body(error: MosicError, prefix: str = "") -> bytes:
+    """The document, in UTF-8, for clients that reach the service below the path `prefix`.
+
+    Ends in a newline, for people at terminals.
+    """
+    members = {
+        "type": f"{prefix}{ERROR_PAGE}#{error.code}",
+        "title": error.title,
+        "status": error.status,
+        "detail": cut(error.detail, _LONGEST_DETAIL),
+        "code": error.code,
+        **error.extra,
+    }
+    text = json.dumps(members, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return f"{text}\n".encode()
+
+
+def cut(text: str, length: int) -> str:
+    """The text, of which no more is quoted than so many characters."""
+    return text if len(text) <= length else f"{text[:length]}…"
