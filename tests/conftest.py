@@ -8,7 +8,6 @@ import logging
 import os
 import shutil
 import signal
-import subprocess
 import tempfile
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
@@ -23,13 +22,13 @@ from mosic.db.tables import metadata
 from mosic.logs import set_up_logs
 from mosic.postgres import EmbeddedPostgres, open_embedded
 from mosic.settings import Settings
-from tests.kept import KeptConnection
-from tests.probes import KeptProbes
-from tests.service import Service, running_service
+from tests.support.databases import TEMPLATE, shown
+from tests.support.kept import KeptConnection
+from tests.support.probes import KeptProbes
+from tests.support.service import Service, running_service
 
 SLOW = os.environ.get("MOSIC_TEST_SLOW") == "1"
 REQUIRE_PROGRAMS = os.environ.get("MOSIC_TEST_REQUIRE_PROGRAMS") == "1"
-TEMPLATE = "mosic_template"
 
 
 def pytest_configure() -> None:
@@ -180,20 +179,8 @@ async def empty_database_url(postgres: EmbeddedPostgres, _maintenance: KeptConne
     await _maintenance.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def ffmpeg(*arguments: str | Path) -> None:
-    subprocess.run(["ffmpeg", "-hide_banner", "-loglevel", "error", "-y", *map(str, arguments)], check=True)
-
-
 @pytest.fixture
 async def service(tmp_path: Path, database_url: URL) -> AsyncIterator[Service]:
     """A running service with a database, a media root and a key of its own."""
     async with running_service(tmp_path / "media", shown(database_url)) as running:
         yield running
-
-
-def shown(url: URL) -> str:
-    """The URL as an operator would write it: the folder of a unix socket goes into the query."""
-    assert url.host
-    return URL.create(
-        "postgresql", url.username, database=url.database, query={"host": url.host, "port": str(url.port)}
-    ).render_as_string(hide_password=False)

@@ -24,9 +24,9 @@ from mosic.keys import open as key_files
 from mosic.metrics import Metrics
 from mosic.postgres import EmbeddedPostgres, open_embedded
 from mosic.staging import StagedWriter
-from tests.conftest import shown
-from tests.service import AUTH, KEY, Service, running_service
-from tests.sounds import wav
+from tests.support.databases import shown
+from tests.support.service import AUTH, KEY, Service, running_service
+from tests.support.sounds import wav
 
 SOURCE = Path(background.__file__).parent
 

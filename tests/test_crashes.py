@@ -22,8 +22,8 @@ import sqlalchemy as sa
 
 from mosic.db.engine import create_engine
 from mosic.postgres import open_embedded
-from tests.house import House, kill
-from tests.load import Ledger, Load
+from tests.support.house import House, kill
+from tests.support.load import Ledger, Load
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ from sqlalchemy import URL
 from mosic import disk
 from mosic.settings import Settings
 from mosic.staging import diskfile
-from tests.conftest import shown
-from tests.service import AUTH, running_service
-from tests.sounds import wav
+from tests.support.databases import shown
+from tests.support.service import AUTH, running_service
+from tests.support.sounds import wav
 
 CANNOT = [errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS]
 

@@ -18,8 +18,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.programs import needs
-from tests.readme import TOP, commands
+from tests.support.programs import needs
+from tests.support.readme import TOP, commands
 
 
 def _is_checkout() -> bool:

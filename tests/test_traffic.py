@@ -19,9 +19,9 @@ import httpx
 import pytest
 
 from mosic.postgres import open_embedded
-from tests.house import KEY, House, kill
-from tests.players import Crowd, Player
-from tests.sounds import wav
+from tests.support.house import KEY, House, kill
+from tests.support.players import Crowd, Player
+from tests.support.sounds import wav
 
 AUTH = {"X-API-Key": KEY}
 LONG = wav(1.0, rate=4_000_000)

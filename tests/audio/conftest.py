@@ -8,7 +8,7 @@ import pytest
 
 from mosic.audio import isolation
 from tests.audio.made import frames, id3_tag
-from tests.probes import KeptProbes
+from tests.support.probes import KeptProbes
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ import pytest
 from mosic.audio import ac3, adts, matroska, mpeg, ogg, trueaudio, wavpack
 from mosic.audio.source import Sound, Source
 from tests.audio.made import ffmpeg
-from tests.programs import needs_ffmpeg
+from tests.support.programs import needs_ffmpeg
 
 pytestmark = needs_ffmpeg
 

@@ -14,9 +14,8 @@ import pytest
 from mosic.audio.probe import probe
 from tests.audio.pools import needs_proc, pool, workers_of
 from tests.audio.test_probe_tags import riff
-from tests.conftest import ffmpeg
-from tests.programs import needs_ffmpeg
-from tests.sounds import wav
+from tests.support.programs import needs_ffmpeg
+from tests.support.sounds import ffmpeg, wav
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="needs Linux"),

@@ -12,7 +12,7 @@ from mosic.audio.probe import probe
 from mosic.audio.source import Source
 from mosic.errors import UnreadableMedia
 from tests.audio.made import ffmpeg
-from tests.programs import needs_ffmpeg
+from tests.support.programs import needs_ffmpeg
 
 pytestmark = needs_ffmpeg
 

@@ -18,7 +18,7 @@ from mosic.background import Background
 from mosic.errors import StartupError, Unavailable, UnreadableMedia, UnsupportedMedia
 from tests.audio.made import frames, id3_tag
 from tests.audio.pools import is_alive, needs_proc, pool, workers_of
-from tests.sounds import wav
+from tests.support.sounds import wav
 
 
 async def test_answers_as_the_probe_does(song: Path, tmp_path: Path) -> None:

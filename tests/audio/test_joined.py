@@ -10,7 +10,7 @@ import pytest
 from mosic.audio.probe import probe
 from tests.audio.made import ffmpeg
 from tests.audio.test_probe_tags import info, riff
-from tests.programs import needs_ffmpeg
+from tests.support.programs import needs_ffmpeg
 
 
 def webm(path: Path, seconds: float, *options: str) -> bytes:

@@ -9,7 +9,7 @@ import pytest
 from mosic.audio.probe import probe
 from tests.audio.made import ffmpeg
 from tests.audio.test_mp4_durations import seconds_of
-from tests.programs import needs_ffmpeg
+from tests.support.programs import needs_ffmpeg
 
 
 @needs_ffmpeg

@@ -14,7 +14,7 @@ from mosic.audio.source import Sound, Source
 from tests.audio.bombs import box
 from tests.audio.made import ffmpeg, ffprobe
 from tests.audio.movies import RATE, SAMPLE, Track, fragment, full, movie
-from tests.programs import needs_ffmpeg
+from tests.support.programs import needs_ffmpeg
 
 HALF = RATE // 2
 """25 samples: how long a fragment is."""

@@ -11,7 +11,7 @@ from mosic.audio.probe import probe
 from tests.audio.bombs import box
 from tests.audio.made import ffmpeg
 from tests.audio.movies import Track, full, movie
-from tests.programs import needs_ffmpeg
+from tests.support.programs import needs_ffmpeg
 
 
 def tagged(more: bytes, folder: Path) -> AudioInfo:

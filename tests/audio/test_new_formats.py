@@ -14,7 +14,7 @@ from mosic.audio.probe import probe
 from mosic.audio.source import Sound, Source
 from mosic.errors import UnreadableMedia, UnsupportedMedia
 from tests.audio.made import SECONDS, copy, decoded_seconds, ffmpeg, ffprobe
-from tests.programs import needs, needs_ffmpeg
+from tests.support.programs import needs, needs_ffmpeg
 
 
 def with_source(path: Path, read: Callable[[Source, int, int], Sound]) -> Sound:

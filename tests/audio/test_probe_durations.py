@@ -10,8 +10,8 @@ import pytest
 
 from mosic.audio.probe import probe
 from tests.audio.made import BY_NAME, Kind, decoded_seconds, ffmpeg, make
-from tests.programs import needs, needs_ffmpeg
-from tests.sounds import wav
+from tests.support.programs import needs, needs_ffmpeg
+from tests.support.sounds import wav
 
 pytestmark = needs_ffmpeg
 

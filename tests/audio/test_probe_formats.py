@@ -8,7 +8,7 @@ import pytest
 
 from mosic.audio.probe import probe
 from tests.audio.made import KINDS, Kind, decoded_seconds, ffprobe, make_many
-from tests.programs import needs_ffmpeg
+from tests.support.programs import needs_ffmpeg
 
 pytestmark = needs_ffmpeg
 

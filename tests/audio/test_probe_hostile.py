@@ -18,8 +18,8 @@ from mosic.audio.probe import probe
 from mosic.errors import UnreadableMedia, UnsupportedMedia
 from tests.audio.bombs import BOMBS, MEBIBYTE, SONG, SOUND_WITH_BOMB, box
 from tests.audio.made import BY_NAME, KINDS, ffmpeg, frames, make, make_many
-from tests.programs import needs_ffmpeg
-from tests.sounds import wav
+from tests.support.programs import needs_ffmpeg
+from tests.support.sounds import wav
 
 
 def judge(path: Path) -> AudioInfo | None:

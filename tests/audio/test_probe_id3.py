@@ -16,7 +16,7 @@ from mutagen import id3
 from mosic.audio.probe import probe
 from tests.audio.made import SECONDS, copy, frames, id3_tag
 from tests.audio.tagged import TITLE, check
-from tests.programs import needs_ffmpeg
+from tests.support.programs import needs_ffmpeg
 
 
 @needs_ffmpeg

@@ -13,7 +13,7 @@ import pytest
 from mosic.audio.probe import probe
 from mosic.errors import UnreadableMedia, UnsupportedMedia
 from tests.audio.made import copy, ffmpeg, frames, id3_tag
-from tests.programs import needs_ffmpeg
+from tests.support.programs import needs_ffmpeg
 
 HTML = b"<!DOCTYPE html><html><script>alert(1)</script>" + b"<p>text</p>" * 500
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(range(256)) * 40

@@ -18,8 +18,8 @@ from mutagen.asf._attrs import ASFByteArrayAttribute
 from mosic.audio.probe import probe
 from tests.audio.made import SECONDS, copy, ffmpeg, id3_tag
 from tests.audio.tagged import TITLE, check
-from tests.programs import needs_ffmpeg
-from tests.sounds import wav
+from tests.support.programs import needs_ffmpeg
+from tests.support.sounds import wav
 
 
 @needs_ffmpeg

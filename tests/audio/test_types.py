@@ -12,7 +12,7 @@ from mosic.audio.probe import probe
 from mosic.audio.types import FILE_TYPES, SOUND_ENDINGS, ending_for, media_type_for, without_ending
 from tests.audio.made import KINDS, Kind, make_many
 from tests.audio.test_new_formats import narrow, wide
-from tests.programs import needs_ffmpeg
+from tests.support.programs import needs_ffmpeg
 
 
 @pytest.mark.parametrize(

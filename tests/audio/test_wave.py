@@ -13,8 +13,8 @@ from mosic.audio.source import Source
 from mosic.errors import UnreadableMedia
 from tests.audio.made import ffmpeg, ffprobe
 from tests.audio.test_probe_tags import info, riff
-from tests.programs import needs_ffmpeg
-from tests.sounds import wav
+from tests.support.programs import needs_ffmpeg
+from tests.support.sounds import wav
 
 
 def bext(description: bytes, originator: bytes, date: bytes) -> tuple[bytes, bytes]:

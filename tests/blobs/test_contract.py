@@ -9,7 +9,7 @@ import pytest
 from mosic.blobs.base import BlobStore, OpenBlob
 from mosic.errors import BlobMissing
 from tests.blobs.conftest import Stage, new_key
-from tests.stores import keys_in
+from tests.support.stores import keys_in
 
 CONTENT = bytes(range(256)) * 700
 

@@ -13,7 +13,7 @@ from mosic.blobs.kept import KeptFiles, SharedFile
 from mosic.blobs.local import LocalBlob, LocalBlobs
 from mosic.errors import BlobMissing, Unavailable
 from tests.blobs.conftest import Stage, new_key
-from tests.service import open_files
+from tests.support.service import open_files
 
 PAGES = 64 * 4096
 

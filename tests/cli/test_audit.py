@@ -14,10 +14,10 @@ import pytest
 from sqlalchemy import URL
 
 from tests.cli.test_commands import mosic
-from tests.conftest import shown
-from tests.service import AUTH, Service, running_service
-from tests.sounds import wav
-from tests.stores import HOUR, key_of
+from tests.support.databases import shown
+from tests.support.service import AUTH, Service, running_service
+from tests.support.sounds import wav
+from tests.support.stores import HOUR, key_of
 
 
 @dataclass

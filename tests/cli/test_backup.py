@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.house import KEY, House
-from tests.sounds import wav
+from tests.support.house import KEY, House
+from tests.support.sounds import wav
 
 
 @pytest.fixture

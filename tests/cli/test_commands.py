@@ -19,10 +19,10 @@ from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from mosic.cli.main import app
-from tests.conftest import shown
-from tests.relays import Relay, free_port, relaying
-from tests.service import AUTH, KEY, Service, running_service
-from tests.sounds import wav
+from tests.support.databases import shown
+from tests.support.relays import Relay, free_port, relaying
+from tests.support.service import AUTH, KEY, Service, running_service
+from tests.support.sounds import wav
 
 UNKNOWN = "01a1fd3e-48c9-7366-a23d-5cc50abf371c"
 # Would clear the screen, write over the line, and turn the text around.

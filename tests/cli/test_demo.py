@@ -22,9 +22,9 @@ from sqlalchemy import URL
 from mosic.cli.demo import where_to_listen
 from mosic.settings import Settings
 from tests.cli.test_commands import mosic
-from tests.conftest import shown
-from tests.house import House
-from tests.service import running_service
+from tests.support.databases import shown
+from tests.support.house import House
+from tests.support.service import running_service
 
 CLIP = UUID("01935b7e-0000-7000-8000-00000000000a")
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.house import KEY, House
-from tests.sounds import wav
+from tests.support.house import KEY, House
+from tests.support.sounds import wav
 
 OLD, NEW = "the-old-key-of-the-phone", "the-new-key-of-the-phone"
 

@@ -22,9 +22,9 @@ import pytest
 from sqlalchemy import URL
 
 from tests.cli.test_serve import MOSIC, Installation, Served
-from tests.conftest import shown
-from tests.programs import needs
-from tests.sounds import wav
+from tests.support.databases import shown
+from tests.support.programs import needs
+from tests.support.sounds import wav
 
 KEY = 'k3y-with-"quotes"\\and-more'
 OTHER_KEY = "s3cond-k3y"

@@ -18,8 +18,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.programs import needs
-from tests.sounds import wav
+from tests.support.programs import needs
+from tests.support.sounds import wav
 
 MOSIC = [sys.executable, "-m", "mosic"]
 SLOW = pytest.mark.slow

@@ -13,9 +13,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.house import KEY, House
-from tests.scraped import Scraped, scrape
-from tests.sounds import wav
+from tests.support.house import KEY, House
+from tests.support.scraped import Scraped, scrape
+from tests.support.sounds import wav
 
 _SUMS = (
     "mosic_total_api_requests_total",

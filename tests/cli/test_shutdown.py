@@ -18,9 +18,9 @@ import httpx
 import pytest
 
 from tests.cli.test_workers import AUTH, client, ended, logged, until
-from tests.house import KEY, House
-from tests.load import EXPECTED, Ledger, Load
-from tests.sounds import wav
+from tests.support.house import KEY, House
+from tests.support.load import EXPECTED, Ledger, Load
+from tests.support.sounds import wav
 
 BOTH = pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.slow)])
 

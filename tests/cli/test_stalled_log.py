@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from mosic.logstream import LogStream
-from tests.house import KEY, MOSIC, House
+from tests.support.house import KEY, MOSIC, House
 
 Pair = tuple[int, int]
 

@@ -16,8 +16,8 @@ import sqlalchemy as sa
 from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from tests.conftest import shown
-from tests.house import House
+from tests.support.databases import shown
+from tests.support.house import House
 
 HOLD = """
 import asyncio, sys, asyncpg

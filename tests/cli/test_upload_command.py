@@ -33,10 +33,10 @@ from yarl import URL
 from mosic.cli.transfer import Server
 from mosic.cli.upload import Options, upload
 from mosic.cli.verdict import Trouble
-from tests.conftest import shown
-from tests.relays import Relay, cutting_every, free_port, relaying
-from tests.service import AUTH, KEY, Service
-from tests.sounds import wav
+from tests.support.databases import shown
+from tests.support.relays import Relay, cutting_every, free_port, relaying
+from tests.support.service import AUTH, KEY, Service
+from tests.support.sounds import wav
 
 MOSIC = [sys.executable, "-m", "mosic", "upload"]
 needs_nginx = pytest.mark.skipif(shutil.which("nginx") is None, reason="needs nginx")

@@ -15,8 +15,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.house import KEY, House
-from tests.sounds import wav
+from tests.support.house import KEY, House
+from tests.support.sounds import wav
 
 AUTH = {"X-API-Key": KEY}
 

@@ -14,8 +14,8 @@ from mosic.boot import open_runtime
 from mosic.core.runtime import Runtime
 from mosic.metrics import Metrics
 from mosic.settings import Settings
-from tests.conftest import shown
-from tests.stores import Open
+from tests.support.databases import shown
+from tests.support.stores import Open
 
 
 @pytest.fixture

@@ -30,9 +30,9 @@ from mosic.db.migrate import head, is_current, migrate, move_to
 from mosic.db.tables import metadata
 from mosic.metrics import Metrics
 from mosic.settings import Settings
-from tests.conftest import shown
-from tests.sounds import wav
-from tests.stores import Open, keys_in, put, upload
+from tests.support.databases import shown
+from tests.support.sounds import wav
+from tests.support.stores import Open, keys_in, put, upload
 
 
 async def backup(rt: Runtime | Holdings, folder: Path, *, force: bool = False) -> Manifest:

@@ -21,8 +21,8 @@ from mosic.core.runtime import Runtime
 from mosic.metrics import Metrics
 from mosic.settings import Settings
 from tests.core.test_backup import backup, change, contents, empty, restore, restored
-from tests.sounds import wav
-from tests.stores import Open, keys_in, upload
+from tests.support.sounds import wav
+from tests.support.stores import Open, keys_in, upload
 
 __all__ = ["empty"]
 

@@ -21,8 +21,8 @@ from mosic.core.stream import open_stream
 from mosic.db.clips import Clip
 from mosic.errors import ClipNotFound
 from mosic.postgres import EmbeddedPostgres
-from tests.sounds import wav
-from tests.stores import Open, upload
+from tests.support.sounds import wav
+from tests.support.stores import Open, upload
 
 _LISTENERS = "SELECT pid FROM pg_stat_activity WHERE datname = :name AND query = 'SELECT pg_notify($1, $2)'"
 

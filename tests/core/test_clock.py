@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import URL
 
 from mosic.db.clock import DatabaseClock
-from tests.conftest import shown
-from tests.service import AUTH, running_service
-from tests.sounds import wav
+from tests.support.databases import shown
+from tests.support.service import AUTH, running_service
+from tests.support.sounds import wav
 
 DAY = 86_400
 

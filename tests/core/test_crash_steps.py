@@ -24,8 +24,8 @@ from mosic.db import clips
 from mosic.errors import ClientDisconnected
 from mosic.wire.tus import Append, Creation, Metadata
 from tests.core.dying import HALF, dying
-from tests.sounds import wav
-from tests.stores import Open, keys_in, known_keys, upload
+from tests.support.sounds import wav
+from tests.support.stores import Open, keys_in, known_keys, upload
 
 
 async def no_trouble(rt: Runtime) -> None:

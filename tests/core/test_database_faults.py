@@ -14,9 +14,9 @@ import pytest
 from sqlalchemy import URL
 
 from mosic.db.faults import fault_of
-from tests.conftest import shown
-from tests.service import AUTH, Service, running_service
-from tests.sounds import wav
+from tests.support.databases import shown
+from tests.support.service import AUTH, Service, running_service
+from tests.support.sounds import wav
 
 # SQLSTATE (PostgreSQL manual, appendix A) → the reason in the log; None is a fault of Mosic's own.
 REASONS = {

@@ -12,10 +12,9 @@ import httpx
 import pytest
 from sqlalchemy import URL
 
-from tests.conftest import shown
-from tests.databases import Way, way_to
-from tests.service import AUTH, Service, running_service
-from tests.sounds import wav
+from tests.support.databases import Way, shown, way_to
+from tests.support.service import AUTH, Service, running_service
+from tests.support.sounds import wav
 
 # A TCP connection says nothing for a quarter of an hour; what is asked for here is seconds.
 PATIENCE = 60.0

@@ -10,8 +10,8 @@ from mosic.core.catalog import remove_clip
 from mosic.core.runtime import Runtime
 from mosic.core.stream import open_stream
 from mosic.errors import BlobMissing, ClipNotFound
-from tests.sounds import wav
-from tests.stores import paused, upload
+from tests.support.sounds import wav
+from tests.support.stores import paused, upload
 
 
 async def test_a_clip_deleted_while_its_stream_is_opened_is_not_found(rt: Runtime) -> None:

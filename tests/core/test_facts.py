@@ -16,8 +16,8 @@ from mosic.core.facts import BlobFacts, Facts, FactsCache
 from mosic.core.runtime import Runtime
 from mosic.db.clips import Clip
 from mosic.errors import ClipNotFound, Unavailable
-from tests.sounds import wav
-from tests.stores import Open, upload
+from tests.support.sounds import wav
+from tests.support.stores import Open, upload
 
 WAIT = 0.3
 

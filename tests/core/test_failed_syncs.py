@@ -24,10 +24,10 @@ import sqlalchemy as sa
 from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from tests.conftest import shown
-from tests.service import AUTH, Service, running_service
-from tests.sounds import wav
-from tests.stores import Open, key_of, keys_in
+from tests.support.databases import shown
+from tests.support.service import AUTH, Service, running_service
+from tests.support.sounds import wav
+from tests.support.stores import Open, key_of, keys_in
 
 TUS = {**AUTH, "Tus-Resumable": "1.0.0"}
 PATCH = {**TUS, "Content-Type": "application/offset+octet-stream"}

@@ -24,11 +24,11 @@ from mosic.core import room
 from mosic.core.runtime import Runtime
 from mosic.errors import InsufficientStorage, MosicError, Unavailable
 from mosic.settings import Settings
-from tests.conftest import shown
-from tests.house import KEY, House
-from tests.service import AUTH, running_service
-from tests.sounds import wav
-from tests.stores import keys_in, known_keys, upload
+from tests.support.databases import shown
+from tests.support.house import KEY, House
+from tests.support.service import AUTH, running_service
+from tests.support.sounds import wav
+from tests.support.stores import keys_in, known_keys, upload
 
 
 @pytest.mark.parametrize(

@@ -23,9 +23,9 @@ from mosic.db import identity as rows
 from mosic.errors import StartupError
 from mosic.metrics import Metrics
 from mosic.settings import Settings
-from tests.conftest import shown
-from tests.sounds import wav
-from tests.stores import HOUR, key_of, keys_in, put, upload
+from tests.support.databases import shown
+from tests.support.sounds import wav
+from tests.support.stores import HOUR, key_of, keys_in, put, upload
 
 URLS = tuple[str, str]
 

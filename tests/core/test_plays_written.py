@@ -18,8 +18,8 @@ from mosic.core.runtime import Runtime
 from mosic.db.engine import create_engine
 from mosic.db.plays import PlayWriter, Tally
 from mosic.db.state import UNOBSERVED
-from tests.sounds import wav
-from tests.stores import Open, upload
+from tests.support.sounds import wav
+from tests.support.stores import Open, upload
 
 
 @pytest.fixture

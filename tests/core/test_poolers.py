@@ -15,10 +15,10 @@ from mosic.background import Background
 from mosic.boot import open_database
 from mosic.errors import StartupError
 from mosic.settings import Settings
-from tests.conftest import shown
-from tests.poolers import needs_pgbouncer, pgbouncer
-from tests.service import AUTH, Service, running_service
-from tests.sounds import wav
+from tests.support.databases import shown
+from tests.support.poolers import needs_pgbouncer, pgbouncer
+from tests.support.service import AUTH, Service, running_service
+from tests.support.sounds import wav
 
 pytestmark = needs_pgbouncer
 

@@ -23,8 +23,8 @@ from mosic.db import clips
 from mosic.db.clips import BlobSwept, NewClip
 from mosic.errors import UploadNotFound
 from mosic.wire.tus import Creation, Metadata
-from tests.sounds import wav
-from tests.stores import HOUR, FailingOnce, Open, key_of, keys_in, known_keys, put, swept_keys, upload
+from tests.support.sounds import wav
+from tests.support.stores import HOUR, FailingOnce, Open, key_of, keys_in, known_keys, put, swept_keys, upload
 
 NOTHING = Swept()
 

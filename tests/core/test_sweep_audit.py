@@ -16,8 +16,8 @@ from mosic.core.runtime import Runtime
 from mosic.core.sweep import Trouble, audit
 from mosic.db.clips import Clip
 from mosic.errors import BlobMissing
-from tests.sounds import wav
-from tests.stores import HOUR, FailingOnce, key_of, paused, put, upload
+from tests.support.sounds import wav
+from tests.support.stores import HOUR, FailingOnce, key_of, paused, put, upload
 
 MEBIBYTE = 1024 * 1024
 

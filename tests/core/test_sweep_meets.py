@@ -21,8 +21,19 @@ from mosic.core.sweep import Swept, sweep
 from mosic.db import blob_keys, clips
 from mosic.db.clips import BlobSwept, Clip, NewClip
 from mosic.errors import Unavailable
-from tests.sounds import wav
-from tests.stores import HOUR, FailingOnce, Open, key_of, keys_in, known_keys, paused, put, swept_keys, upload
+from tests.support.sounds import wav
+from tests.support.stores import (
+    HOUR,
+    FailingOnce,
+    Open,
+    key_of,
+    keys_in,
+    known_keys,
+    paused,
+    put,
+    swept_keys,
+    upload,
+)
 
 NOTHING = Swept()
 INSERT = sa.text(

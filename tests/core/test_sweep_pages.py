@@ -15,7 +15,7 @@ from mosic.core.ingest import Hints
 from mosic.core.runtime import Runtime
 from mosic.core.uploads import create, finish_whole, remove_expired
 from mosic.wire.tus import Append, Creation, Metadata
-from tests.sounds import wav
+from tests.support.sounds import wav
 
 
 async def body(*chunks: bytes) -> AsyncIterator[bytes]:

@@ -40,8 +40,8 @@ from mosic.errors import (
     UploadStalled,
 )
 from mosic.wire.tus import Append, Checksum, Creation, Metadata
-from tests.sounds import wav
-from tests.stores import Open, paused
+from tests.support.sounds import wav
+from tests.support.stores import Open, paused
 
 MEBIBYTE = 1024 * 1024
 

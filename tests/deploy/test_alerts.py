@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from tests.programs import needs
+from tests.support.programs import needs
 
 ALERTS = Path(__file__).resolve().parents[2] / "deploy/prometheus/alerts.yml"
 TESTS = Path(__file__).with_name("alerts.test.yml")

@@ -18,10 +18,10 @@ import pytest
 import yaml
 from sqlalchemy import URL
 
-from tests.conftest import shown
-from tests.programs import needs
-from tests.service import AUTH, Service, running_service
-from tests.sounds import wav
+from tests.support.databases import shown
+from tests.support.programs import needs
+from tests.support.service import AUTH, Service, running_service
+from tests.support.sounds import wav
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 DASHBOARDS = DEPLOY / "grafana/provisioning/dashboards"

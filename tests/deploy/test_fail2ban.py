@@ -19,9 +19,9 @@ from sqlalchemy import URL
 
 from mosic.keys.failures import FREE
 from tests.cli.test_serve import Installation, Served
-from tests.conftest import shown
-from tests.programs import needs
-from tests.sounds import wav
+from tests.support.databases import shown
+from tests.support.programs import needs
+from tests.support.sounds import wav
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy/fail2ban"
 KEY = "the-right-key-of-this-test"

@@ -14,10 +14,10 @@ import pytest
 import yaml
 from sqlalchemy import URL
 
-from tests.conftest import shown
-from tests.nginx import free_port, listens
-from tests.service import AUTH, running_service
-from tests.sounds import wav
+from tests.support.databases import shown
+from tests.support.nginx import free_port, listens
+from tests.support.service import AUTH, running_service
+from tests.support.sounds import wav
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 HOST = "music.example"

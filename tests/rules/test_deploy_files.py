@@ -28,8 +28,8 @@ from sqlalchemy import URL
 from mosic.cli.health import addresses
 from mosic.settings import Settings, load_settings
 from mosic.settings.names import names_of
-from tests.conftest import shown
-from tests.house import House
+from tests.support.databases import shown
+from tests.support.house import House
 
 TOP = Path(__file__).resolve().parents[2]
 DOCKERFILE = TOP / "Dockerfile"

@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 
-from tests.programs import needs
-from tests.readme import TOP, commands
+from tests.support.programs import needs
+from tests.support.readme import TOP, commands
 
 README = (TOP / "README.md").read_text()
 COMMANDS = commands(README)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.programs import needs
+from tests.support.programs import needs
 
 TOP = Path(__file__).resolve().parents[2]
 FOLDER = TOP / "src/mosic/web/pages/vendor"

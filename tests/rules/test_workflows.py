@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.programs import needs
 from tests.rules.test_deploy_files import CHECK_JSONSCHEMA, TOP, load
+from tests.support.programs import needs
 
 WORKFLOWS = {path.name: load(path) for path in sorted(TOP.glob(".github/workflows/*.yml"))}
 SCRIPTS = [

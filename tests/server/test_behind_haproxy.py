@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.exchange import Answer, exchange, head
-from tests.haproxy import needs_haproxy, running_haproxy
-from tests.service import AUTH, KEY, Service
-from tests.sounds import wav
+from tests.support.exchange import Answer, exchange, head
+from tests.support.haproxy import needs_haproxy, running_haproxy
+from tests.support.service import AUTH, KEY, Service
+from tests.support.sounds import wav
 
 RULES = (
     "http-request del-header X-API-Key",

@@ -10,8 +10,8 @@ from weakref import WeakSet
 import pytest
 
 from mosic.server.exchange import Exchange
-from tests.service import AUTH, Service
-from tests.sounds import wav
+from tests.support.service import AUTH, Service
+from tests.support.sounds import wav
 
 ROUNDS = 5
 

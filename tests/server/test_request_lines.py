@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from mosic.postgres import EmbeddedPostgres
-from tests.databases import empty_database
-from tests.exchange import first_answer
-from tests.service import AUTH, KEY, Service, running_service
-from tests.sounds import wav
+from tests.support.databases import empty_database
+from tests.support.exchange import first_answer
+from tests.support.service import AUTH, KEY, Service, running_service
+from tests.support.sounds import wav
 
 HOST = b"Host: mosic.test\r\n"
 CLOSE = b"Connection: close\r\n"

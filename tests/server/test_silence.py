@@ -10,10 +10,11 @@ import pytest
 from sqlalchemy import URL
 
 from mosic.server import limits
-from tests.conftest import SLOW, shown
-from tests.exchange import head
-from tests.service import AUTH, KEY, Service, running_service
-from tests.sounds import wav
+from tests.conftest import SLOW
+from tests.support.databases import shown
+from tests.support.exchange import head
+from tests.support.service import AUTH, KEY, Service, running_service
+from tests.support.sounds import wav
 
 SONG = wav(0.5)
 LARGE = wav(40)  # is received past the parser

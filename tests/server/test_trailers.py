@@ -13,10 +13,10 @@ import httpx
 import pytest
 
 from mosic.postgres import EmbeddedPostgres
-from tests.exchange import Answer, first_answer, head
-from tests.loops import LOOPS, service_on
-from tests.service import KEY
-from tests.sounds import wav
+from tests.support.exchange import Answer, first_answer, head
+from tests.support.loops import LOOPS, service_on
+from tests.support.service import KEY
+from tests.support.sounds import wav
 
 SONG = wav(0.5)
 AUTH = f"X-API-Key: {KEY}"

@@ -13,10 +13,10 @@ import asyncpg
 import pytest
 from sqlalchemy import URL
 
-from tests.conftest import shown
-from tests.scraped import scrape
-from tests.service import AUTH, KEY, Service, running_service
-from tests.sounds import wav
+from tests.support.databases import shown
+from tests.support.scraped import scrape
+from tests.support.service import AUTH, KEY, Service, running_service
+from tests.support.sounds import wav
 
 _AT_ONCE = 40
 

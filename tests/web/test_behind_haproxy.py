@@ -9,13 +9,13 @@ from pathlib import Path
 
 from sqlalchemy import URL
 
-from tests.conftest import shown
-from tests.exchange import exchange, head, raw_exchange
-from tests.nginx import free_port, listens
-from tests.programs import needs
-from tests.service import AUTH, KEY, Service, running_service
-from tests.sounds import wav
-from tests.spellings import spellings
+from tests.support.databases import shown
+from tests.support.exchange import exchange, head, raw_exchange
+from tests.support.nginx import free_port, listens
+from tests.support.programs import needs
+from tests.support.service import AUTH, KEY, Service, running_service
+from tests.support.sounds import wav
+from tests.support.spellings import spellings
 
 pytestmark = needs("haproxy")
 

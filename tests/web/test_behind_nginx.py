@@ -1,7 +1,7 @@
 """The service behind a real nginx that runs the example of deploy/nginx/, and has it send the files or not.
 
-In both ways a client must get what RFC 9110 asks for: the rows of tests/rfc9110.py, byte for byte. Only what
-nginx itself does not let through is different.
+In both ways a client must get what RFC 9110 asks for: the rows of tests/support/rfc9110.py, byte for byte.
+Only what nginx itself does not let through is different.
 """
 
 from __future__ import annotations
@@ -22,15 +22,14 @@ from sqlalchemy import URL
 
 from mosic.postgres import EmbeddedPostgres
 from mosic.settings import Settings
-from tests.clips import ServedClip, add_clip
-from tests.conftest import shown
-from tests.databases import empty_database
-from tests.exchange import Answer, exchange, head, raw_exchange
-from tests.nginx import NGINX, free_port, needs_nginx, running_nginx, write_config
-from tests.rfc9110 import CONTENT, ROWS, Row, expected, observed
-from tests.service import AUTH, running_service
-from tests.sounds import wav
-from tests.spellings import spellings
+from tests.support.clips import ServedClip, add_clip
+from tests.support.databases import empty_database, shown
+from tests.support.exchange import Answer, exchange, head, raw_exchange
+from tests.support.nginx import NGINX, free_port, needs_nginx, running_nginx, write_config
+from tests.support.rfc9110 import CONTENT, ROWS, Row, expected, observed
+from tests.support.service import AUTH, running_service
+from tests.support.sounds import wav
+from tests.support.spellings import spellings
 
 pytestmark = needs_nginx
 

@@ -9,8 +9,8 @@ from uuid import UUID
 import httpx
 import pytest
 
-from tests.service import AUTH, Service
-from tests.sounds import wav
+from tests.support.service import AUTH, Service
+from tests.support.sounds import wav
 
 UNKNOWN = "01935b7e-0000-7000-8000-000000000000"
 

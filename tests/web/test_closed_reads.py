@@ -15,9 +15,9 @@ import httpx
 import pytest
 from sqlalchemy import URL
 
-from tests.conftest import shown
-from tests.service import AUTH, KEY, Service, running_service
-from tests.sounds import wav
+from tests.support.databases import shown
+from tests.support.service import AUTH, KEY, Service, running_service
+from tests.support.sounds import wav
 
 SECRET = "0123456789abcdef0123456789abcdef"
 OTHER = "/play/01935b7e-0000-7000-8000-00000000000a"

@@ -10,9 +10,9 @@ from sqlalchemy import URL
 
 from mosic.errors import StartupError
 from mosic.settings import load_settings
-from tests.conftest import shown
-from tests.service import AUTH, Service, running_service
-from tests.sounds import wav
+from tests.support.databases import shown
+from tests.support.service import AUTH, Service, running_service
+from tests.support.sounds import wav
 
 ORIGIN = "https://app.example"
 OTHER = "https://evil.example"

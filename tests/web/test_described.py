@@ -11,9 +11,9 @@ import pytest
 from sqlalchemy import URL
 
 from mosic.web.described import REQUESTS, RESPONSES
-from tests.conftest import shown
-from tests.service import AUTH, Service, running_service
-from tests.sounds import wav
+from tests.support.databases import shown
+from tests.support.service import AUTH, Service, running_service
+from tests.support.sounds import wav
 
 # Fields of every HTTP answer, which no document of an API names.
 GENERAL = {"date", "server", "connection", "content-length", "content-type", "allow"}

@@ -9,11 +9,11 @@ from contextlib import suppress
 
 import pytest
 
-from tests.clips import ServedClip, add_clip
-from tests.exchange import Answer, exchange, first_answer, head
-from tests.rfc9110 import CONTENT
-from tests.service import AUTH, Service
-from tests.sounds import wav
+from tests.support.clips import ServedClip, add_clip
+from tests.support.exchange import Answer, exchange, first_answer, head
+from tests.support.rfc9110 import CONTENT
+from tests.support.service import AUTH, Service
+from tests.support.sounds import wav
 
 
 @pytest.fixture

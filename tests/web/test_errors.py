@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from mosic.errors import all_errors
-from tests.service import AUTH, Service
+from tests.support.service import AUTH, Service
 
 CODES = {error.code: error.status for error in all_errors()}
 ANY = "01935b7e-0000-7000-8000-000000000000"

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import URL
 
-from tests.conftest import shown
-from tests.exchange import exchange, head
-from tests.service import AUTH, Service, running_service
-from tests.sounds import wav
+from tests.support.databases import shown
+from tests.support.exchange import exchange, head
+from tests.support.service import AUTH, Service, running_service
+from tests.support.sounds import wav
 
 ORIGIN = "https://app.example"
 KEY_LINE = f"X-API-Key: {AUTH['X-API-Key']}"

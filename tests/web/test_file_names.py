@@ -8,9 +8,9 @@ from urllib.parse import quote
 import pytest
 
 from tests.audio.made import ffmpeg
-from tests.programs import needs_ffmpeg
-from tests.service import AUTH, Service
-from tests.sounds import wav
+from tests.support.programs import needs_ffmpeg
+from tests.support.service import AUTH, Service
+from tests.support.sounds import wav
 
 
 @pytest.mark.parametrize(

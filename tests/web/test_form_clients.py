@@ -17,11 +17,11 @@ import httpx
 import pytest
 import requests
 
-from tests.exchange import Answer, exchange, head
-from tests.node import packages
-from tests.programs import needs
-from tests.service import AUTH, KEY, Service
-from tests.sounds import wav
+from tests.support.exchange import Answer, exchange, head
+from tests.support.node import packages
+from tests.support.programs import needs
+from tests.support.service import AUTH, KEY, Service
+from tests.support.sounds import wav
 
 BOUNDARY = "b0undary"
 _made = iter(range(10_000, 20_000))

@@ -18,11 +18,10 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from mosic.core.health import check_ready
 from mosic.core.runtime import Runtime
 from mosic.web.routes import ops
-from tests.conftest import shown
-from tests.databases import way_to
-from tests.house import House
-from tests.service import AUTH, Service, running_service
-from tests.sounds import wav
+from tests.support.databases import shown, way_to
+from tests.support.house import House
+from tests.support.service import AUTH, Service, running_service
+from tests.support.sounds import wav
 
 
 def assert_unfit(answer: httpx.Response, *failed: str) -> None:

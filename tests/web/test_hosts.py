@@ -14,10 +14,10 @@ from mosic.errors import StartupError
 from mosic.metrics import Metrics
 from mosic.settings import Settings, load_settings
 from mosic.web.hosts import allowed_hosts, only_allowed_hosts
-from tests.conftest import shown
-from tests.exchange import Answer, exchange
-from tests.service import AUTH, Service, running_service
-from tests.sounds import wav
+from tests.support.databases import shown
+from tests.support.exchange import Answer, exchange
+from tests.support.service import AUTH, Service, running_service
+from tests.support.sounds import wav
 
 ITSELF = [
     "localhost",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
-from tests.service import AUTH, Service
-from tests.sounds import wav
+from tests.support.service import AUTH, Service
+from tests.support.sounds import wav
 from tests.wire.test_ids import odd_spellings
 
 FIELDS = {**AUTH, "Tus-Resumable": "1.0.0"}

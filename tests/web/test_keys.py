@@ -12,10 +12,10 @@ from starlette.types import Scope
 
 from mosic.keys.failures import FREE
 from mosic.web.proxies import client_address
-from tests.conftest import shown
-from tests.exchange import exchange, head
-from tests.service import AUTH, KEY, Service, running_service
-from tests.sounds import wav
+from tests.support.databases import shown
+from tests.support.exchange import exchange, head
+from tests.support.service import AUTH, KEY, Service, running_service
+from tests.support.sounds import wav
 
 WRONG = {"X-API-Key": "wrong"}
 

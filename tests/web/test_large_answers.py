@@ -19,10 +19,10 @@ import sqlalchemy as sa
 from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from tests.conftest import shown
-from tests.exchange import exchange, first_answer, head
-from tests.service import AUTH, Service, running_service
-from tests.sounds import wav
+from tests.support.databases import shown
+from tests.support.exchange import exchange, first_answer, head
+from tests.support.service import AUTH, Service, running_service
+from tests.support.sounds import wav
 from tests.web.test_send import Listener, until
 
 MOST_OF_A_CLIP = 24 * 1024

@@ -15,11 +15,11 @@ import httpx
 import pytest
 from sqlalchemy import URL
 
-from tests.conftest import shown
-from tests.exchange import Answer, first_answer, head
-from tests.house import House
-from tests.service import KEY, running_service
-from tests.sounds import wav
+from tests.support.databases import shown
+from tests.support.exchange import Answer, first_answer, head
+from tests.support.house import House
+from tests.support.service import KEY, running_service
+from tests.support.sounds import wav
 
 SONG = wav(400)  # 6.4 MB
 DECLARED = f"Content-Length: {len(SONG)}"

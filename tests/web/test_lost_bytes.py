@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.service import AUTH, Service
-from tests.sounds import wav
+from tests.support.service import AUTH, Service
+from tests.support.sounds import wav
 
 TUS = {**AUTH, "Tus-Resumable": "1.0.0"}
 WAYS = ("form", "raw", "tus", "tus at once")

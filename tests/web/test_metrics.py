@@ -16,12 +16,11 @@ from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from mosic.metrics.exposition import Metrics
-from tests.conftest import shown
-from tests.databases import way_to
-from tests.programs import needs
-from tests.scraped import Scraped, scrape, scrape_openmetrics
-from tests.service import AUTH, Service, running_service
-from tests.sounds import wav
+from tests.support.databases import shown, way_to
+from tests.support.programs import needs
+from tests.support.scraped import Scraped, scrape, scrape_openmetrics
+from tests.support.service import AUTH, Service, running_service
+from tests.support.sounds import wav
 
 
 async def scraped_when(service: Service, there: Callable[[Scraped], bool]) -> Scraped:

@@ -9,8 +9,8 @@ import pytest
 from blockbuster import BlockBuster, BlockingError
 
 from mosic.core.places import make_folder
-from tests.service import AUTH, Service
-from tests.sounds import wav
+from tests.support.service import AUTH, Service
+from tests.support.sounds import wav
 
 
 @pytest.fixture

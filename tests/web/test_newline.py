@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.service import AUTH, Service
-from tests.sounds import wav
+from tests.support.service import AUTH, Service
+from tests.support.sounds import wav
 
 
 async def test_every_json_answer_ends_in_a_newline(service: Service) -> None:

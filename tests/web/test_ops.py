@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.service import Service
+from tests.support.service import Service
 
 
 async def test_api_document_lists_the_contract(service: Service) -> None:

@@ -14,9 +14,9 @@ from sqlalchemy import URL
 
 from mosic.settings import Settings
 from mosic.web.app import create_app
-from tests.conftest import shown
-from tests.service import AUTH, KEY
-from tests.sounds import wav
+from tests.support.databases import shown
+from tests.support.service import AUTH, KEY
+from tests.support.sounds import wav
 
 CONTENT = wav(60.0)
 Message = MutableMapping[str, Any]

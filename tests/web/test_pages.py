@@ -14,10 +14,10 @@ import pytest
 from sqlalchemy import URL
 
 from mosic.errors import all_errors
-from tests.chromium import needs_chromium, running_chromium
-from tests.conftest import shown
-from tests.exchange import exchange, head
-from tests.service import Service, running_service
+from tests.support.chromium import needs_chromium, running_chromium
+from tests.support.databases import shown
+from tests.support.exchange import exchange, head
+from tests.support.service import Service, running_service
 
 PROGRAMS = ["/docs", "/docs/", "/api/docs", "/redoc"]
 TEXTS = ["/", "/docs/errors", "/docs/errors/"]

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from tests.service import AUTH, Service
-from tests.sounds import wav
+from tests.support.service import AUTH, Service
+from tests.support.sounds import wav
 
 TUS = {**AUTH, "Tus-Resumable": "1.0.0"}
 FOR_PLAYERS = ("/stream", "/cover", "/waveform")

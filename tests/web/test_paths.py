@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import URL
 
-from tests.clips import add_clip
-from tests.conftest import shown
-from tests.exchange import head, raw_exchange
-from tests.service import AUTH, Service, running_service
-from tests.sounds import wav
-from tests.spellings import spellings
+from tests.support.clips import add_clip
+from tests.support.databases import shown
+from tests.support.exchange import head, raw_exchange
+from tests.support.service import AUTH, Service, running_service
+from tests.support.sounds import wav
+from tests.support.spellings import spellings
 
 
 def same(target: str) -> str:

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from mosic.postgres import EmbeddedPostgres
-from tests.databases import empty_database
-from tests.exchange import exchange, head
-from tests.programs import needs, needs_ffmpeg
-from tests.service import Service, running_service
-from tests.sounds import ffprobe_duration, wav
+from tests.support.databases import empty_database
+from tests.support.exchange import exchange, head
+from tests.support.programs import needs, needs_ffmpeg
+from tests.support.service import Service, running_service
+from tests.support.sounds import ffprobe_duration, wav
 
 SECONDS = 12
 # Every second has a pitch of its own, so that no two places sound the same.

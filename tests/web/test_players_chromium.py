@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from mosic.postgres import EmbeddedPostgres
-from tests.chromium import Page, needs_chromium, running_chromium
-from tests.databases import empty_database
-from tests.programs import needs_ffmpeg
-from tests.service import Service, running_service
+from tests.support.chromium import Page, needs_chromium, running_chromium
+from tests.support.databases import empty_database
+from tests.support.programs import needs_ffmpeg
+from tests.support.service import Service, running_service
 
 pytestmark = [pytest.mark.slow, needs_ffmpeg, needs_chromium]
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import URL
 
-from tests.conftest import shown
-from tests.service import AUTH, KEY, Service, running_service
-from tests.sounds import wav
+from tests.support.databases import shown
+from tests.support.service import AUTH, KEY, Service, running_service
+from tests.support.sounds import wav
 
 HEAD = b"POST /play/upload HTTP/1.1\r\nHost: x\r\nX-API-Key: test-key\r\nContent-Type: audio/wav\r\n"
 

@@ -16,9 +16,9 @@ from sqlalchemy import URL
 from mosic.server.configuration import configuration
 from mosic.settings import Settings
 from mosic.web.app import create_app
-from tests.conftest import shown
-from tests.service import AUTH, KEY, Service, running_service
-from tests.sounds import wav
+from tests.support.databases import shown
+from tests.support.service import AUTH, KEY, Service, running_service
+from tests.support.sounds import wav
 
 TUS = {"Tus-Resumable": "1.0.0", **AUTH}
 

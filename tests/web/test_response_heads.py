@@ -12,10 +12,10 @@ import pytest
 from sqlalchemy import URL
 
 from mosic.wire.disposition import content_disposition
-from tests.conftest import shown
-from tests.exchange import raw_exchange
-from tests.service import AUTH, KEY, Service, running_service
-from tests.sounds import wav
+from tests.support.databases import shown
+from tests.support.exchange import raw_exchange
+from tests.support.service import AUTH, KEY, Service, running_service
+from tests.support.sounds import wav
 
 LIMIT = 3 * 1024
 ORIGIN = "https://" + "o" * 60 + ".example"

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.service import KEY, Service
-from tests.sounds import wav
+from tests.support.service import KEY, Service
+from tests.support.sounds import wav
 
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
-HOOKS = Path(__file__).parents[1] / "schemathesis_hooks.py"
+HOOKS = Path(__file__).parents[1] / "support/schemathesis_hooks.py"
 EXAMPLES = 50
 
 

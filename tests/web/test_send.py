@@ -18,10 +18,10 @@ import sqlalchemy as sa
 from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from tests.conftest import shown
-from tests.exchange import exchange, first_answer, head
-from tests.service import AUTH, Service, open_files, running_service
-from tests.sounds import wav
+from tests.support.databases import shown
+from tests.support.exchange import exchange, first_answer, head
+from tests.support.service import AUTH, Service, open_files, running_service
+from tests.support.sounds import wav
 
 CONTENT = wav(1.0, rate=8_000_000)
 """16 MB: more than sockets hold."""

@@ -9,9 +9,9 @@ import re
 import pytest
 
 from mosic.server import limits
-from tests.exchange import first_answer
-from tests.service import KEY, Service
-from tests.sounds import wav
+from tests.support.exchange import first_answer
+from tests.support.service import KEY, Service
+from tests.support.sounds import wav
 
 HEAD = b"GET /health HTTP/1.1\r\nHost: mosic\r\n"
 BROKEN = (

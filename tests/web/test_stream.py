@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.service import AUTH, Service
-from tests.sounds import wav
+from tests.support.service import AUTH, Service
+from tests.support.sounds import wav
 
 CONTENT = wav(2.0)
 SIZE = len(CONTENT)

@@ -9,9 +9,9 @@ import httpx
 import pytest
 from sqlalchemy import URL
 
-from tests.conftest import ffmpeg, shown
-from tests.service import AUTH, Service, running_service
-from tests.sounds import wav
+from tests.support.databases import shown
+from tests.support.service import AUTH, Service, running_service
+from tests.support.sounds import ffmpeg, wav
 
 CONTENT = wav(2.0)
 SAME = ("etag", "content-type", "content-length", "content-range", "content-disposition", "accept-ranges")

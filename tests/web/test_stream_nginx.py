@@ -1,7 +1,7 @@
 """A stream compared with nginx, which sends the same file from the same folder: what differs, and why.
 
-The rows are those of tests/rfc9110.py. Where the two differ, the difference is listed with its reason; a row
-that is not listed must be answered by both with the same status, fields and bytes.
+The rows are those of tests/support/rfc9110.py. Where the two differ, the difference is listed with its reason;
+a row that is not listed must be answered by both with the same status, fields and bytes.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from email.utils import parsedate_to_datetime
 import pytest
 
 from mosic.postgres import EmbeddedPostgres
-from tests.clips import ServedClip, add_clip
-from tests.databases import empty_database
-from tests.exchange import Answer, exchange, head
-from tests.nginx import free_port, needs_nginx, running_nginx
-from tests.rfc9110 import DISPOSITION, ROWS, SIZE, Outcome, Row, Validity, observed
-from tests.service import running_service
+from tests.support.clips import ServedClip, add_clip
+from tests.support.databases import empty_database
+from tests.support.exchange import Answer, exchange, head
+from tests.support.nginx import free_port, needs_nginx, running_nginx
+from tests.support.rfc9110 import DISPOSITION, ROWS, SIZE, Outcome, Row, Validity, observed
+from tests.support.service import running_service
 
 pytestmark = needs_nginx
 

@@ -16,11 +16,10 @@ import pytest
 from sqlalchemy import URL
 
 from mosic.postgres import EmbeddedPostgres
-from tests.clips import ServedClip, add_clip
-from tests.conftest import shown
-from tests.databases import empty_database
-from tests.exchange import Answer, exchange, first_answer, head
-from tests.rfc9110 import (
+from tests.support.clips import ServedClip, add_clip
+from tests.support.databases import empty_database, shown
+from tests.support.exchange import Answer, exchange, first_answer, head
+from tests.support.rfc9110 import (
     CONTENT,
     FIRST_FIVE,
     OUTSIDE,
@@ -32,8 +31,8 @@ from tests.rfc9110 import (
     observed,
     parts,
 )
-from tests.service import AUTH, KEY, Service, running_service
-from tests.sounds import wav
+from tests.support.service import AUTH, KEY, Service, running_service
+from tests.support.sounds import wav
 
 TRANSPORT = frozenset({"date", "connection", "server", "x-request-id"})
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import URL
 
-from tests.conftest import shown
-from tests.exchange import first_answer, head
-from tests.service import Service, open_descriptors, running_service
+from tests.support.databases import shown
+from tests.support.exchange import first_answer, head
+from tests.support.service import Service, open_descriptors, running_service
 from tests.web.test_send import CONTENT, Listener, active, add, nothing_left, until
 
 PATIENCE = 2.0

@@ -15,10 +15,9 @@ from mosic.boot import open_runtime
 from mosic.core.sweep import sweep
 from mosic.metrics import Metrics
 from mosic.settings import Settings
-from tests.conftest import shown
-from tests.databases import empty_database
-from tests.service import AUTH, Service, running_service
-from tests.sounds import wav
+from tests.support.databases import empty_database, shown
+from tests.support.service import AUTH, Service, running_service
+from tests.support.sounds import wav
 
 _made = iter(range(30_000, 40_000))
 

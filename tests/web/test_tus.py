@@ -22,10 +22,9 @@ from blockbuster import BlockBuster
 from sqlalchemy import URL
 
 from mosic.postgres import EmbeddedPostgres
-from tests.conftest import shown
-from tests.databases import empty_database
-from tests.service import AUTH, KEY, Service, running_service
-from tests.sounds import wav
+from tests.support.databases import empty_database, shown
+from tests.support.service import AUTH, KEY, Service, running_service
+from tests.support.sounds import wav
 
 VERSION = {"Tus-Resumable": "1.0.0"}
 OCTETS = {"Content-Type": "application/offset+octet-stream"}

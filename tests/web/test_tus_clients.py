@@ -20,14 +20,14 @@ import httpx
 import pytest
 
 from mosic.postgres import EmbeddedPostgres
-from tests.databases import empty_database
-from tests.flaky import flaky_network
-from tests.house import KEY as HOUSE_KEY
-from tests.house import House, kill
-from tests.nginx import free_port, needs_nginx, running_nginx
-from tests.node import packages
-from tests.service import KEY, Service, running_service
-from tests.sounds import wav
+from tests.support.databases import empty_database
+from tests.support.flaky import flaky_network
+from tests.support.house import KEY as HOUSE_KEY
+from tests.support.house import House, kill
+from tests.support.nginx import free_port, needs_nginx, running_nginx
+from tests.support.node import packages
+from tests.support.service import KEY, Service, running_service
+from tests.support.sounds import wav
 
 HERE = Path(__file__).parent
 OCTETS = "application/offset+octet-stream"

@@ -16,9 +16,9 @@ from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from mosic import disk
-from tests.conftest import shown
-from tests.service import AUTH, Service, running_service
-from tests.sounds import wav
+from tests.support.databases import shown
+from tests.support.service import AUTH, Service, running_service
+from tests.support.sounds import wav
 
 MEBIBYTE = 1024 * 1024
 OTHER = {"X-API-Key": "other-key-that-is-long"}

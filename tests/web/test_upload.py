@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.programs import needs_ffmpeg
-from tests.service import AUTH, Service
-from tests.sounds import TAGS, encode, ffprobe_duration, wav
+from tests.support.programs import needs_ffmpeg
+from tests.support.service import AUTH, Service
+from tests.support.sounds import TAGS, encode, ffprobe_duration, wav
 
 
 async def test_form_upload_gives_a_clip(service: Service) -> None:

@@ -16,9 +16,9 @@ from mosic.settings import Settings, load_settings
 from mosic.web.proxies import client_address, described
 from mosic.web.urls import Urls
 from mosic.wire.forwarded import FIELDS
-from tests.conftest import shown
-from tests.service import AUTH, running_service
-from tests.sounds import wav
+from tests.support.databases import shown
+from tests.support.service import AUTH, running_service
+from tests.support.sounds import wav
 
 PROXY, OTHER_PROXY, STRANGER = "10.0.0.1", "2001:db8::7", "198.51.100.9"
 TRUSTED = "10.0.0.0/8, 2001:db8::/32"

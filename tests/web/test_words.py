@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.service import AUTH, Service
-from tests.sounds import wav
+from tests.support.service import AUTH, Service
+from tests.support.sounds import wav
 
 HOSTILE = "\u202eexe.gnos\u202c \x1b[31mred\x07 two\r\nlines"
 CLEAN = "exe.gnos [31mred two lines"

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from mosic.errors import MalformedRequest
 from mosic.wire.multipart import MultipartLimits, MultipartReader, PartBegin, PartData, PartEnd
-from tests.programs import needs
+from tests.support.programs import needs
 
 BOUNDARY = "----WebKitFormBoundaryeBAyEsjSS43Zk8vd"
 CONTENT_TYPE = f"multipart/form-data; boundary={BOUNDARY}"

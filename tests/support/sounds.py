@@ -31,6 +31,10 @@ def wav(seconds: float = 0.2, *, rate: int = 8000, seed: int = 0) -> bytes:
     return out.getvalue()
 
 
+def ffmpeg(*arguments: str | Path) -> None:
+    subprocess.run(["ffmpeg", "-hide_banner", "-loglevel", "error", "-y", *map(str, arguments)], check=True)
+
+
 def encode(path: Path, *options: str, seconds: float = 3.0, tags: dict[str, str] | None = None) -> Path:
     """A tone in the format that the ending of `path` names."""
     metadata = [part for name, text in (tags or {}).items() for part in ("-metadata", f"{name}={text}")]

@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 
-from tests.house import KEY
+from tests.support.house import KEY
 
 AUTH = {"X-API-Key": KEY}
 TUS = {"Tus-Resumable": "1.0.0", "Content-Type": "application/offset+octet-stream"}

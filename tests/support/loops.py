@@ -7,16 +7,16 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from mosic.postgres import EmbeddedPostgres
-from tests.databases import empty_database
-from tests.house import House
-from tests.service import KEY, running_service
+from tests.support.databases import empty_database
+from tests.support.house import House
+from tests.support.service import KEY, running_service
 
 LOOPS = ("asyncio", "uvloop")
 
 
 @asynccontextmanager
 async def service_on(loop: str, folder: Path, postgres: EmbeddedPostgres) -> AsyncIterator[str]:
-    """Gives its URL; the key is `tests.service.KEY`."""
+    """Gives its URL; the key is `tests.support.service.KEY`."""
     folder = folder / loop
     folder.mkdir(parents=True)
     if loop == "asyncio":

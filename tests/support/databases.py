@@ -1,4 +1,4 @@
-"""A database for services that live longer than one test."""
+"""Databases of the tests: their URLs, those that live longer than one test, and ways to them that break."""
 
 from __future__ import annotations
 
@@ -13,7 +13,16 @@ import asyncpg
 from sqlalchemy import URL
 
 from mosic.postgres import EmbeddedPostgres
-from tests.conftest import TEMPLATE, shown
+
+TEMPLATE = "mosic_template"
+
+
+def shown(url: URL) -> str:
+    """The URL as an operator would write it: the folder of a unix socket goes into the query."""
+    assert url.host
+    return URL.create(
+        "postgresql", url.username, database=url.database, query={"host": url.host, "port": str(url.port)}
+    ).render_as_string(hide_password=False)
 
 
 @asynccontextmanager

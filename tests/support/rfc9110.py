@@ -12,8 +12,8 @@ from datetime import timedelta
 from email.utils import format_datetime, parsedate_to_datetime
 from typing import Any
 
-from tests.exchange import Answer
-from tests.sounds import wav
+from tests.support.exchange import Answer
+from tests.support.sounds import wav
 
 CONTENT = wav(0.5)
 SIZE = len(CONTENT)

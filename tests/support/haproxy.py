@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.nginx import free_port
+from tests.support.nginx import free_port
 
 # Where it is installed for root it is seldom on the PATH of others.
 HAPROXY = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin")

@@ -12,7 +12,7 @@ from typing import Any
 
 import aiohttp
 
-from tests.programs import needs
+from tests.support.programs import needs
 
 needs_chromium = needs("chromium")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from tests.exchange import Answer, exchange, head
-from tests.rfc9110 import CONTENT, FILE_NAME, Validity
-from tests.service import AUTH, Service
+from tests.support.exchange import Answer, exchange, head
+from tests.support.rfc9110 import CONTENT, FILE_NAME, Validity
+from tests.support.service import AUTH, Service
 
 
 @dataclass

@@ -9,7 +9,7 @@ import struct
 from collections import Counter
 from contextlib import suppress
 
-from tests.exchange import head
+from tests.support.exchange import head
 
 _LENGTH = re.compile(rb"\r\ncontent-length: ([0-9]+)\r\n")
 
