@@ -1,7 +1,7 @@
 """A stream compared with nginx, which sends the same file from the same folder: what differs, and why.
 
-The rows are those of tests/support/rfc9110.py. Where the two differ, the difference is listed with its reason;
-a row that is not listed must be answered by both with the same status, fields and bytes.
+The rows are those of tests/support/rfc9110.py. Where the two differ, the difference is listed with its
+reason; a row that is not listed must be answered by both with the same status, fields and bytes.
 """
 
 from __future__ import annotations
