@@ -30,9 +30,9 @@ import pytest
 from sqlalchemy import URL as DatabaseURL
 from yarl import URL
 
-from mosic.cli.transfer import Server
 from mosic.cli.upload import Options, upload
-from mosic.cli.verdict import Trouble
+from mosic.client.transfer import Server
+from mosic.client.verdict import Trouble
 from tests.support.databases import shown
 from tests.support.relays import Relay, cutting_every, free_port, relaying
 from tests.support.service import AUTH, KEY, Service

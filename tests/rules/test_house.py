@@ -21,6 +21,8 @@ FLOORS = (
     (
         "mosic.archive",
         "mosic.audio",
+        "mosic.demo",
+        "mosic.client",
         "mosic.staging",
         "mosic.blobs",
         "mosic.db",
@@ -37,6 +39,8 @@ FLOORS = (
 SIBLINGS = {
     "mosic.wire": {"mosic.errors"},
     "mosic.logs": {"mosic.settings", "mosic.logstream"},
+    # Its table of media types and file endings.
+    "mosic.client": {"mosic.audio"},
     # `mosic serve` is the one command that needs the web application.
     "mosic.cli.serve": {"mosic.web"},
 }
@@ -84,7 +88,7 @@ ONLY = {
     "fastapi": ("mosic.web.",),
     "starlette": ("mosic.web.",),
     "python_multipart": ("mosic.wire.multipart",),
-    "aiohttp": ("mosic.remote", "mosic.cli.service"),
+    "aiohttp": ("mosic.remote", "mosic.client.service"),
     "sqlalchemy": (
         "mosic.db.",
         "mosic.boot",

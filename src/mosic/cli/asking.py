@@ -13,10 +13,10 @@ from uuid import UUID
 
 import typer
 
-from mosic.cli.clips import Clips
 from mosic.cli.display import fit_to_show
 from mosic.cli.target import Target, WrongCommand, find_target
-from mosic.cli.verdict import Failed, Hopeless, Missing, Trouble
+from mosic.client.clips import Clips
+from mosic.client.verdict import Failed, Hopeless, Missing, Trouble
 from mosic.errors import StartupError, Unauthorized
 from mosic.logs import without_home
 from mosic.wire.ids import parse_uuid

@@ -10,12 +10,12 @@ from uuid import UUID
 
 import typer
 
-from mosic.audio.synth import DEMO_CLIPS, render
 from mosic.boot import open_runtime, signer_of
 from mosic.cli.greeting import service_url
 from mosic.cli.health import hosts_to_ask
 from mosic.cli.setup import set_up
 from mosic.core.ingest import Hints, ingest
+from mosic.demo.synth import DEMO_CLIPS, render
 from mosic.metrics import Metrics
 from mosic.settings import Settings
 from mosic.wire.signing import UrlSigner

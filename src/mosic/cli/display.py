@@ -17,9 +17,9 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.table import Column
 from rich.text import Text
 
-from mosic.cli.gather import Found
-from mosic.cli.patience import Wait
-from mosic.cli.sending import Outcome, Result, Watcher
+from mosic.client.gather import Found
+from mosic.client.patience import Wait
+from mosic.client.sending import Outcome, Result, Watcher
 
 _STYLES = {Result.ADDED: "green", Result.SAVED: "green", Result.PRESENT: "dim", Result.FAILED: "red"}
 _RATE_SECONDS = 10.0

@@ -19,15 +19,15 @@ import typer
 
 from mosic.audio.types import ending_for, media_type_for
 from mosic.cli.asking import DONE, SOME_FAILED
-from mosic.cli.clips import Clip, Clips
 from mosic.cli.display import Lines, open_display
-from mosic.cli.gather import Found
-from mosic.cli.part import Part
-from mosic.cli.patience import Patience
-from mosic.cli.sending import Outcome, Result, Watcher
 from mosic.cli.table import as_json
 from mosic.cli.target import WrongCommand
-from mosic.cli.verdict import Failed, Hopeless, Missing, Redirected, Trouble
+from mosic.client.clips import Clip, Clips
+from mosic.client.gather import Found
+from mosic.client.part import Part
+from mosic.client.patience import Patience
+from mosic.client.sending import Outcome, Result, Watcher
+from mosic.client.verdict import Failed, Hopeless, Missing, Redirected, Trouble
 from mosic.wire.disposition import name_to_save
 
 # With an id and what a part has in its name it is still one that file systems take.

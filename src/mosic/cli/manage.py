@@ -10,9 +10,9 @@ from uuid import UUID
 import typer
 
 from mosic.cli.asking import DONE, SOME_FAILED, say
-from mosic.cli.clips import Clip, Clips
 from mosic.cli.table import Table, as_json, details, moment
-from mosic.cli.verdict import Failed, Hopeless, Missing
+from mosic.client.clips import Clip, Clips
+from mosic.client.verdict import Failed, Hopeless, Missing
 
 
 async def list_clips(clips: Clips, *, limit: int | None, trashed: bool, json: bool) -> int:

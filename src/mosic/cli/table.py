@@ -12,8 +12,8 @@ from typing import Any
 from rich.cells import cell_len, set_cell_size
 from rich.filesize import decimal
 
-from mosic.cli.clips import Clip
 from mosic.cli.display import fit_to_show
+from mosic.client.clips import Clip
 
 _ID, _DURATION, _SIZE, _ADDED = 36, 8, 8, 16
 _GAPS = 5 * 2

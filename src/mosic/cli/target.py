@@ -13,7 +13,7 @@ from pathlib import Path
 
 from yarl import URL
 
-from mosic.cli.service import is_local
+from mosic.client.service import is_local
 from mosic.keys.open import load_keys
 from mosic.settings import Settings, read_settings
 from mosic.settings.names import PREFIX

@@ -14,11 +14,11 @@ from rich.filesize import decimal
 
 from mosic.cli.asking import DONE, INTERRUPTED, SOME_FAILED, TERMINATED, WRONG_COMMAND, find_service, say
 from mosic.cli.display import Display, line_of, open_display
-from mosic.cli.gather import BadPath, Found, gather
-from mosic.cli.remembered import Remembered, state_folder
-from mosic.cli.sending import MEBIBYTE, Outcome, Result, Sender
-from mosic.cli.transfer import Server
-from mosic.cli.verdict import Hopeless
+from mosic.client.gather import BadPath, Found, gather
+from mosic.client.remembered import Remembered, state_folder
+from mosic.client.sending import MEBIBYTE, Outcome, Result, Sender
+from mosic.client.transfer import Server
+from mosic.client.verdict import Hopeless
 
 
 @dataclass(frozen=True, slots=True)

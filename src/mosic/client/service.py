@@ -20,7 +20,7 @@ import aiohttp
 from yarl import URL
 
 from mosic import __version__
-from mosic.cli.verdict import Hopeless, Redirected, Trouble, verdict
+from mosic.client.verdict import Hopeless, Redirected, Trouble, verdict
 
 CONNECT_SECONDS = 15.0
 # How long the service may take to answer, and may take nothing of what is being sent. It may have to bring

@@ -11,8 +11,8 @@ from uuid import UUID
 
 from yarl import URL
 
-from mosic.cli.service import Answer, Service, not_mosic
-from mosic.cli.verdict import Hopeless, Missing
+from mosic.client.service import Answer, Service, not_mosic
+from mosic.client.verdict import Hopeless, Missing
 from mosic.wire.dates import parse_http_date
 from mosic.wire.ids import parse_uuid
 from mosic.wire.trash import RESTORABLE_UNTIL

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import repeat
 from operator import add, mul
 
-from mosic.audio.instruments import (
+from mosic.demo.instruments import (
     RATE,
     SAW,
     SOFT,

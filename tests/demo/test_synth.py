@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from mosic.audio import instruments, synth
-from mosic.audio.instruments import RATE, Sound
-from mosic.audio.synth import DEMO_CLIPS, DemoClip, render
+from mosic.demo import instruments, synth
+from mosic.demo.instruments import RATE, Sound
+from mosic.demo.synth import DEMO_CLIPS, DemoClip, render
 
 # Whoever changes a note records it here. That they hold on every Python and machine is the point of them.
 DIGESTS = {

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from mosic.cli.gather import Found
-from mosic.cli.patience import Patience, Wait
-from mosic.cli.remembered import Remembered
-from mosic.cli.source import Source, SourceFailed, open_source
-from mosic.cli.transfer import Server
-from mosic.cli.verdict import BodyTooLarge, Failed, Hopeless, Missing, Refused, Trouble
+from mosic.client.gather import Found
+from mosic.client.patience import Patience, Wait
+from mosic.client.remembered import Remembered
+from mosic.client.source import Source, SourceFailed, open_source
+from mosic.client.transfer import Server
+from mosic.client.verdict import BodyTooLarge, Failed, Hopeless, Missing, Refused, Trouble
 
 MEBIBYTE = 1024 * 1024
 # What is shown and timed as sent; a slow line must get one out long before patience ends.

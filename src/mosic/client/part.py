@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from mosic.cli.verdict import Failed
+from mosic.client.verdict import Failed
 from mosic.disk import fsync, lock, publish
 
 _BLOCK_BYTES = 1024 * 1024

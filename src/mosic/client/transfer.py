@@ -13,8 +13,8 @@ from collections.abc import AsyncIterator
 from typing import ClassVar
 
 from mosic.audio.types import media_type_for
-from mosic.cli.service import Answer, Service, not_mosic
-from mosic.cli.verdict import Hopeless, Missing, Refused, Trouble
+from mosic.client.service import Answer, Service, not_mosic
+from mosic.client.verdict import Hopeless, Missing, Refused, Trouble
 from mosic.wire import tus
 from mosic.wire.digest import digest_field
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from mosic.cli.service import Service
-from mosic.cli.verdict import Failed, Hopeless, Trouble
+from mosic.client.service import Service
+from mosic.client.verdict import Failed, Hopeless, Trouble
 
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.5, 30.0
 _LONGEST_RETRY_AFTER_SECONDS = 600.0

@@ -1,0 +1,1 @@
+"""A client of a running service: uploads, downloads and edits over HTTP, with retries."""
