@@ -17,8 +17,8 @@ from mosic import background
 from mosic.audio.isolation import ProbePool
 from mosic.background import Background, end
 from mosic.core import sweep
-from mosic.core.fence import Fence
 from mosic.core.plays import PlayCounter
+from mosic.core.uploads.watchdog import Fence
 from mosic.db import changes
 from mosic.keys import open as key_files
 from mosic.metrics import Metrics

@@ -18,13 +18,13 @@ from mosic.blobs.base import BlobStore
 from mosic.blobs.open import open_blobs
 from mosic.core import identity
 from mosic.core.facts import FactsCache
-from mosic.core.fence import Fence
 from mosic.core.health import written_folders
 from mosic.core.places import look_over, make_folder, store_folders, store_place
 from mosic.core.plays import PlayCounter
 from mosic.core.room import STAGING, free_without_database, is_short, keeping_of, note_media_root
 from mosic.core.runtime import Runtime
 from mosic.core.sweep import sweeping
+from mosic.core.uploads.watchdog import Fence
 from mosic.core.watch import watching
 from mosic.db.changes import Changes
 from mosic.db.connecting import shown

@@ -23,11 +23,11 @@ from asyncpg import Connection
 from asyncpg.transaction import Transaction
 
 from mosic.boot import open_runtime
-from mosic.core.append import append
 from mosic.core.catalog import remove_clip
 from mosic.core.ingest import Hints, ingest
 from mosic.core.replace import replace_audio
 from mosic.core.runtime import Runtime
+from mosic.core.uploads.append import append
 from mosic.metrics import Metrics
 from mosic.settings import load_settings
 from mosic.wire.tus import Append, Checksum

@@ -13,13 +13,13 @@ from uuid import UUID
 import pytest
 from asyncpg import Connection
 
-from mosic.core.append import append
 from mosic.core.catalog import remove_clip
 from mosic.core.ingest import Hints
 from mosic.core.runtime import Runtime
 from mosic.core.sweep import audit, sweep
 from mosic.core.trash import restore_clip
-from mosic.core.uploads import create, look_up, remove
+from mosic.core.uploads.append import append
+from mosic.core.uploads.unfinished import create, look_up, remove
 from mosic.db import clips
 from mosic.errors import ClientDisconnected
 from mosic.wire.tus import Append, Creation, Metadata

@@ -18,7 +18,7 @@ from mosic.core.catalog import list_clips
 from mosic.core.ingest import Hints
 from mosic.core.runtime import Runtime
 from mosic.core.sweep import SweepRefused, Swept, sweep, sweeping
-from mosic.core.uploads import create, look_up
+from mosic.core.uploads.unfinished import create, look_up
 from mosic.db import clips
 from mosic.db.clips import BlobSwept, NewClip
 from mosic.errors import UploadNotFound

@@ -8,12 +8,12 @@ from uuid import UUID, uuid4
 import pytest
 import sqlalchemy as sa
 
-from mosic.core import uploads
-from mosic.core.append import append
 from mosic.core.catalog import list_clips
 from mosic.core.ingest import Hints
 from mosic.core.runtime import Runtime
-from mosic.core.uploads import create, finish_whole, remove_expired
+from mosic.core.uploads import unfinished
+from mosic.core.uploads.append import append
+from mosic.core.uploads.unfinished import create, finish_whole, remove_expired
 from mosic.wire.tus import Append, Creation, Metadata
 from tests.support.sounds import wav
 
@@ -29,7 +29,7 @@ async def begin(rt: Runtime, length: int) -> UUID:
 
 @pytest.mark.parametrize("page", [1, 3, 4, 100])
 async def test_no_upload_is_missed(rt: Runtime, monkeypatch: pytest.MonkeyPatch, page: int) -> None:
-    monkeypatch.setattr(uploads, "ROWS_AT_ONCE", page)
+    monkeypatch.setattr(unfinished, "ROWS_AT_ONCE", page)
     staging = rt.settings.media_root / ".staging"
     contents = [wav(seed=seed) for seed in range(8)]
     for content in contents:

@@ -16,13 +16,13 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
-from mosic.core import append as append_module
-from mosic.core import fence, turns
-from mosic.core.append import UploadState, append
 from mosic.core.catalog import list_clips
 from mosic.core.ingest import Hints
 from mosic.core.runtime import Runtime
-from mosic.core.uploads import create, finish_whole, look_up, remove, remove_expired
+from mosic.core.uploads import append as append_module
+from mosic.core.uploads import claim, watchdog
+from mosic.core.uploads.append import UploadState, append
+from mosic.core.uploads.unfinished import create, finish_whole, look_up, remove, remove_expired
 from mosic.db import uploads
 from mosic.db.clips import get as get_clip
 from mosic.errors import (
@@ -277,7 +277,7 @@ async def test_what_comes_to_the_disk_while_another_takes_over_is_cut(
     audio = wav(5)
     upload_id = await created(rt, len(audio))
     # Nothing is written out before it lets go.
-    monkeypatch.setattr(fence, "TICK_SECONDS", 60.0)
+    monkeypatch.setattr(watchdog, "TICK_SECONDS", 60.0)
     holder = asyncio.create_task(outcome(send(rt, upload_id, 0, bytes(1000), 60.0)))
     await asyncio.sleep(0.1)
     assert (await send(rt, upload_id, 0, audio)).clip_id == await only_clip(rt, audio)
@@ -287,7 +287,7 @@ async def test_what_comes_to_the_disk_while_another_takes_over_is_cut(
 async def test_whoever_asks_for_a_clip_that_a_stopped_process_was_making_gets_it(
     two: tuple[Runtime, Runtime], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(turns, "OUTCOME_SECONDS", 0.3)
+    monkeypatch.setattr(claim, "OUTCOME_SECONDS", 0.3)
     audio = wav(1)
     upload_id = await created(two[0], len(audio))
     stopped, blobs = paused(two[0], "put", after=True)

@@ -46,10 +46,10 @@ SIBLINGS = {
 }
 # Inside core, use cases know the runtime; whatever else knows a sibling is named here.
 CORE_SIBLINGS = {
-    "mosic.core.runtime": {"mosic.core.facts", "mosic.core.fence", "mosic.core.plays"},
+    "mosic.core.runtime": {"mosic.core.facts", "mosic.core.uploads.watchdog", "mosic.core.plays"},
     "mosic.core.facts": {"mosic.core.delivery"},
     "mosic.core.stream": {"mosic.core.runtime", "mosic.core.facts", "mosic.core.delivery"},
-    "mosic.core.turns": {"mosic.core.runtime", "mosic.core.promises"},
+    "mosic.core.uploads.claim": {"mosic.core.runtime", "mosic.core.uploads.promises"},
     "mosic.core.changing": {"mosic.core.runtime"},
     "mosic.core.trash": {"mosic.core.runtime", "mosic.core.changing"},
     "mosic.core.catalog": {"mosic.core.runtime", "mosic.core.changing", "mosic.core.trash"},
@@ -65,17 +65,17 @@ CORE_SIBLINGS = {
         "mosic.core.changing",
         "mosic.core.ingest",
     },
-    "mosic.core.append": {"mosic.core.runtime", "mosic.core.ingest", "mosic.core.turns"},
-    "mosic.core.uploads": {
+    "mosic.core.uploads.append": {"mosic.core.runtime", "mosic.core.ingest", "mosic.core.uploads.claim"},
+    "mosic.core.uploads.unfinished": {
         "mosic.core.runtime",
-        "mosic.core.promises",
+        "mosic.core.uploads.promises",
         "mosic.core.ingest",
-        "mosic.core.append",
-        "mosic.core.turns",
+        "mosic.core.uploads.append",
+        "mosic.core.uploads.claim",
     },
     "mosic.core.sweep": {
         "mosic.core.runtime",
-        "mosic.core.uploads",
+        "mosic.core.uploads.unfinished",
         "mosic.core.identity",
         "mosic.core.trash",
     },
@@ -94,7 +94,7 @@ ONLY = {
         "mosic.boot",
         "mosic.core.runtime",
         "mosic.core.facts",
-        "mosic.core.fence",
+        "mosic.core.uploads.watchdog",
         "mosic.core.backup",
         "mosic.core.restore",
         "mosic.core.identity",

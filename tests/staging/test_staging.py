@@ -34,7 +34,7 @@ from mosic.errors import (
     UploadNotFound,
 )
 from mosic.staging import StagedFile, Staging
-from mosic.staging import area as staging_area
+from mosic.staging import local as staging_local
 from mosic.staging.writer import BUFFER_BYTES
 
 MEBIBYTE = 1024 * 1024
@@ -583,7 +583,7 @@ async def test_pieces_that_came_to_another_process(staging: Staging, area: Path,
 async def test_more_uploads_than_hashes_are_kept(
     staging: Staging, monkeypatch: pytest.MonkeyPatch, rehashed: list[str]
 ) -> None:
-    monkeypatch.setattr(staging_area, "HASHES_KEPT", 2)
+    monkeypatch.setattr(staging_local, "HASHES_KEPT", 2)
     for name, offset in (("a", 0), ("b", 0), ("a", 1), ("c", 0)):  # so b was used longest ago
         async with staging.append(name, offset, limit=NO_LIMIT) as writer:
             await writer.write(b"x")

@@ -13,8 +13,8 @@ from mosic.audio.isolation import ProbePool
 from mosic.background import Background
 from mosic.blobs.base import BlobStore
 from mosic.core.facts import FactsCache
-from mosic.core.fence import Fence
 from mosic.core.plays import PlayCounter
+from mosic.core.uploads.watchdog import Fence
 from mosic.db.clock import DatabaseClock
 from mosic.db.engine import begin, statements
 from mosic.db.state import DatabaseState

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mosic.staging.area import LEFTOVER_SECONDS, Staging
 from mosic.staging.diskfile import StagedFile
+from mosic.staging.local import LEFTOVER_SECONDS, Staging
 from mosic.staging.writer import Chunk, StagedWriter
 
 __all__ = ["LEFTOVER_SECONDS", "Chunk", "StagedFile", "StagedWriter", "Staging"]

@@ -12,9 +12,9 @@ from pydantic import BaseModel, Field, ValidationError
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mosic.core.append import UploadState, append
 from mosic.core.ingest import Hints
-from mosic.core.uploads import create, look_up, remove
+from mosic.core.uploads.append import UploadState, append
+from mosic.core.uploads.unfinished import create, look_up, remove
 from mosic.errors import (
     BlobDamaged,
     ChecksumMismatch,

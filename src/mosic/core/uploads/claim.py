@@ -8,8 +8,8 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
-from mosic.core.promises import admit_length, room_for_promises
 from mosic.core.runtime import Runtime
+from mosic.core.uploads.promises import admit_length, room_for_promises
 from mosic.db import uploads
 from mosic.db.uploads import Upload
 from mosic.errors import (

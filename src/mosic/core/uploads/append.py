@@ -16,7 +16,7 @@ from uuid import UUID, uuid4
 
 from mosic.core.ingest import Hints, ingest
 from mosic.core.runtime import Runtime
-from mosic.core.turns import REFUSALS, Turn, raise_refusal, read, replace_writer, taken_over
+from mosic.core.uploads.claim import REFUSALS, Turn, raise_refusal, read, replace_writer, taken_over
 from mosic.db import uploads
 from mosic.db.uploads import Upload
 from mosic.errors import (

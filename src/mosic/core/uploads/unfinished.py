@@ -9,11 +9,11 @@ from uuid import UUID
 
 import structlog
 
-from mosic.core.append import UploadState, append, finish
 from mosic.core.ingest import Hints
-from mosic.core.promises import admit_upload, room_for_promises
 from mosic.core.runtime import Runtime
-from mosic.core.turns import POLL_SECONDS, read
+from mosic.core.uploads.append import UploadState, append, finish
+from mosic.core.uploads.claim import POLL_SECONDS, read
+from mosic.core.uploads.promises import admit_upload, room_for_promises
 from mosic.db import uploads
 from mosic.db.uploads import Upload
 from mosic.errors import MosicError, UploadGone, UploadNotFound
