@@ -21,7 +21,7 @@ from mosic.core.plays import PlayCounter
 from mosic.core.uploads.watchdog import Fence
 from mosic.db import changes
 from mosic.keys import open as key_files
-from mosic.metrics import Metrics
+from mosic.metrics.database import DatabaseMetrics
 from mosic.postgres import EmbeddedPostgres, open_embedded
 from mosic.staging import StagedWriter
 from tests.support.databases import shown
@@ -107,7 +107,7 @@ LOOPS: dict[str, tuple[object, str, Callable[[Service], Awaitable[None]]]] = {
     "fence-write": (StagedWriter, "hand_over", send_slowly),
     "fence-watch": (Fence, "_interrupt_replaced", send_slowly),
     "sweep": (sweep, "sweep", nothing),
-    "watch": (Metrics, "database_seen", nothing),
+    "watch": (DatabaseMetrics, "seen", nothing),
     "keys": (key_files, "_look", nothing),
 }
 

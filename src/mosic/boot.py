@@ -159,13 +159,13 @@ async def open_runtime(
     are written before the database goes.
     """
     async with AsyncExitStack() as stack:
-        background = Background(metrics.loop_failed)
+        background = Background(metrics.background.failed)
         if existing:
             await asyncio.to_thread(_find_places, settings)
             keys, signer = KeyRing(), None
         else:
             watch = background if sweeps else None
-            keys = await stack.enter_async_context(open_keys(settings, metrics, watch=watch))
+            keys = await stack.enter_async_context(open_keys(settings, metrics.keys, watch=watch))
             signer = await asyncio.to_thread(signer_of, settings)
         blobs, staging = await _open_folders(settings, stack)
         opening = _database_with_room if sweeps or makes_room else open_database
@@ -187,10 +187,10 @@ async def open_runtime(
                 pool_size=settings.db_pool_size, statement_seconds=limit, echo=settings.echo_sql
             )
         )
-        state = DatabaseState(metrics)
-        metrics.watch_disks(written_folders(settings))
-        metrics.pool_opened(settings.db_pool_size)
-        watch_pool(engine, metrics.connections_in_use)
+        state = DatabaseState(metrics.database)
+        metrics.disks.watch(written_folders(settings))
+        metrics.database.pool_opened(settings.db_pool_size)
+        watch_pool(engine, metrics.database.connections_in_use)
         begin = partial(begin_on, engine, state)
 
         probes = ProbePool(
@@ -198,7 +198,7 @@ async def open_runtime(
             settings.probe_timeout_seconds,
             settings.probe_memory_mb,
             background=background,
-            on_outcome=metrics.probe_ended,
+            on_outcome=metrics.probes.ended,
         )
         await probes.start()
         if probes.missing:
@@ -218,7 +218,7 @@ async def open_runtime(
         stack.push_async_callback(writer.close)
         plays = PlayCounter(
             writer.add,
-            metrics,
+            metrics.plays,
             wait_seconds=settings.play_wait_seconds,
             most_waiting=settings.plays_waiting_max,
             background=background,

@@ -63,7 +63,7 @@ async def make(table: Table, metrics: Metrics) -> AsyncIterator[Make]:
     def make(*, wait_seconds: float = WAIT, most_waiting: int = 1000) -> PlayCounter:
         counter = PlayCounter(
             table.write,
-            metrics,
+            metrics.plays,
             wait_seconds=wait_seconds,
             most_waiting=most_waiting,
             background=Background(),

@@ -58,14 +58,14 @@ def _quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_every_source_beside_the_others(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("radio:k4\nagain:k1\n")
     chosen = settings(tmp_path, api_key="k1,k2", api_keys="phone:k3", api_keys_file=tmp_path / "keys")
-    async with open_keys(chosen, Metrics()) as ring:
+    async with open_keys(chosen, Metrics().keys) as ring:
         holders = [ring.holder(key) for key in (b"k1", b"k2", b"k3", b"k4")]
     assert holders == ["default", "default", "phone", "radio"]
     assert not (tmp_path / "data").exists()
 
 
 async def test_one_is_made_only_when_none_is_named(tmp_path: Path) -> None:
-    async with open_keys(settings(tmp_path), Metrics()) as ring:
+    async with open_keys(settings(tmp_path), Metrics().keys) as ring:
         made = tmp_path / "data/api_key"
         assert stat.S_IMODE(made.stat().st_mode) == 0o600
         assert ring.holder(made.read_bytes().strip()) == "default"
@@ -92,7 +92,7 @@ async def test_a_start_without_a_good_file_is_refused(
     elif isinstance(content, bytes):
         file.write_bytes(content)
     with pytest.raises(StartupError, match=f"MOSIC_API_KEYS_FILE: .*{why}") as raised:
-        async with open_keys(settings(tmp_path, api_keys_file=file), Metrics(), watch=Background()):
+        async with open_keys(settings(tmp_path, api_keys_file=file), Metrics().keys, watch=Background()):
             pass
     assert "secret" not in str(raised.value)
 
@@ -105,7 +105,7 @@ async def test_the_file_is_followed(tmp_path: Path) -> None:
     (real / "keys").write_text("a:k1\n")
     (tmp_path / "current").symlink_to(real)
     file, metrics = tmp_path / "current/keys", Metrics()
-    async with open_keys(settings(tmp_path, api_keys_file=file), metrics, watch=Background()) as ring:
+    async with open_keys(settings(tmp_path, api_keys_file=file), metrics.keys, watch=Background()) as ring:
         assert ring.holder(b"k1") == "a"
         file.write_text("a:k1\nb:k2\n")
         await until(lambda: ring.holder(b"k2") == "b")
@@ -126,7 +126,9 @@ async def test_a_wrong_or_missing_file_changes_nothing_and_is_said_once(tmp_path
     file, metrics = tmp_path / "keys", Metrics()
     file.write_text("a:k1\n")
     with structlog.testing.capture_logs() as logs:
-        async with open_keys(settings(tmp_path, api_keys_file=file), metrics, watch=Background()) as ring:
+        async with open_keys(
+            settings(tmp_path, api_keys_file=file), metrics.keys, watch=Background()
+        ) as ring:
             spoils: tuple[Callable[[], object], ...] = (
                 lambda: file.write_text("b:k2\nsecret-k3\n"),
                 lambda: file.write_text(""),
@@ -153,7 +155,7 @@ async def test_a_file_that_is_still_being_written_is_waited_for(tmp_path: Path) 
     """Half a line would be a valid key, and a short one."""
     file = tmp_path / "keys"
     file.write_text("a:k1\n")
-    async with open_keys(settings(tmp_path, api_keys_file=file), Metrics(), watch=Background()) as ring:
+    async with open_keys(settings(tmp_path, api_keys_file=file), Metrics().keys, watch=Background()) as ring:
         with file.open("w") as out:
             for letter in "b:a-key-that-comes-slow":
                 out.write(letter)
@@ -168,7 +170,7 @@ async def test_sighup_reads_at_once_and_its_own_handler_goes_with_the_keys(tmp_p
     file.write_text("a:k1\n")
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with structlog.testing.capture_logs() as logs:
-        async with open_keys(settings(tmp_path, api_keys_file=file), metrics, watch=Background()):
+        async with open_keys(settings(tmp_path, api_keys_file=file), metrics.keys, watch=Background()):
             os.kill(os.getpid(), signal.SIGHUP)
             await until(lambda: reads(metrics) == (1, 0))
     assert [log["cause"] for log in logs if log["log_level"] == "info"] == ["SIGHUP"]
@@ -177,7 +179,7 @@ async def test_sighup_reads_at_once_and_its_own_handler_goes_with_the_keys(tmp_p
 
 async def test_short_keys_are_warned_of_by_name(tmp_path: Path) -> None:
     with structlog.testing.capture_logs() as logs:
-        async with open_keys(settings(tmp_path, api_keys="phone:hunter2"), Metrics()) as ring:
+        async with open_keys(settings(tmp_path, api_keys="phone:hunter2"), Metrics().keys) as ring:
             assert isinstance(ring, KeyRing)
     assert logs[0]["names"] == ["phone"]
     assert "hunter2" not in str(logs)
@@ -198,7 +200,7 @@ async def test_a_file_of_keys_that_others_can_read_is_warned_of(name: str) -> No
         for mode, warned in ((0o600, 0), (0o640, 0), (0o644, 1)):
             file.chmod(mode)
             with structlog.testing.capture_logs() as logged:
-                async with open_keys(settings(folder, **given), Metrics()):
+                async with open_keys(settings(folder, **given), Metrics().keys):
                     pass
             found = [entry["event"] for entry in logged if str(file) in entry["event"]]
             assert len(found) == warned, found

@@ -87,10 +87,10 @@ def test_any_worker_tells_the_sum_of_all(workers: type[Worker]) -> None:
     first, second = workers(), workers()
     for worker, count in ((first, 2), (second, 3)):
         for _ in range(count):
-            worker.do("metrics.request_ended('GET', '/play', 200, 0.02, 'id')")
-        worker.do("metrics.stream_began()")
-        worker.do("metrics.pool_opened(10)")
-    first.do("metrics.database_seen(up=False)")
+            worker.do("metrics.requests.ended('GET', '/play', 200, 0.02, 'id')")
+        worker.do("metrics.streams.began()")
+        worker.do("metrics.database.pool_opened(10)")
+    first.do("metrics.database.seen(up=False)")
     assert first.scrape() == second.scrape()
     found = second.scrape()
     labels = "[('method', 'GET'), ('route', '/play'), ('status', '200')]"
@@ -110,7 +110,7 @@ def test_what_a_dead_worker_counted_stays_and_what_it_was_doing_goes(
 ) -> None:
     first, second = workers(), workers()
     for worker in (first, second):
-        worker.do("metrics.stream_began()")
+        worker.do("metrics.streams.began()")
     second.end(number)
     found = first.scrape()
     assert (found["mosic_streams_total"], found["mosic_active_streams"]) == (2, 1)
@@ -121,7 +121,7 @@ def test_its_successor_goes_on_counting_in_its_place(workers: type[Worker], tmp_
     watching, worker = workers(), workers()
     files = sorted(path.name for path in (tmp_path / "shared").iterdir())
     for generation in range(1, 5):
-        worker.do("metrics.stream_began()")
+        worker.do("metrics.streams.began()")
         # Also when nobody scraped in between.
         if generation % 2:
             assert watching.scrape()["mosic_streams_total"] == generation
@@ -137,26 +137,28 @@ def test_one_that_is_just_beginning_or_was_killed_at_it_disturbs_nobody(
     workers: type[Worker], tmp_path: Path
 ) -> None:
     worker = workers()
-    worker.do("metrics.stream_began()")
+    worker.do("metrics.streams.began()")
     for name in ("counter_1.db", "histogram_1.db", "gauge_livesum_1.db", "worker_1.lock"):
         (tmp_path / "shared" / name).touch()
     assert worker.scrape()["mosic_streams_total"] == 1
     successor = workers()
-    successor.do("metrics.stream_began()")
+    successor.do("metrics.streams.began()")
     assert worker.scrape()["mosic_streams_total"] == 2
 
 
 def test_all_show_what_the_one_that_leads_saw(workers: type[Worker]) -> None:
     first, second = workers(), workers()
-    leads = [worker.do("metrics.looks_at_catalogue()") for worker in (first, second, first, second)]
+    leads = [worker.do("metrics.catalogue.is_read_here()") for worker in (first, second, first, second)]
     assert leads == ["True", "False", "True", "False"]
-    first.do("metrics.catalogue_seen(CatalogueGlance(0.0, 7, 70, 9, 90, (TopClip('an-id', 'A \\\\ B', 4),)))")
+    first.do(
+        "metrics.catalogue.show(CatalogueFigures(0.0, 7, 70, 9, 90, (TopClip('an-id', 'A \\\\ B', 4),)))"
+    )
     for worker in (first, second):
         found = worker.scrape()
         assert (found["mosic_clips"], found["mosic_stored_bytes"]) == (7, 70)
         assert found["mosic_top_clip_plays[('clip_id', 'an-id'), ('title', 'A \\\\ B')]"] == 4
     first.end()
-    assert second.do("metrics.looks_at_catalogue()") == "True"
+    assert second.do("metrics.catalogue.is_read_here()") == "True"
     # Until that one has looked there is what was seen before.
     assert second.scrape()["mosic_clips"] == 7
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from mosic.metrics import CatalogueGlance, Metrics
+from mosic.metrics import CatalogueFigures, Metrics
 
 TOP = Path(__file__).resolve().parents[2]
 DOCUMENT = (TOP / "docs/monitoring.md").read_text()
@@ -21,7 +21,7 @@ def first_column(heading: str) -> list[str]:
 
 def test_metrics() -> None:
     metrics = Metrics()
-    metrics.catalogue_seen(CatalogueGlance(0.0, 0, 0, 0, 0, ()))
+    metrics.catalogue.show(CatalogueFigures(0.0, 0, 0, 0, 0, ()))
     text = metrics.exposition("")[0].decode()
     names = {
         family.name + ("_total" if family.type == "counter" else "")

@@ -335,7 +335,7 @@ def host(value: bytes) -> None:
 
 RUNTIME: Any = SimpleNamespace(
     keys=SimpleNamespace(holder=lambda _: None),
-    metrics=SimpleNamespace(wrong_key=lambda: None),
+    metrics=SimpleNamespace(keys=SimpleNamespace(refused=lambda: None)),
     settings=SimpleNamespace(forwarded_allow_ips="*"),
     key_failures=SimpleNamespace(add=lambda *_: 0),
 )

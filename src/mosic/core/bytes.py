@@ -22,7 +22,7 @@ async def has_bytes(rt: Runtime, clip: Clip) -> bool:
     if stat is None:
         return False
     if stat.size != clip.size:
-        rt.metrics.blob_trouble("damaged")
+        rt.metrics.blobs.unusable("damaged")
         _log.error(
             "a blob has another size than it was stored with",
             clip_id=str(clip.id),
@@ -48,7 +48,7 @@ async def put_back(rt: Runtime, clip: Clip, staged: StagedFile) -> None:
         return
     # What processes know of the blob is of one that is gone.
     rt.blobs.forget(clip.blob_key)
-    rt.metrics.blob_trouble("restored")
+    rt.metrics.blobs.unusable("restored")
     _log.warning(
         "a blob that the store had lost was sent again", clip_id=str(clip.id), blob_key=clip.blob_key
     )

@@ -13,7 +13,7 @@ import structlog
 from mosic.background import Background, end
 from mosic.db.plays import Tally
 from mosic.errors import Unavailable
-from mosic.metrics import Metrics
+from mosic.metrics.plays import PlayMetrics
 
 _log = structlog.get_logger("mosic.plays")
 
@@ -34,7 +34,7 @@ class PlayCounter:
     def __init__(
         self,
         write: Callable[[Mapping[UUID, Tally]], Awaitable[None]],
-        metrics: Metrics,
+        metrics: PlayMetrics,
         *,
         wait_seconds: float,
         most_waiting: int,
@@ -84,7 +84,7 @@ class PlayCounter:
         self._waiting += 1
         self._wake.set()
         if self._behind:
-            self._metrics.plays_waiting(self._waiting)
+            self._metrics.waiting(self._waiting)
             return
         loop = asyncio.get_running_loop()
         if not self._waiters:
@@ -171,7 +171,7 @@ class PlayCounter:
                 later.plays += tally.plays
                 later.bytes += tally.bytes
             self._committing, self._waiters = [], self._committing + self._waiters
-            self._metrics.plays_waiting(self._waiting)
+            self._metrics.waiting(self._waiting)
             if not isinstance(error, Exception):
                 raise
             # What the database says for itself is in the log already.
@@ -179,8 +179,8 @@ class PlayCounter:
                 _log.warning("plays wait: they could not be written", plays=plays, error=repr(error))
             return False
         self._waiting -= plays
-        self._metrics.plays_counted(plays, late=self._behind)
-        self._metrics.plays_waiting(self._waiting)
+        self._metrics.counted(plays, late=self._behind)
+        self._metrics.waiting(self._waiting)
         if self._behind:
             self._behind = False
             _log.info("the database takes plays again", plays=plays)
@@ -196,7 +196,7 @@ class PlayCounter:
         """The first who waits has waited long enough: all play on, and nobody waits until a commit."""
         self._timer = None
         self._behind = True
-        self._metrics.plays_waiting(self._waiting)
+        self._metrics.waiting(self._waiting)
         _log.warning("plays wait in memory: the database is slow or away", plays=self._waiting)
         _release(self._committing)
         _release(self._waiters)

@@ -109,20 +109,20 @@ async def sweep(
             raise SweepRefused(f"{error} Nothing was removed.") from None
         await finish_whole(rt)
         trashed = await trash.empty(rt, days=0 if empty_trash else rt.settings.trash_days)
-        rt.metrics.swept("trash", trashed)
+        rt.metrics.sweeps.removed("trash", trashed)
         uploads = await remove_expired(rt, grace_seconds=grace_seconds)
-        rt.metrics.swept("upload", uploads)
+        rt.metrics.sweeps.removed("upload", uploads)
         staged = await rt.staging.sweep(grace_seconds)
         if isinstance(rt.blobs, LeavesUnfinished):
             staged += await rt.blobs.remove_unfinished(grace_seconds)
-        rt.metrics.swept("staged", staged)
+        rt.metrics.sweeps.removed("staged", staged)
         orphans = await _find_orphans(rt, grace_seconds, force=force)
         blobs = 0
         for batch in _in_batches(orphans, _DOOMED_AT_ONCE):
             blobs += await _remove_orphans(rt, batch)
         async with rt.begin() as connection:
             await blob_keys.forget_swept(connection)
-        rt.metrics.sweep_ended()
+        rt.metrics.sweeps.ended()
     _log.info("swept", trashed=trashed, uploads=uploads, staged=staged, blobs=blobs)
     return Swept(uploads, staged, blobs, trashed)
 
@@ -152,7 +152,7 @@ async def _remove_orphans(rt: Runtime, orphans: Sequence[str]) -> int:
             removed += await rt.blobs.delete(blob_key)
         except OSError as error:
             _log.warning("blob left to the next sweep", blob_key=blob_key, error=str(error))
-    rt.metrics.swept("blob", removed)
+    rt.metrics.sweeps.removed("blob", removed)
     return removed
 
 

@@ -13,7 +13,7 @@ import structlog
 from mosic.background import end
 from mosic.core.runtime import Runtime
 from mosic.db.totals import most_played, totals
-from mosic.metrics import CatalogueGlance, TopClip
+from mosic.metrics import CatalogueFigures, TopClip
 
 _log = structlog.get_logger("mosic.watch")
 
@@ -40,7 +40,7 @@ async def _watch(rt: Runtime) -> None:
         began = time.monotonic()
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
-                if began >= due and rt.metrics.looks_at_catalogue():
+                if began >= due and rt.metrics.catalogue.is_read_here():
                     await look_at_catalogue(rt)
                     took = time.monotonic() - began
                     due = began + max(rt.settings.metrics_refresh_seconds, took / _SHARE)
@@ -51,7 +51,7 @@ async def _watch(rt: Runtime) -> None:
         except Exception as error:
             up = False
             _log.debug("the database did not answer", error=repr(error))
-        rt.metrics.database_seen(up=up)
+        rt.metrics.database.seen(up=up)
         await asyncio.sleep(min(_LOOK_SECONDS, rt.settings.metrics_refresh_seconds))
 
 
@@ -61,8 +61,8 @@ async def look_at_catalogue(rt: Runtime) -> None:
     async with rt.begin() as connection:
         whole = await totals(connection)
         top = await most_played(connection, _TOP)
-    rt.metrics.catalogue_seen(
-        CatalogueGlance(
+    rt.metrics.catalogue.show(
+        CatalogueFigures(
             at=at,
             clips=whole.clips,
             stored_bytes=whole.stored_bytes,

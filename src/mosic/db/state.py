@@ -8,7 +8,7 @@ from typing import Protocol
 import structlog
 
 from mosic.db.faults import Fault, said
-from mosic.metrics import Metrics
+from mosic.metrics.database import DatabaseMetrics
 
 _log = structlog.get_logger("mosic.database")
 
@@ -43,7 +43,7 @@ UNOBSERVED = Unobserved()
 class DatabaseState:
     """One per process."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: DatabaseMetrics) -> None:
         self._metrics = metrics
         self._met: dict[str, tuple[float, Fault]] = {}
         self.awaited = metrics.connection_awaited
@@ -51,7 +51,7 @@ class DatabaseState:
     def failed(self, fault: Fault, error: BaseException) -> None:
         """A line in the log when this is new, and none for as long as it goes on."""
         now = time.monotonic()
-        self._metrics.database_failed(fault.reason)
+        self._metrics.failed(fault.reason)
         before = self._met.get(fault.reason)
         self._met[fault.reason] = (now, fault)
         if before is None or now - before[0] > _OVER_SECONDS:

@@ -16,7 +16,7 @@ from mosic.background import Background, end
 from mosic.errors import StartupError
 from mosic.keys.made import kept
 from mosic.keys.ring import KeyRing
-from mosic.metrics import Metrics
+from mosic.metrics.keys import KeyMetrics
 from mosic.settings import Settings
 from mosic.settings.files import warning_about_readers
 from mosic.settings.keys import DEFAULT_NAME
@@ -41,7 +41,7 @@ def load_keys(settings: Settings) -> tuple[NamedKey, ...]:
 
 @asynccontextmanager
 async def open_keys(
-    settings: Settings, metrics: Metrics, *, watch: Background | None = None
+    settings: Settings, metrics: KeyMetrics, *, watch: Background | None = None
 ) -> AsyncIterator[KeyRing]:
     """The keys; with `watch`, which runs a loop for it, they follow the key file: at SIGHUP and soon after a
     change.
@@ -84,7 +84,7 @@ def _at_hangup(call: Callable[[], None]) -> Iterator[None]:
 class _Follower:
     """Reads the file again when it has changed, and is whole."""
 
-    def __init__(self, ring: KeyRing, settings: Settings, metrics: Metrics, seen: _Seen) -> None:
+    def __init__(self, ring: KeyRing, settings: Settings, metrics: KeyMetrics, seen: _Seen) -> None:
         self._ring = ring
         self._settings = settings
         self._metrics = metrics
@@ -115,14 +115,14 @@ class _Follower:
         try:
             keys = await asyncio.to_thread(load_keys, self._settings)
         except StartupError as error:
-            self._metrics.key_file_read("refused")
+            self._metrics.file_read("refused")
             _log.error(
                 "the key file was not taken, the keys before it stay valid", cause=cause, why=str(error)
             )
             return
         before = self._ring.names
         self._ring.replace(keys)
-        self._metrics.key_file_read("taken")
+        self._metrics.file_read("taken")
         _log.info(
             "API keys read again",
             cause=cause,

@@ -1,4 +1,4 @@
-"""What Prometheus is told: every collector is in here, and nobody else touches one.
+"""The metrics for Prometheus: every collector is in here, and nobody else touches one.
 
 Base units (seconds, bytes) in the names; labels are route templates, methods, statuses and stable codes,
 never a raw path. An id is a label only of the ten clips that are played most: the number of series stays
@@ -7,8 +7,8 @@ bounded.
 
 from __future__ import annotations
 
+from mosic.metrics.catalogue import CatalogueFigures, TopClip
 from mosic.metrics.exposition import Metrics
-from mosic.metrics.glance import CatalogueGlance, TopClip
 from mosic.metrics.requests import UNMATCHED
 
-__all__ = ["UNMATCHED", "CatalogueGlance", "Metrics", "TopClip"]
+__all__ = ["UNMATCHED", "CatalogueFigures", "Metrics", "TopClip"]

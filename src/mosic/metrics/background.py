@@ -6,8 +6,6 @@ from prometheus_client import CollectorRegistry, Counter
 
 
 class BackgroundMetrics:
-    """Part of `Metrics`."""
-
     def __init__(self, registry: CollectorRegistry) -> None:
         self._failed = Counter(
             "mosic_background_failures",
@@ -16,5 +14,5 @@ class BackgroundMetrics:
             registry=registry,
         )
 
-    def loop_failed(self, name: str) -> None:
+    def failed(self, name: str) -> None:
         self._failed.labels(name).inc()

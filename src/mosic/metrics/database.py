@@ -6,8 +6,6 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 
 class DatabaseMetrics:
-    """Part of `Metrics`."""
-
     def __init__(self, registry: CollectorRegistry) -> None:
         self._connections = Gauge(
             "mosic_database_connections_in_use",
@@ -52,9 +50,9 @@ class DatabaseMetrics:
         """1 when a transaction begins to wait for a connection, -1 when it has one or gave up."""
         self._waiting.inc(change)
 
-    def database_failed(self, reason: str) -> None:
+    def failed(self, reason: str) -> None:
         """`reason` is one of the stable words of `mosic.db.faults`."""
         self._faults.labels(reason).inc()
 
-    def database_seen(self, *, up: bool) -> None:
+    def seen(self, *, up: bool) -> None:
         self._up.set(up)

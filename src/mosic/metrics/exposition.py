@@ -6,7 +6,6 @@ import math
 import os
 import threading
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Gauge, disable_created_metrics
@@ -14,29 +13,25 @@ from prometheus_client.exposition import choose_encoder
 
 from mosic import __version__
 from mosic.metrics.background import BackgroundMetrics
+from mosic.metrics.catalogue import CatalogueMetrics
 from mosic.metrics.database import DatabaseMetrics
-from mosic.metrics.glance import CatalogueGlance, Glances
+from mosic.metrics.disks import DiskMetrics
 from mosic.metrics.keys import KeyMetrics
 from mosic.metrics.loglines import LogMetrics
+from mosic.metrics.plays import PlayMetrics
 from mosic.metrics.requests import RequestMetrics
+from mosic.metrics.storage import BlobMetrics, SweepMetrics
 from mosic.metrics.streams import StreamMetrics
-from mosic.metrics.uploads import UploadMetrics
+from mosic.metrics.uploads import ProbeMetrics, UploadMetrics
 from mosic.metrics.workers import ENVIRONMENT, WorkersFolder
 
 _OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 _VERSIONS = ("1", "1.0", "1.0.0")
 
 
-class Metrics(
-    RequestMetrics,
-    KeyMetrics,
-    UploadMetrics,
-    StreamMetrics,
-    DatabaseMetrics,
-    LogMetrics,
-    BackgroundMetrics,
-):
-    """One method per event, on a registry of its own, so that two services in one process do not mix.
+class Metrics:
+    """One group for each part of the service, on a registry of its own, so that two services in one process
+    do not mix. A group has one method per event.
 
     Where the environment says that several worker processes share a folder (`mosic.metrics.workers`), the
     values live there, and `exposition` gives those of all of them. That is then so for the whole process.
@@ -51,45 +46,27 @@ class Metrics(
         if self._workers is not None:
             shown = CollectorRegistry()
             shown.register(self._workers)
-        RequestMetrics.__init__(self, registry, exemplars=self._workers is None)
-        KeyMetrics.__init__(self, registry)
-        UploadMetrics.__init__(self, registry)
-        StreamMetrics.__init__(self, registry)
-        DatabaseMetrics.__init__(self, registry)
-        LogMetrics.__init__(self, registry)
-        BackgroundMetrics.__init__(self, registry)
-        build = Gauge(
-            "mosic_build_info",
-            "Always 1; names the version.",
-            ["version"],
-            registry=registry,
-            multiprocess_mode="max",
-        )
-        build.labels(__version__).set(1)
-        workers = Gauge(
-            "mosic_workers",
-            "Worker processes that serve.",
-            registry=registry,
-            multiprocess_mode="livesum",
-        )
-        workers.set(1)
-        self._glances = Glances(self._workers)
+        self.requests = RequestMetrics(registry, exemplars=self._workers is None)
+        self.keys = KeyMetrics(registry)
+        self.uploads = UploadMetrics(registry)
+        self.probes = ProbeMetrics(registry)
+        self.blobs = BlobMetrics(registry)
+        self.sweeps = SweepMetrics(registry)
+        self.streams = StreamMetrics(registry)
+        self.plays = PlayMetrics(registry)
+        self.database = DatabaseMetrics(registry)
+        self.logs = LogMetrics(registry)
+        self.background = BackgroundMetrics(registry)
+        self.catalogue = CatalogueMetrics(self._workers)
+        self.disks = DiskMetrics()
+        _show_process(registry)
+        # These are computed at each scrape, so no folder of workers holds them.
+        shown.register(self.catalogue)
+        shown.register(self.disks)
         self._shown = shown
         self._cache_seconds = cache_seconds
         self._cached: dict[bool, tuple[float, tuple[bytes, str]]] = {}
         self._making = threading.Lock()
-        shown.register(self._glances)
-
-    def watch_disks(self, folders: Mapping[str, Path]) -> None:
-        """From now on the room on these folders' disks is told, under these names."""
-        self._glances.folders = dict(folders)
-
-    def looks_at_catalogue(self) -> bool:
-        """Whether it is this process that should look at the catalogue; of several workers one does."""
-        return self._workers is None or self._workers.leads()
-
-    def catalogue_seen(self, glance: CatalogueGlance) -> None:
-        self._glances.keep(glance)
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """The values, at most `cache_seconds` old, and their type: OpenMetrics when `accept` asks for it.
@@ -119,6 +96,24 @@ class Metrics(
             self._workers.forget_the_dead()
         encode, content_type = choose_encoder(_OPENMETRICS if openmetrics else "")
         return encode(self._shown), content_type
+
+
+def _show_process(registry: CollectorRegistry) -> None:
+    build = Gauge(
+        "mosic_build_info",
+        "Always 1; names the version.",
+        ["version"],
+        registry=registry,
+        multiprocess_mode="max",
+    )
+    build.labels(__version__).set(1)
+    workers = Gauge(
+        "mosic_workers",
+        "Worker processes that serve.",
+        registry=registry,
+        multiprocess_mode="livesum",
+    )
+    workers.set(1)
 
 
 def _wants_openmetrics(accept: str) -> bool:

@@ -8,8 +8,6 @@ from prometheus_client import CollectorRegistry, Counter
 
 
 class KeyMetrics:
-    """Part of `Metrics`."""
-
     def __init__(self, registry: CollectorRegistry) -> None:
         self._key_requests = Counter(
             "mosic_api_key_requests",
@@ -27,11 +25,11 @@ class KeyMetrics:
             registry=registry,
         )
 
-    def request_by_key(self, key_name: str) -> None:
+    def used(self, key_name: str) -> None:
         self._key_requests.labels(key_name).inc()
 
-    def wrong_key(self) -> None:
+    def refused(self) -> None:
         self._wrong_keys.inc()
 
-    def key_file_read(self, outcome: Literal["taken", "refused"]) -> None:
+    def file_read(self, outcome: Literal["taken", "refused"]) -> None:
         self._key_file_reads.labels(outcome).inc()

@@ -6,8 +6,6 @@ from prometheus_client import CollectorRegistry, Counter
 
 
 class LogMetrics:
-    """Part of `Metrics`."""
-
     def __init__(self, registry: CollectorRegistry) -> None:
         self._dropped = Counter(
             "mosic_log_lines_dropped",
@@ -15,5 +13,5 @@ class LogMetrics:
             registry=registry,
         )
 
-    def log_lines_dropped(self, lines: int) -> None:
+    def dropped(self, lines: int) -> None:
         self._dropped.inc(lines)

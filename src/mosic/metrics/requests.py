@@ -21,8 +21,6 @@ _EXEMPLAR_LENGTH = 128 - len("request_id")
 
 
 class RequestMetrics:
-    """Part of `Metrics`."""
-
     def __init__(self, registry: CollectorRegistry, *, exemplars: bool) -> None:
         labels = ["method", "route", "status"]
         self._latency = Histogram(
@@ -39,7 +37,7 @@ class RequestMetrics:
         self._exemplars = exemplars
         self._by_request: dict[tuple[str, str, int], _Request] = {}
 
-    def request_ended(
+    def ended(
         self, method: str, route: str, status: int, seconds: float, request_id: str | None = None
     ) -> None:
         """`request_id` may become the exemplar, by which a slow request is found in the log."""
@@ -59,7 +57,7 @@ class RequestMetrics:
                 return
         known.latency.observe(seconds)
 
-    def error_answered(self, code: str) -> None:
+    def failed(self, code: str) -> None:
         self._errors.labels(code).inc()
 
 

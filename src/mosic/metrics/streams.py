@@ -1,4 +1,4 @@
-"""What goes out, and the plays that are counted for it."""
+"""The audio that is sent."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ _FIRST_BYTE_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2
 
 
 class StreamMetrics:
-    """Part of `Metrics`."""
-
     def __init__(self, registry: CollectorRegistry) -> None:
         self._streams = Counter(
             "mosic_streams",
@@ -37,48 +35,28 @@ class StreamMetrics:
             registry=registry,
             multiprocess_mode="livesum",
         )
-        self._plays = Counter("mosic_plays", "Plays counted in the database.", registry=registry)
-        self._plays_late = Counter(
-            "mosic_plays_late",
-            "Plays that were written so late that their listeners were let go on before.",
-            registry=registry,
-        )
-        self._plays_waiting = Gauge(
-            "mosic_plays_waiting",
-            "Plays not yet written to the database.",
-            registry=registry,
-            multiprocess_mode="livesum",
-        )
         self._outcomes: dict[str, Counter] = {}
 
-    def stream_opened(self, seconds: float) -> None:
+    def opened(self, seconds: float) -> None:
         """Its first bytes are ready to be sent, so long after the request's head."""
         self._first_byte.observe(seconds)
 
-    def stream_began(self) -> None:
+    def began(self) -> None:
         self._streams.inc()
         self._active_streams.inc()
 
-    def stream_sent(self, sent: int) -> None:
+    def sent(self, sent: int) -> None:
         """One that began and ended at once."""
         self._streams.inc()
         self._stream_bytes.inc(sent)
 
-    def stream_ended(self, sent: int) -> None:
+    def ended(self, sent: int) -> None:
         self._active_streams.dec()
         self._stream_bytes.inc(sent)
 
-    def stream_outcome(self, outcome: str) -> None:
+    def outcome(self, outcome: str) -> None:
         """What became of a request for audio: `complete`, or the code of what ended or refused it."""
         known = self._outcomes.get(outcome)
         if known is None:
             known = self._outcomes[outcome] = self._stream_outcomes.labels(outcome)
         known.inc()
-
-    def plays_counted(self, count: int, *, late: bool = False) -> None:
-        self._plays.inc(count)
-        if late:
-            self._plays_late.inc(count)
-
-    def plays_waiting(self, count: int) -> None:
-        self._plays_waiting.set(count)

@@ -1,8 +1,6 @@
-"""What comes in, how its tags are read, and what is swept up after it."""
+"""The audio that comes in, and the reading of its tags."""
 
 from __future__ import annotations
-
-from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
@@ -12,8 +10,6 @@ _PROBE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.
 
 
 class UploadMetrics:
-    """Part of `Metrics`."""
-
     def __init__(self, registry: CollectorRegistry) -> None:
         self._uploads = Counter(
             "mosic_uploads",
@@ -36,35 +32,8 @@ class UploadMetrics:
             buckets=_RATE_BUCKETS,
             registry=registry,
         )
-        self._probes = Histogram(
-            "mosic_probe_seconds",
-            "Time that reading a file's tags took, by outcome: ok, unsupported, unreadable, timeout, crash.",
-            ["outcome"],
-            buckets=_PROBE_BUCKETS,
-            registry=registry,
-        )
-        self._sweeps = Counter("mosic_sweeps", "Sweeps that came to their end.", registry=registry)
-        self._swept = Counter(
-            "mosic_swept",
-            "Leftovers removed, by kind: expired upload, staged file, orphaned blob.",
-            ["kind"],
-            registry=registry,
-        )
 
-        self._blob_troubles = Counter(
-            "mosic_blob_troubles",
-            "Clips whose bytes the store no longer had as they were, when the same bytes were sent again: "
-            "restored from what was sent, or damaged.",
-            ["kind"],
-            registry=registry,
-        )
-        for kind in ("restored", "damaged"):
-            self._blob_troubles.labels(kind)
-
-    def blob_trouble(self, kind: Literal["restored", "damaged"]) -> None:
-        self._blob_troubles.labels(kind).inc()
-
-    def upload_ended(self, outcome: str, size: int, seconds: float | None = None) -> None:
+    def ended(self, outcome: str, size: int, seconds: float | None = None) -> None:
         """`seconds` only of an upload that came in one request and whose bytes are in the catalogue now."""
         self._uploads.labels(outcome).inc()
         self._upload_bytes.inc(size)
@@ -73,11 +42,16 @@ class UploadMetrics:
             if seconds > 0:
                 self._upload_rate.observe(size / seconds)
 
-    def probe_ended(self, outcome: str, seconds: float) -> None:
+
+class ProbeMetrics:
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._probes = Histogram(
+            "mosic_probe_seconds",
+            "Time that reading a file's tags took, by outcome: ok, unsupported, unreadable, timeout, crash.",
+            ["outcome"],
+            buckets=_PROBE_BUCKETS,
+            registry=registry,
+        )
+
+    def ended(self, outcome: str, seconds: float) -> None:
         self._probes.labels(outcome).observe(seconds)
-
-    def swept(self, kind: Literal["upload", "staged", "blob", "trash"], count: int) -> None:
-        self._swept.labels(kind).inc(count)
-
-    def sweep_ended(self) -> None:
-        self._sweeps.inc()

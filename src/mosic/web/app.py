@@ -75,7 +75,7 @@ def create_app(settings: Settings) -> ASGIApp:
 
     @asynccontextmanager
     async def alive() -> AsyncIterator[None]:
-        count_dropped_lines(metrics.log_lines_dropped)
+        count_dropped_lines(metrics.logs.dropped)
         async with (
             open_runtime(settings, metrics, sweeps=True) as runtime,
             told_to_stop(runtime.stopping, settings.shutdown_delay_seconds),

@@ -67,7 +67,7 @@ def check_key(rt: Runtime, scope: Scope) -> None:
     if holder is not None:
         scope[KEY_NAME] = holder
         return
-    rt.metrics.wrong_key()
+    rt.metrics.keys.refused()
     address = client_address(scope, rt.settings.forwarded_allow_ips)
     _log.warning("wrong API key", **({} if address is None else {"address": address}))
     seconds = rt.key_failures.add(address, time.monotonic())

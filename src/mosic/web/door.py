@@ -100,9 +100,9 @@ class StreamDoor:
             status = stream.status
             stream.headers = (*stream.headers, (b"x-request-id", request_id.encode("ascii")))
             if stream.first:
-                self._metrics.stream_opened(perf_counter() - started)
+                self._metrics.streams.opened(perf_counter() - started)
                 outcome = _COMPLETE
-            await send_stream(stream, receive, send, scope["mosic.transport"], rt.metrics, rt.plays)
+            await send_stream(stream, receive, send, scope["mosic.transport"], rt.metrics.streams, rt.plays)
         except (ClientDisconnected, asyncio.CancelledError):
             # Cancelled is what is still open when the time to stop in order is over: the task ends anyway.
             outcome = ClientDisconnected.code
@@ -122,7 +122,7 @@ class StreamDoor:
         finally:
             request_id_in_logs.reset(bound)
             if outcome is not None:
-                self._metrics.stream_outcome(outcome)
+                self._metrics.streams.outcome(outcome)
             tell_of_request(
                 self._metrics,
                 rt.settings.forwarded_allow_ips,
@@ -140,7 +140,7 @@ class StreamDoor:
         """Answer with the error; returns the status and the size of the body that is sent."""
         if not isinstance(error, MosicError):
             error = InternalError(f"The log has the cause under the request id {request_id}.")
-        self._metrics.error_answered(error.code)
+        self._metrics.requests.failed(error.code)
         answer = ProblemResponse(error)
         answer.headers["X-Request-ID"] = request_id
         await answer(scope, receive, send)

@@ -96,13 +96,13 @@ async def _answer(request: Request, error: Exception) -> ProblemResponse:
     known = as_mosic_error(error, request.scope)
     if known is None:
         raise error
-    request.app.state.runtime.metrics.error_answered(known.code)
+    request.app.state.runtime.metrics.requests.failed(known.code)
     return ProblemResponse(known)
 
 
 async def _apologise(request: Request, _: Exception) -> ProblemResponse:
     """For what nobody foresaw. Starlette raises the error again once this is sent; Instrument logs it."""
-    request.app.state.runtime.metrics.error_answered(InternalError.code)
+    request.app.state.runtime.metrics.requests.failed(InternalError.code)
     request_id = request.scope["mosic.request_id"]
     return ProblemResponse(InternalError(f"The log has the cause under the request id {request_id}."))
 

@@ -127,6 +127,6 @@ def _is_loopback(host: str) -> bool:
 
 
 async def _refuse(metrics: Metrics, scope: Scope, receive: Receive, send: Send) -> None:
-    metrics.error_answered(HostNotAllowed.code)
+    metrics.requests.failed(HostNotAllowed.code)
     host = next((value for name, value in scope["headers"] if name == b"host"), b"").decode("latin-1")
     await ProblemResponse(HostNotAllowed(host))(scope, receive, send)

@@ -58,8 +58,8 @@ def tell_of_request(
     method: str = scope["method"]
     key_name: str | None = scope.get(KEY_NAME)
     if key_name is not None:
-        metrics.request_by_key(key_name)
-    metrics.request_ended(method if method in _METHODS else "OTHER", route, status, seconds, request_id)
+        metrics.keys.used(key_name)
+    metrics.requests.ended(method if method in _METHODS else "OTHER", route, status, seconds, request_id)
     _request_log.write(
         scope,
         trusted,
@@ -76,7 +76,7 @@ def tell_of_refusal(metrics: Metrics, error: MosicError, peer: str | None) -> st
     """To be called for what the server refuses below the application, which has no method and no route, and
     no client but the one that is connected; gives the id that the log has it under."""
     request_id = choose_request_id(None)
-    metrics.error_answered(error.code)
+    metrics.requests.failed(error.code)
     address = plain_address(peer)
     whence = {} if address is None else {"address": address}
     _log.info("request refused", request_id=request_id, **whence, status=error.status, code=error.code)
@@ -107,7 +107,7 @@ class Instrument:
             # The time for stopping in order is over. The task ends here anyway.
             if not exchange.status:
                 await exchange.refuse(Unavailable("The service is stopping."), scope)
-                self._metrics.error_answered(Unavailable.code)
+                self._metrics.requests.failed(Unavailable.code)
         except Exception:
             _log.exception("unexpected error", method=scope["method"], path=written_path(scope, refused=True))
             # An answer that was cut off can only be told by closing the connection, as the server does

@@ -10,7 +10,7 @@ from starlette.types import Message, Receive, Send
 from mosic.core.delivery import Body, Stream
 from mosic.core.plays import PlayCounter
 from mosic.errors import ClientDisconnected
-from mosic.metrics import Metrics
+from mosic.metrics.streams import StreamMetrics
 from mosic.server.transport import Transport
 
 _START = "http.response.start"
@@ -38,7 +38,7 @@ async def send_stream(
     receive: Receive,
     send: Send,
     transport: Transport,
-    metrics: Metrics,
+    metrics: StreamMetrics,
     plays: PlayCounter,
 ) -> None:
     """Send the answer and close it, whatever happens.
@@ -48,12 +48,12 @@ async def send_stream(
     """
     start = {"type": _START, "status": stream.status, "headers": stream.headers}
     if stream.rest is not None:
-        metrics.stream_began()
+        metrics.began()
         try:
             await send(start)
             await _send_pieces(stream, stream.rest, receive, send, transport)
         finally:
-            metrics.stream_ended(stream.sent)
+            metrics.ended(stream.sent)
             plays.add_bytes(stream.clip_id, stream.sent)
             await stream.rest.close()
         return
@@ -61,7 +61,7 @@ async def send_stream(
     await send({"type": _BODY, "body": stream.first})
     if stream.first:
         stream.sent = len(stream.first)
-        metrics.stream_sent(stream.sent)
+        metrics.sent(stream.sent)
         plays.add_bytes(stream.clip_id, stream.sent)
 
 

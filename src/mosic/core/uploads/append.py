@@ -155,11 +155,11 @@ async def _outcome(
             raise DigestMismatch(f"The file received has the SHA-256 {staged.sha256}.")
         clip, created = await ingest(rt, staged, hints, sender)
     except REFUSALS as error:
-        rt.metrics.upload_ended(error.code, staged.size)
+        rt.metrics.uploads.ended(error.code, staged.size)
         async with rt.begin() as connection:
             settled = await uploads.refuse(connection, upload.id, error.code, error.detail)
     else:
-        rt.metrics.upload_ended("created" if created else "duplicate", staged.size)
+        rt.metrics.uploads.ended("created" if created else "duplicate", staged.size)
         async with rt.begin() as connection:
             settled = await uploads.settle(connection, upload.id, clip.id)
         not_taken = () if created else hints.not_taken(clip)

@@ -200,7 +200,7 @@ async def _upload(request: Request, rt: Runtime, links: Urls) -> Response:
         # The sender has not begun and need not, if its bytes are here already.
         existing = await catalog.find_by_sha256(rt, digest)
         if existing is not None and await has_bytes(rt, existing):
-            rt.metrics.upload_ended("duplicate", 0)
+            rt.metrics.uploads.ended("duplicate", 0)
             request.scope[CLIP] = str(existing.id)
             return _duplicate_answer(existing, links, raw_hints(request))
     size, started = 0, perf_counter()
@@ -209,12 +209,12 @@ async def _upload(request: Request, rt: Runtime, links: Urls) -> Response:
             size = received.staged.size
             clip, created = await ingest(rt, received.staged, received.hints, sender_of(rt, request.scope))
     except MosicError as error:
-        rt.metrics.upload_ended(error.code, size)
+        rt.metrics.uploads.ended(error.code, size)
         raise
     except Exception:
-        rt.metrics.upload_ended(InternalError.code, size)
+        rt.metrics.uploads.ended(InternalError.code, size)
         raise
-    rt.metrics.upload_ended("created" if created else "duplicate", size, perf_counter() - started)
+    rt.metrics.uploads.ended("created" if created else "duplicate", size, perf_counter() - started)
     request.scope[CLIP] = str(clip.id)
     if not created:
         return _duplicate_answer(clip, links, received.hints)
