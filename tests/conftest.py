@@ -10,7 +10,7 @@ import shutil
 import signal
 import tempfile
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,8 @@ from mosic.logs import set_up_logs
 from mosic.postgres import EmbeddedPostgres, open_embedded
 from mosic.settings import Settings
 from tests.support.databases import TEMPLATE, shown
+from tests.support.house import House
+from tests.support.installation import Installation
 from tests.support.kept import KeptConnection
 from tests.support.probes import KeptProbes
 from tests.support.service import Service, running_service
@@ -184,3 +186,33 @@ async def service(tmp_path: Path, database_url: URL) -> AsyncIterator[Service]:
     """A running service with a database, a media root and a key of its own."""
     async with running_service(tmp_path / "media", shown(database_url)) as running:
         yield running
+
+
+@pytest.fixture
+def make_house(short_tmp: Path) -> Iterator[Callable[..., House]]:
+    """Folders in which mosic runs as processes, each with settings of its own."""
+    made: list[House] = []
+
+    def make(**settings: str) -> House:
+        folder = short_tmp / f"house-{os.urandom(4).hex()}"
+        folder.mkdir()
+        made.append(House(folder, **settings))
+        return made[-1]
+
+    yield make
+    for house in made:
+        house.end()
+
+
+@pytest.fixture
+def installation(short_tmp: Path) -> Iterator[Installation]:
+    folder = short_tmp / f"run-{os.urandom(4).hex()}"
+    folder.mkdir()
+    made = Installation(folder)
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def house(make_house: Callable[..., House]) -> House:
+    return make_house()

@@ -12,8 +12,7 @@ import hashlib
 import os
 import random
 import signal
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -27,14 +26,10 @@ from tests.support.load import Ledger, Load
 
 
 @pytest.fixture
-def house(short_tmp: Path) -> Iterator[House]:
-    folder = short_tmp / f"crash-{os.urandom(4).hex()}"
-    folder.mkdir()
+def house(make_house: Callable[..., House]) -> House:
     # What the clients deleted is gone: sent again, the bytes are another clip. How the trash lives through
     # kills is a matter of tests/core/test_crash_steps.py.
-    made = House(folder, MOSIC_TRASH_DAYS="0")
-    yield made
-    made.end()
+    return make_house(MOSIC_TRASH_DAYS="0")
 
 
 async def every_clip(http: httpx.AsyncClient) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from mosic.postgres import open_embedded
 from tests.support.house import KEY, House, kill
 from tests.support.players import Crowd, Player
 from tests.support.sounds import wav
+from tests.support.waiting import until
 
 AUTH = {"X-API-Key": KEY}
 LONG = wav(1.0, rate=4_000_000)
@@ -58,21 +59,6 @@ class Running:
         lines = (await self.http.get("/metrics")).text.splitlines()
         (line,) = [line for line in lines if line.startswith(f"{name} ")]
         return float(line.split()[1])
-
-
-@pytest.fixture
-def make_house(short_tmp: Path) -> Iterator[Callable[..., House]]:
-    made: list[House] = []
-
-    def make(**settings: str) -> House:
-        folder = short_tmp / f"traffic-{os.urandom(4).hex()}"
-        folder.mkdir()
-        made.append(House(folder, **settings))
-        return made[-1]
-
-    yield make
-    for house in made:
-        house.end()
 
 
 @asynccontextmanager
@@ -119,13 +105,6 @@ def resident(pid: int) -> int:
         if line.startswith("Private_Dirty:"):
             return int(line.split()[1]) * 1024
     raise AssertionError(pid)
-
-
-async def settled(condition: Callable[[], object], what: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, what()
-        await asyncio.sleep(0.05)
 
 
 @pytest.mark.slow
@@ -218,7 +197,7 @@ async def test_clients_that_vanish_leave_nothing(make_house: Callable[..., House
             before, at_database = descriptors(pid), await connection.fetchval(connections)
             for start in range(0, count, 250):
                 await asyncio.gather(*(vanish(start + number) for number in range(min(count, 250))))
-            await settled(lambda: descriptors(pid) == before, lambda: descriptors(pid) - before)
+            await until(lambda: descriptors(pid) == before, lambda: descriptors(pid) - before)
             assert await connection.fetchval(connections) == at_database
             assert await connection.fetchval(busy) == 0
         assert await service.metric("mosic_active_streams") == 0
@@ -278,7 +257,7 @@ async def test_known_clips_play_on_while_postgres_is_restarted(make_house: Calla
             before, pid = crowd.answered, house.postgres()
             assert pid
             os.kill(pid, how)
-            await settled(lambda: crowd.answered > before + 100, lambda: crowd.answers)  # noqa: B023
+            await until(lambda: crowd.answered > before + 100, lambda: crowd.answers)  # noqa: B023
             async with asyncio.timeout(60):
                 while (await service.http.get("/ready")).status_code != 200:
                     await asyncio.sleep(0.05)

@@ -14,7 +14,8 @@ import pytest
 
 from mosic.audio import isolation
 from mosic.errors import UnreadableMedia
-from tests.audio.pools import is_alive, needs_proc, pool, until, workers_of
+from tests.audio.pools import is_alive, needs_proc, pool, workers_of
+from tests.support.waiting import until
 
 
 @needs_proc

@@ -20,7 +20,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from mosic.cli.main import app
 from tests.support.databases import shown
-from tests.support.relays import Relay, free_port, relaying
+from tests.support.ports import free_port
+from tests.support.relays import Relay, relaying
 from tests.support.service import AUTH, KEY, Service, running_service
 from tests.support.sounds import wav
 

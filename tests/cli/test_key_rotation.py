@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -15,37 +11,22 @@ import pytest
 
 from tests.support.house import KEY, House
 from tests.support.sounds import wav
+from tests.support.waiting import wait_until
 
 OLD, NEW = "the-old-key-of-the-phone", "the-new-key-of-the-phone"
 
 
 @pytest.fixture
-def house(short_tmp: Path) -> Iterator[House]:
-    folder = short_tmp / f"keys-{os.urandom(4).hex()}"
-    folder.mkdir()
-    (folder / ".env").write_text("MOSIC_API_KEYS_FILE=keys\n")
-    (folder / "keys").write_text(f"phone-1:{OLD}\n")
-    made = House(folder)
-    yield made
-    made.end()
+def house(house: House) -> House:
+    (house.folder / ".env").write_text("MOSIC_API_KEYS_FILE=keys\n")
+    (house.folder / "keys").write_text(f"phone-1:{OLD}\n")
+    return house
 
 
 def write_keys(house: House, text: str) -> None:
     """As the recipe says: whole, by a rename."""
     (house.folder / "keys.new").write_text(text)
     (house.folder / "keys.new").rename(house.folder / "keys")
-
-
-def until(true: Callable[[], bool], house: House, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, house.log()
-        time.sleep(0.05)
-
-
-def logged(house: House, event: str, **fields: str) -> list[dict[str, object]]:
-    lines = [json.loads(line) for line in house.log().splitlines() if line.startswith("{")]
-    return [line for line in lines if line["event"] == event and fields.items() <= line.items()]
 
 
 def children(process: subprocess.Popen[bytes]) -> set[str]:
@@ -63,7 +44,7 @@ def statuses(url: str, api_key: str, times: int = 20) -> set[int]:
 async def test_rotation_with_two_workers_restarts_and_interrupts_nobody(house: House) -> None:
     service = house.start("serve", "--workers", "2")
     url = await house.url(service)
-    until(lambda: house.log().count("worker serves") == 2, house)
+    wait_until(lambda: house.log().count("worker serves") == 2, house.log)
     workers = children(service)
     assert statuses(url, OLD) == {404}
     for _ in range(20):
@@ -71,11 +52,11 @@ async def test_rotation_with_two_workers_restarts_and_interrupts_nobody(house: H
 
     write_keys(house, f"phone-1:{OLD}\nphone-2:{NEW}\n")
     service.send_signal(signal.SIGHUP)
-    until(lambda: len(logged(house, "API keys read again", cause="SIGHUP")) == 2, house)
+    wait_until(lambda: len(house.logged("API keys read again", cause="SIGHUP")) == 2, house.log)
     assert statuses(url, OLD) == statuses(url, NEW) == {404}
 
     write_keys(house, f"phone-2:{NEW}\n")  # and nobody sends a signal
-    until(lambda: len(logged(house, "API keys read again", cause="change of the file")) == 2, house)
+    wait_until(lambda: len(house.logged("API keys read again", cause="change of the file")) == 2, house.log)
     assert statuses(url, OLD) <= {401, 429}
     assert statuses(url, NEW) == {404}
     assert statuses(url, KEY) == {404}
@@ -83,12 +64,12 @@ async def test_rotation_with_two_workers_restarts_and_interrupts_nobody(house: H
     write_keys(house, f"phone-2:{NEW}\nphone-3\n")
     service.send_signal(signal.SIGHUP)
     refusals = "the key file was not taken, the keys before it stay valid"
-    until(lambda: len(logged(house, refusals)) >= 2, house)
+    wait_until(lambda: len(house.logged(refusals)) >= 2, house.log)
     assert "line 2 is not of the form name:key" in house.log()
     assert statuses(url, NEW) == {404}
 
     assert children(service) == workers
-    requests = logged(house, "request")
+    requests = house.logged("request")
     assert {line.get("key_name") for line in requests} == {"phone-1", "phone-2", "default", None}
     assert all("key_name" not in line for line in requests if line["status"] in (401, 429))
     for secret in (OLD, NEW, KEY, "not-to-be-logged"):
@@ -108,7 +89,7 @@ async def test_sighup_does_not_end_a_single_process_nor_what_it_is_doing(house: 
         received = next(pieces)
         write_keys(house, f"phone-2:{NEW}\n")
         service.send_signal(signal.SIGHUP)
-        until(lambda: len(logged(house, "API keys read again", cause="SIGHUP")) == 1, house)
+        wait_until(lambda: len(house.logged("API keys read again", cause="SIGHUP")) == 1, house.log)
         received += b"".join(pieces)
     assert received == content
     assert statuses(url, OLD, 1) == {401}
@@ -140,7 +121,7 @@ async def test_a_key_made_by_the_command_opens_until_it_is_revoked(house: House)
     assert api_key not in house.log()
     # Neither a restart nor a signal: as the command says.
     assert house.run("key", "revoke", "radio").returncode == 0
-    until(lambda: statuses(url, api_key, 1) == {401}, house)
+    wait_until(lambda: statuses(url, api_key, 1) == {401}, house.log)
     assert statuses(url, OLD, 1) == {404}
 
 

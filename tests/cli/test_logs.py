@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import pty
@@ -21,8 +20,9 @@ import httpx
 import pytest
 from sqlalchemy import URL
 
-from tests.cli.test_serve import MOSIC, Installation, Served
 from tests.support.databases import shown
+from tests.support.house import MOSIC
+from tests.support.installation import Installation, Served
 from tests.support.programs import needs
 from tests.support.sounds import wav
 
@@ -58,14 +58,8 @@ def home(short_tmp: Path) -> Iterator[Installation]:
     folder = short_tmp / f"home{HOME}-{os.urandom(4).hex()}".replace("home/", "home-")
     folder.mkdir()
     made = Installation(folder)
-    (folder / ".env").write_text(f"MOSIC_MEDIA_ROOT={folder}/media\nMOSIC_DATA_DIR={folder}/data\n")
     yield made
-    for process in made.running:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-    with contextlib.suppress(ValueError, ProcessLookupError):
-        os.kill(made.postgres_pid(), signal.SIGQUIT)
+    made.end()
 
 
 def use(served: Served, folder: Path, failing: str) -> list[httpx.Response]:

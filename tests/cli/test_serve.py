@@ -10,126 +10,18 @@ import signal
 import socket
 import stat
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.support.house import MOSIC
+from tests.support.installation import Installation
+from tests.support.processes import wait_until_gone
 from tests.support.programs import needs
 from tests.support.sounds import wav
 
-MOSIC = [sys.executable, "-m", "mosic"]
 SLOW = pytest.mark.slow
-
-
-class Installation:
-    """A folder that somebody runs mosic in."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.running: list[subprocess.Popen[bytes]] = []
-
-    def environment(self, **settings: str) -> dict[str, str]:
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("MOSIC_")}
-        return clean | {"MOSIC_APP_PORT": "0", "MOSIC_PROBE_WORKERS": "1"} | settings
-
-    def run(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*MOSIC, *arguments],
-            cwd=self.folder,
-            env=self.environment(**settings),
-            capture_output=True,
-            text=True,
-            timeout=180,
-            check=False,
-        )
-
-    def serve(self, *arguments: str, **settings: str) -> Served:
-        log = self.folder / f"stderr-{len(self.running)}.log"
-        with log.open("wb") as errors:
-            process = subprocess.Popen(
-                [*MOSIC, "serve", *arguments],
-                cwd=self.folder,
-                env=self.environment(**settings),
-                stderr=errors,
-                start_new_session=True,
-            )
-        self.running.append(process)
-        return Served(process, log)
-
-    def postgres_pid(self) -> int:
-        """Of the server that holds this folder's cluster; raises when none does."""
-        (file,) = self.folder.glob("data/**/postmaster.pid")
-        pid = int(file.read_text().split()[0])
-        os.kill(pid, 0)
-        return pid
-
-
-class Served:
-    """A `mosic serve` that has been started."""
-
-    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
-        self.process = process
-        self._log = log
-        self.started = time.perf_counter()
-
-    def log(self) -> str:
-        return self._log.read_text()
-
-    def url(self) -> str:
-        """Where it listens, once it does."""
-        deadline = time.monotonic() + 180
-        while time.monotonic() < deadline:
-            if found := re.search(r"listens on (\S+)", self.log()):
-                return found[1]
-            assert self.process.poll() is None, self.log()
-            time.sleep(0.01)
-        raise AssertionError(self.log())
-
-    def upload_line(self) -> str:
-        """As it is in the log, to be pasted."""
-        (found,) = [line["upload"] for line in map(json.loads, self.log().splitlines()) if "upload" in line]
-        return str(found)
-
-    def key(self) -> str:
-        """As it is found by whoever may read the data folder; the log names the file."""
-        found = re.search(r'X-API-Key: \$\(cat (\S+)\)"', self.upload_line())
-        assert found
-        return Path(found[1]).read_text().strip()
-
-    def stop(self, number: int = signal.SIGINT) -> int:
-        self.process.send_signal(number)
-        return self.process.wait(20)
-
-
-@pytest.fixture
-def installation(short_tmp: Path) -> Iterator[Installation]:
-    folder = short_tmp / f"run-{os.urandom(4).hex()}"
-    folder.mkdir()
-    made = Installation(folder)
-    (folder / ".env").write_text(f"MOSIC_MEDIA_ROOT={folder}/media\nMOSIC_DATA_DIR={folder}/data\n")
-    yield made
-    for process in made.running:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-    with contextlib.suppress(ValueError, ProcessLookupError, FileNotFoundError):
-        os.kill(made.postgres_pid(), signal.SIGQUIT)
-
-
-def wait_until_gone(pid: int) -> None:
-    for _ in range(500):
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return
-        if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
-            return
-        time.sleep(0.02)
-    raise AssertionError(f"process {pid} lives on")
 
 
 @needs("curl")

@@ -10,28 +10,19 @@ import random
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
-from tests.cli.test_workers import AUTH, client, ended, logged, until
+from tests.cli.test_workers import AUTH, client, ended
 from tests.support.house import KEY, House
 from tests.support.load import EXPECTED, Ledger, Load
 from tests.support.sounds import wav
+from tests.support.waiting import until
 
 BOTH = pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.slow)])
-
-
-@pytest.fixture
-def house(short_tmp: Path) -> Iterator[House]:
-    folder = short_tmp / f"stop-{os.urandom(4).hex()}"
-    folder.mkdir()
-    made = House(folder)
-    yield made
-    made.end()
 
 
 def large() -> bytes:
@@ -96,7 +87,7 @@ async def test_open_requests_end_and_new_ones_are_refused(house: House, workers:
     assert answer.status_code == 201
     assert await asyncio.to_thread(listener.read_to_the_end) == content
     assert await ended(service) == 0
-    assert not logged(house, "requests cut off")
+    assert not house.logged("requests cut off")
     assert house.postgres() is None
 
     url = await house.url(house.start("serve"))
@@ -125,7 +116,7 @@ async def test_time_is_over(house: House, workers: str) -> None:
     begun = time.monotonic()
     assert await ended(service) == 0
     assert time.monotonic() - begun < 30
-    assert logged(house, "requests cut off")
+    assert house.logged("requests cut off")
     assert "Traceback" not in house.log()
     assert house.postgres() is None
     assert not list(house.media.glob(".staging/*.part"))
@@ -148,7 +139,7 @@ async def test_second_signal_ends_at_once(house: House, workers: str, number: si
         clip = (await http.post("/play/upload", content=large())).json()
         listener = await asyncio.to_thread(Listener, url, clip["id"])
     service.send_signal(number)
-    await until(lambda: logged(house, "stopping"))
+    await until(lambda: house.logged("stopping"))
     await asyncio.sleep(1.5)
     assert service.poll() is None
     service.send_signal(number)
@@ -167,7 +158,7 @@ async def test_closed_terminal_ends_in_order(house: House, workers: str) -> None
     await house.url(service)
     service.send_signal(signal.SIGHUP)
     assert await ended(service) == 0
-    assert len(logged(house, "stopped")) == int(workers)
+    assert len(house.logged("stopped")) == int(workers)
     assert house.postgres() is None
 
 
@@ -185,7 +176,7 @@ async def test_nohup_is_heeded(house: House, workers: str) -> None:
     async with client(url) as http:
         assert (await http.get("/ready")).status_code == 200
     assert service.poll() is None
-    assert not logged(house, "stopping")
+    assert not house.logged("stopping")
 
 
 @pytest.mark.slow
@@ -201,12 +192,12 @@ async def test_second_signal_in_the_delay_ends_the_delay_alone(house: House) -> 
     service.send_signal(signal.SIGTERM)
     await asyncio.sleep(1)
     service.send_signal(signal.SIGTERM)
-    await until(lambda: logged(house, "stopping"))
+    await until(lambda: house.logged("stopping"))
     # Until the delay would have been over.
     await asyncio.sleep(5)
     assert await asyncio.to_thread(listener.read_to_the_end) == content
     assert await ended(service) == 0
-    assert not logged(house, "requests cut off")
+    assert not house.logged("requests cut off")
 
 
 @pytest.mark.slow
@@ -251,7 +242,7 @@ async def restart_under_load(house: House, *, rounds: int, seed: int) -> None:
             assert await ended(service) == 0
             await load
             plays += await heard
-        assert not logged(house, "requests cut off")
+        assert not house.logged("requests cut off")
         assert house.postgres() is None
     service = house.start("serve")
     async with client(await house.url(service)) as http:

@@ -20,7 +20,7 @@ import sys
 import termios
 import time
 import wave
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -34,9 +34,11 @@ from mosic.cli.upload import Options, upload
 from mosic.client.transfer import Server
 from mosic.client.verdict import Trouble
 from tests.support.databases import shown
-from tests.support.relays import Relay, cutting_every, free_port, relaying
+from tests.support.ports import free_port
+from tests.support.relays import Relay, cutting_every, relaying
 from tests.support.service import AUTH, KEY, Service
 from tests.support.sounds import wav
+from tests.support.waiting import until
 
 MOSIC = [sys.executable, "-m", "mosic", "upload"]
 needs_nginx = pytest.mark.skipif(shutil.which("nginx") is None, reason="needs nginx")
@@ -98,12 +100,6 @@ async def stored(service: Service) -> dict[str, str]:
         clip["title"]: sha256((await service.http.get(f"/play/{clip['id']}/stream")).content)
         for clip in clips
     }
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 def remembered(tmp_path: Path) -> dict[str, str]:

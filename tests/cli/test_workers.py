@@ -4,59 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
 from tests.support.house import KEY, House
+from tests.support.processes import is_running
 from tests.support.sounds import wav
+from tests.support.waiting import until
 
 AUTH = {"X-API-Key": KEY}
 
 
-@pytest.fixture
-def house(short_tmp: Path) -> Iterator[House]:
-    folder = short_tmp / f"workers-{os.urandom(4).hex()}"
-    folder.mkdir()
-    made = House(folder)
-    yield made
-    made.end()
-
-
-def logged(house: House, event: str) -> list[dict[str, Any]]:
-    found = []
-    for line in house.log().splitlines():
-        with contextlib.suppress(ValueError):
-            entry = json.loads(line)
-            if entry["event"] == event:
-                found.append(entry)
-    return found
-
-
 def workers(house: House) -> set[int]:
     """Pids of those that were started and have not ended."""
-    started = {entry["worker"] for entry in logged(house, "worker started")}
-    return started - {entry["worker"] for entry in logged(house, "worker ended")}
-
-
-async def until(true: Callable[[], object]) -> None:
-    async with asyncio.timeout(60):
-        while not true():
-            await asyncio.sleep(0.05)
-
-
-def lives(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+    started = {entry["worker"] for entry in house.logged("worker started")}
+    return started - {entry["worker"] for entry in house.logged("worker ended")}
 
 
 async def ended(process: subprocess.Popen[bytes]) -> int:
@@ -93,8 +61,8 @@ async def test_dead_worker_is_replaced_and_nothing_else_stops(house: House) -> N
     assert postgres
     service.send_signal(signal.SIGTERM)
     assert await ended(service) == 0
-    await until(lambda: not lives(postgres))
-    assert not any(lives(pid) for pid in first | {successor})
+    await until(lambda: not is_running(postgres))
+    assert not any(is_running(pid) for pid in first | {successor})
 
 
 @pytest.mark.slow
@@ -104,7 +72,7 @@ async def test_worker_that_is_told_to_end_is_replaced(house: House) -> None:
     first = workers(house)
     os.kill(min(first), signal.SIGTERM)
     await until(lambda: workers(house) - first)
-    assert [entry["status"] for entry in logged(house, "worker ended")] == [0]
+    assert [entry["status"] for entry in house.logged("worker ended")] == [0]
     service.send_signal(signal.SIGTERM)
     assert await ended(service) == 0
 
@@ -117,8 +85,8 @@ async def test_workers_end_when_the_first_process_is_killed(house: House) -> Non
     first, postgres = workers(house), house.postgres()
     os.kill(service.pid, signal.SIGKILL)
     await ended(service)
-    await until(lambda: not any(lives(pid) for pid in first))
-    await until(lambda: postgres is None or not lives(postgres))
+    await until(lambda: not any(is_running(pid) for pid in first))
+    await until(lambda: postgres is None or not is_running(postgres))
 
 
 @pytest.mark.slow
@@ -127,8 +95,8 @@ async def test_ctrl_c_in_a_terminal_reaches_all_and_is_one_signal(house: House) 
     await house.url(service)
     os.killpg(service.pid, signal.SIGINT)
     assert await ended(service) == 0
-    assert not logged(house, "requests cut off")
-    assert len(logged(house, "stopped")) == 2
+    assert not house.logged("requests cut off")
+    assert len(house.logged("stopped")) == 2
 
 
 @pytest.mark.slow

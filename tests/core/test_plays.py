@@ -6,7 +6,6 @@ import asyncio
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any
 from uuid import UUID
 
 import pytest
@@ -16,6 +15,7 @@ from mosic.core.plays import PlayCounter
 from mosic.db.plays import Tally
 from mosic.errors import Unavailable
 from mosic.metrics import Metrics
+from tests.support.waiting import until
 
 ONE, TWO = uuid.uuid4(), uuid.uuid4()
 WAIT = 0.2
@@ -81,12 +81,6 @@ def shown(metrics: Metrics, name: str) -> float:
     text, _ = metrics.exposition("text/plain")
     (line,) = [line for line in text.decode().splitlines() if line.startswith(f"{name} ")]
     return float(line.split()[1])
-
-
-async def until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(30):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def test_a_play_is_written_when_count_returns(make: Make, table: Table, metrics: Metrics) -> None:

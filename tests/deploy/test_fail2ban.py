@@ -18,8 +18,8 @@ import pytest
 from sqlalchemy import URL
 
 from mosic.keys.failures import FREE
-from tests.cli.test_serve import Installation, Served
 from tests.support.databases import shown
+from tests.support.installation import Installation, Served
 from tests.support.programs import needs
 from tests.support.sounds import wav
 
@@ -47,17 +47,6 @@ SEEN: tuple[tuple[dict[str, str], str], ...] = (
     ({"Forwarded": 'for=198.51.100.66, for="[2001:db8::5]:443";proto=https'}, "2001:db8::5"),
     ({"Forwarded": 'for="203.0.113.11:80"'}, "203.0.113.11"),
 )
-
-
-@pytest.fixture
-def installation(tmp_path: Path) -> Iterator[Installation]:
-    made = Installation(tmp_path)
-    (tmp_path / ".env").write_text(f"MOSIC_MEDIA_ROOT={tmp_path}/media\nMOSIC_DATA_DIR={tmp_path}/data\n")
-    yield made
-    for process in made.running:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import yaml
 from sqlalchemy import URL
 
 from tests.support.databases import shown
-from tests.support.nginx import free_port, listens
+from tests.support.ports import end, free_port, listening
 from tests.support.service import AUTH, running_service
 from tests.support.sounds import wav
 
@@ -75,15 +75,10 @@ async def running(command: list[str], folder: Path, port: int) -> AsyncIterator[
             stderr=log,
         )
     try:
-        async with asyncio.timeout(120):
-            while not await listens(port):
-                assert process.returncode is None, (folder / "proxy.log").read_text()
-                await asyncio.sleep(0.02)
+        await listening(process, port, (folder / "proxy.log").read_text)
         yield
     finally:
-        if process.returncode is None:
-            process.terminate()
-            await process.wait()
+        await end(process)
 
 
 @pytest.mark.parametrize("proxy", [caddy, traefik], ids=["caddy", "traefik"])

@@ -24,18 +24,13 @@ from mosic.keys.open import open_keys
 from mosic.keys.ring import KeyRing
 from mosic.metrics import Metrics
 from mosic.settings import Settings
+from tests.support.waiting import until
 
 _READS = "mosic_api_key_file_reads_total"
 
 
 def settings(folder: Path, **given: Any) -> Settings:
     return Settings(data_dir=folder / "data", **given)
-
-
-async def until(true: Callable[[], bool], seconds: float = 30) -> None:
-    async with asyncio.timeout(seconds):
-        while not true():
-            await asyncio.sleep(0.02)
 
 
 def reads(metrics: Metrics) -> tuple[float, float]:

@@ -8,7 +8,6 @@ import shutil
 import signal
 import sys
 import tempfile
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from mosic.postgres import EmbeddedPostgres, open_embedded
+from tests.support.processes import is_running, wait_until_gone
 
 # A process that opens the database, says so, and closes it when its input ends or a signal comes.
 # A prelude may come before it starts.
@@ -167,33 +167,13 @@ def server_pid(data_dir: Path) -> int | None:
     return pid if is_running(pid) and pid != os.getpid() else None
 
 
-def is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    with suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "XZ"
-    return Path("/proc/self").exists() is False
-
-
-def ends(pid: int, seconds: float = 2) -> bool:
-    """Whether a process that has done all its work is gone within a moment."""
-    deadline = time.monotonic() + seconds
-    while is_running(pid):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
-
-
 def end_server(data_dir: Path) -> None:
     """Leave no server behind, whatever the test did to it."""
     pid = server_pid(data_dir)
     if pid is None:
         return
     os.kill(pid, signal.SIGQUIT)
-    assert ends(pid, 20)
+    wait_until_gone(pid)
 
 
 def make_folder() -> Path:

@@ -13,7 +13,8 @@ import sqlalchemy as sa
 from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from tests.postgres.conftest import OpenShare, StartUser, ends, is_running, server_pid
+from tests.postgres.conftest import OpenShare, StartUser, server_pid
+from tests.support.processes import is_running, wait_until_gone
 
 
 async def ask(url: URL, *statements: str) -> object:
@@ -44,7 +45,7 @@ async def test_first_start_makes_a_database_and_a_second_one_finds_it(
     assert (share.url.database, share.url.password) == ("mosic", None)
     await ask(share.url, "CREATE TABLE kept (word text)", "INSERT INTO kept VALUES ('ÄØ')")
     await share.close()
-    assert ends(pid)
+    wait_until_gone(pid)
 
     share = await open_share(data_dir)
     assert await ask(share.url, "SELECT lower(word) FROM kept") == "äø"
@@ -91,7 +92,7 @@ async def test_processes_share_one_server_and_the_last_one_out_stops_it(
     await other.leave()
     assert server_pid(data_dir) == pid
     await third.leave()
-    assert ends(pid)
+    wait_until_gone(pid)
 
 
 async def test_one_process_may_hold_several_shares(data_dir: Path, open_share: OpenShare) -> None:
@@ -102,7 +103,7 @@ async def test_one_process_may_hold_several_shares(data_dir: Path, open_share: O
     pid = server_pid(data_dir)
     assert pid
     await asyncio.gather(second.close(), second.close())
-    assert ends(pid)
+    wait_until_gone(pid)
 
 
 @pytest.mark.slow
@@ -114,7 +115,7 @@ async def test_of_four_that_come_at_once_one_starts_it(place: Path, start_user: 
     log = (place / "data/postgres/postgres.log").read_text()
     assert log.count("starting PostgreSQL") == 1
     await asyncio.gather(*(user.leave() for user in users))
-    assert ends(pid)
+    wait_until_gone(pid)
     assert not list((place / "data/postgres").glob("initdb-*"))
 
 
@@ -143,7 +144,7 @@ async def test_ctrl_c_in_the_terminal_does_not_reach_the_server_first(
     os.killpg(user.pid, signal.SIGINT)
     # It says so only after a query that it makes on its way out.
     assert await user.says() == "closed"
-    assert ends(pid)
+    wait_until_gone(pid)
 
 
 async def test_giving_up_in_the_middle_leaves_nothing_behind(place: Path, open_share: OpenShare) -> None:

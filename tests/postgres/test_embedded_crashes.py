@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 from mosic.postgres import open_embedded
-from tests.postgres.conftest import OpenShare, StartUser, ends, is_running, server_pid
+from tests.postgres.conftest import OpenShare, StartUser, server_pid
 from tests.postgres.test_embedded import ask
+from tests.support.processes import is_running, wait_until_gone
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 
@@ -59,7 +60,7 @@ async def works_and_stops(data_dir: Path) -> None:
         assert pid
     finally:
         await share.close()
-    assert ends(pid)
+    wait_until_gone(pid)
 
 
 async def test_a_server_whose_users_were_killed_is_adopted(
@@ -77,7 +78,7 @@ async def test_a_server_whose_users_were_killed_is_adopted(
     share = await open_share(data_dir)
     assert server_pid(data_dir) == pid
     await share.close()
-    assert ends(pid)
+    wait_until_gone(pid)
 
 
 async def test_a_killed_user_does_not_count(
@@ -89,7 +90,7 @@ async def test_a_killed_user_does_not_count(
     assert pid
     await killed.kill()
     await share.close()
-    assert ends(pid)
+    wait_until_gone(pid)
 
 
 @needs_proc
@@ -111,7 +112,7 @@ async def test_a_killed_server_is_started_again_with_all_that_was_committed(
     if user_too:
         await user.kill()
         await share.close()
-    assert ends(pid)
+    wait_until_gone(pid)
 
     again = await open_share(data_dir)
     assert server_pid(data_dir) not in {None, pid}
@@ -153,7 +154,7 @@ async def test_a_stale_pid_file_is_nobody_s_pid(
     assert pid
     os.kill(pid, signal.SIGKILL)
     await share.close()
-    assert ends(pid)
+    wait_until_gone(pid)
     pids = {"own pid": os.getpid(), "bystander": bystander.pid, "zombie": zombie, "pid 1": 1}
     for file in (
         data_dir / "postgres/cluster/postmaster.pid",
@@ -230,7 +231,7 @@ async def test_a_folder_moved_under_a_server_that_lost_its_users(
     data_dir.rename(moved)
     try:
         await works_and_stops(moved)
-        assert ends(pid)
+        wait_until_gone(pid)
     finally:
         moved.rename(data_dir)
 

@@ -17,8 +17,9 @@ from mosic.errors import StartupError
 from mosic.postgres import account, open_embedded
 from mosic.postgres.account import Account
 from mosic.postgres.listening import ServerSocket
-from tests.postgres.conftest import OpenShare, StartUser, ends, server_pid
+from tests.postgres.conftest import OpenShare, StartUser, server_pid
 from tests.postgres.test_embedded import ask
+from tests.support.processes import wait_until_gone
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 # Code that a process runs first to become an ordinary user. That one may not be able to read Python's own
@@ -90,7 +91,7 @@ async def test_a_path_too_long_for_a_socket(place: Path, open_share: OpenShare) 
         await second.close()
     finally:
         await share.close()
-    assert ends(pid)
+    wait_until_gone(pid)
     assert not socket_folder.exists()
 
 
@@ -119,7 +120,7 @@ async def test_an_ordinary_user_runs_it_as_themself(
     assert server_pid(place / "data") == pid
     await user.leave()
     await share.close()
-    assert ends(pid)
+    wait_until_gone(pid)
     await works(place / "data")
     assert {path.stat().st_uid for path in (place / "data/postgres").rglob("*")} == {nobody.pw_uid}
 

@@ -36,6 +36,7 @@ from mosic.errors import (
 from mosic.staging import StagedFile, Staging
 from mosic.staging import local as staging_local
 from mosic.staging.writer import BUFFER_BYTES
+from tests.support.waiting import until
 
 MEBIBYTE = 1024 * 1024
 NO_LIMIT = 2**62
@@ -103,12 +104,6 @@ def names_in(area: Path) -> list[str]:
 
 def open_files() -> int:
     return len(os.listdir("/dev/fd"))
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 async def receive(staging: Staging, *chunks: bytes, limit: int = NO_LIMIT) -> StagedFile:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.nginx import free_port
+from tests.support.ports import end, free_port, listening
 
 # Where it is installed for root it is seldom on the PATH of others.
 HAPROXY = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin")
@@ -45,21 +45,7 @@ async def running_haproxy(folder: Path, service: int, *rules: str) -> AsyncItera
         str(HAPROXY), "-f", str(config), "-db", "-q", stdin=asyncio.subprocess.DEVNULL
     )
     try:
-        async with asyncio.timeout(30):
-            while not await _listens(port):
-                assert process.returncode is None
-                await asyncio.sleep(0.01)
+        await listening(process, port)
         yield port
     finally:
-        if process.returncode is None:
-            process.terminate()
-            await process.wait()
-
-
-async def _listens(port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        return False
-    writer.close()
-    return True
+        await end(process)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 KEY = "house-key"
 MOSIC = [sys.executable, "-m", "mosic"]
@@ -85,6 +87,16 @@ class House:
 
     def log(self) -> str:
         return self._log.read_text()
+
+    def logged(self, event: str, **fields: str) -> list[dict[str, Any]]:
+        """The entries of its log about this event that have these fields."""
+        found = []
+        for line in self.log().splitlines():
+            with contextlib.suppress(ValueError):
+                entry = json.loads(line)
+                if entry["event"] == event and fields.items() <= entry.items():
+                    found.append(entry)
+        return found
 
     def postgres(self) -> int | None:
         """The pid of the database server, if there is one."""

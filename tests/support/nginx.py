@@ -6,12 +6,13 @@ import asyncio
 import getpass
 import os
 import shutil
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+
+from tests.support.ports import end, listening
 
 # Where it is installed for root it is seldom on the PATH of others.
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
@@ -36,13 +37,6 @@ http {{
 """
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def write_config(folder: Path, server: str) -> Path:
     """`server` is what stands inside of `http { }`."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -63,21 +57,8 @@ async def running_nginx(folder: Path, server: str, port: int) -> AsyncIterator[N
         str(NGINX), "-p", str(folder), "-c", str(main), "-e", str(log), stdin=asyncio.subprocess.DEVNULL
     )
     try:
-        while not await listens(port):
-            assert process.returncode is None, log.read_text()
-            await asyncio.sleep(0.01)
+        await listening(process, port, log.read_text)
         yield
     finally:
-        if process.returncode is None:
-            process.terminate()
-            await process.wait()
+        await end(process)
     assert log.read_text() == ""
-
-
-async def listens(port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        return False
-    writer.close()
-    return True

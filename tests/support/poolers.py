@@ -6,13 +6,14 @@ import asyncio
 import os
 import pwd
 import shutil
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from sqlalchemy import URL
+
+from tests.support.ports import free_port, listening
 
 PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
 
@@ -25,9 +26,7 @@ async def pgbouncer(server: URL, folder: Path, **settings: object) -> AsyncItera
     listens, whom it lets in, and the given settings."""
     assert PGBOUNCER is not None
     folder.mkdir()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     (folder / "users.txt").write_text(f'"{server.username}" ""\n')
     given = {
         "listen_addr": "127.0.0.1",
@@ -52,21 +51,9 @@ async def pgbouncer(server: URL, folder: Path, **settings: object) -> AsyncItera
         PGBOUNCER, "-q", *as_whom, folder / "pgbouncer.ini", stdin=asyncio.subprocess.DEVNULL
     )
     try:
-        async with asyncio.timeout(30):
-            while not await _listens(port):
-                assert process.returncode is None, (folder / "log").read_text()
-                await asyncio.sleep(0.05)
+        await listening(process, port, (folder / "log").read_text)
         yield f"postgresql://{server.username}@127.0.0.1:{port}/{server.database}"
     finally:
         if process.returncode is None:
             process.kill()
         await process.wait()
-
-
-async def _listens(port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        return False
-    writer.close()
-    return True

@@ -88,17 +88,12 @@ class Relay:
         raise ConnectionResetError
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
-
-
 @asynccontextmanager
 async def relaying(target: int, port: int = 0) -> AsyncIterator[Relay]:
-    relay = Relay(target, port or free_port())
     # A small window, or the kernel would take megabytes ahead.
-    listening = socket.create_server(("127.0.0.1", relay.port))
+    listening = socket.create_server(("127.0.0.1", port))
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32 * 1024)
+    relay = Relay(target, listening.getsockname()[1])
     server = await asyncio.start_server(relay.serve, sock=listening, limit=16 * 1024)
     try:
         yield relay

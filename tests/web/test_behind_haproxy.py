@@ -11,7 +11,7 @@ from sqlalchemy import URL
 
 from tests.support.databases import shown
 from tests.support.exchange import exchange, head, raw_exchange
-from tests.support.nginx import free_port, listens
+from tests.support.ports import end, free_port, listening
 from tests.support.programs import needs
 from tests.support.service import AUTH, KEY, Service, running_service
 from tests.support.sounds import wav
@@ -46,14 +46,10 @@ async def running_haproxy(folder: Path, service_port: int) -> AsyncIterator[int]
     config.write_text(_CONFIG.format(port=port, service_port=service_port))
     process = await asyncio.create_subprocess_exec("haproxy", "-db", "-f", str(config))
     try:
-        while not await listens(port):
-            assert process.returncode is None
-            await asyncio.sleep(0.01)
+        await listening(process, port)
         yield port
     finally:
-        if process.returncode is None:
-            process.terminate()
-            await process.wait()
+        await end(process)
 
 
 async def test_a_closed_route_is_closed_in_every_spelling(tmp_path: Path, service: Service) -> None:

@@ -25,7 +25,8 @@ from mosic.settings import Settings
 from tests.support.clips import ServedClip, add_clip
 from tests.support.databases import empty_database, shown
 from tests.support.exchange import Answer, exchange, head, raw_exchange
-from tests.support.nginx import NGINX, free_port, needs_nginx, running_nginx, write_config
+from tests.support.nginx import NGINX, needs_nginx, running_nginx, write_config
+from tests.support.ports import free_port
 from tests.support.rfc9110 import CONTENT, ROWS, Row, expected, observed
 from tests.support.service import AUTH, running_service
 from tests.support.sounds import wav

@@ -21,9 +21,10 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from tests.support.databases import shown
 from tests.support.exchange import exchange, first_answer, head
+from tests.support.listeners import Listener
 from tests.support.service import AUTH, Service, running_service
 from tests.support.sounds import wav
-from tests.web.test_send import Listener, until
+from tests.support.waiting import until
 
 MOST_OF_A_CLIP = 24 * 1024
 """Bytes of one in a list, whatever it carries."""

@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import socket
-import struct
 import time
 import tracemalloc
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -20,99 +18,14 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from tests.support.databases import shown
 from tests.support.exchange import exchange, first_answer, head
+from tests.support.listeners import CONTENT, Listener, active, add_large, nothing_left
 from tests.support.service import AUTH, Service, open_files, running_service
-from tests.support.sounds import wav
-
-CONTENT = wav(1.0, rate=8_000_000)
-"""16 MB: more than sockets hold."""
-
-
-class Listener:
-    """A connection whose other side reads only when told to."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
-        self.received = bytearray()
-
-    @classmethod
-    async def asking(cls, service: Service, path: str, *lines: str, ahead: bytes = b"") -> Listener:
-        return await cls.sending(service, head("GET", path, *lines, closing=not ahead) + ahead)
-
-    @classmethod
-    async def sending(cls, service: Service, request: bytes) -> Listener:
-        connection = socket.socket()
-        # Little is on its way, so that a slow reader is felt at once.
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
-        connection.setblocking(False)
-        loop = asyncio.get_running_loop()
-        await loop.sock_connect(connection, ("127.0.0.1", service.port))
-        await loop.sock_sendall(connection, request)
-        return cls(connection)
-
-    async def read(self, size: int) -> bytes:
-        async with asyncio.timeout(60):
-            piece = await asyncio.get_running_loop().sock_recv(self._connection, size)
-        self.received += piece
-        return piece
-
-    async def read_to_the_end(self) -> bytes:
-        """What came in all."""
-        while await self.read(1 << 20):
-            pass
-        self._connection.close()
-        return bytes(self.received)
-
-    def reset(self) -> None:
-        self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._connection.close()
+from tests.support.waiting import until
 
 
 @pytest.fixture
 async def path(service: Service) -> str:
-    return await add(service)
-
-
-async def add(service: Service, content: bytes = CONTENT) -> str:
-    answer = await service.http.post("/play/upload", content=content, headers=AUTH)
-    assert answer.status_code == 201
-    path = f"/play/{answer.json()['id']}/stream"
-    # From now on its file is kept for the next listener.
-    await exchange(service.port, head("GET", path, "Range: bytes=-10"))
-    return path
-
-
-async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(60):
-        while not await condition():
-            await asyncio.sleep(0.02)
-
-
-async def active(service: Service) -> float:
-    return await service.metric("mosic_active_streams")
-
-
-@asynccontextmanager
-async def nothing_left(service: Service) -> AsyncIterator[None]:
-    """Whatever happens inside, the service then has the tasks and files that it had before."""
-
-    async def held() -> tuple[list[str], list[str]]:
-        names = [task.get_name() for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        tasks = sorted(name for name in names if name.startswith("mosic"))
-        return tasks, open_files(service.settings.media_root)
-
-    async def connections() -> int:
-        return len(asyncio.all_tasks())
-
-    await service.http.get("/health")
-    before, tasks_before = await held(), await connections()
-    yield
-
-    async def as_before() -> bool:
-        await service.http.get("/health")
-        return await held() == before and await connections() <= tasks_before
-
-    await until(as_before)
-    assert await active(service) == 0
+    return await add_large(service)
 
 
 async def test_who_reads_nothing_costs_no_more_than_a_piece(service: Service, path: str) -> None:
@@ -262,7 +175,7 @@ async def test_no_connection_to_the_database_is_held_while_bytes_flow(
     tmp_path: Path, own_database_url: URL
 ) -> None:
     async with running_service(tmp_path / "media", shown(own_database_url), db_pool_size=1) as service:
-        path = await add(service)
+        path = await add_large(service)
         clip = path.removesuffix("/stream")
         watching = create_async_engine(own_database_url)
         count = (
@@ -288,7 +201,7 @@ async def test_no_connection_to_the_database_is_held_while_bytes_flow(
 async def test_stopping_waits_for_listeners_only_for_so_long(tmp_path: Path, database_url: URL) -> None:
     """The test's service gives them 2 s; the rest is for closing everything."""
     async with running_service(tmp_path / "media", shown(database_url)) as service:
-        path = await add(service)
+        path = await add_large(service)
         listeners = [await Listener.asking(service, path) for _ in range(10)]
         for listener in listeners:
             assert await listener.read(1000)

@@ -17,7 +17,8 @@ from mosic.postgres import EmbeddedPostgres
 from tests.support.clips import ServedClip, add_clip
 from tests.support.databases import empty_database
 from tests.support.exchange import Answer, exchange, head
-from tests.support.nginx import free_port, needs_nginx, running_nginx
+from tests.support.nginx import needs_nginx, running_nginx
+from tests.support.ports import free_port
 from tests.support.rfc9110 import DISPOSITION, ROWS, SIZE, Outcome, Row, Validity, observed
 from tests.support.service import running_service
 

@@ -12,8 +12,9 @@ from sqlalchemy import URL
 
 from tests.support.databases import shown
 from tests.support.exchange import first_answer, head
+from tests.support.listeners import CONTENT, Listener, active, add_large, nothing_left
 from tests.support.service import Service, open_descriptors, running_service
-from tests.web.test_send import CONTENT, Listener, active, add, nothing_left, until
+from tests.support.waiting import until
 
 PATIENCE = 2.0
 
@@ -27,7 +28,7 @@ async def service(tmp_path: Path, database_url: URL) -> AsyncIterator[Service]:
 
 
 async def test_who_takes_nothing_of_a_stream_is_cut_off(service: Service) -> None:
-    path = await add(service)
+    path = await add_large(service)
     async with nothing_left(service):
         listeners = [await Listener.asking(service, path) for _ in range(10)]
 
@@ -46,7 +47,7 @@ async def test_who_takes_nothing_of_a_stream_is_cut_off(service: Service) -> Non
 
 
 async def test_who_takes_little_is_not(service: Service) -> None:
-    path = await add(service)
+    path = await add_large(service)
     listener = await Listener.asking(service, path, "Range: bytes=0-1999999")
     # 20 KB a second: far less in the time than the kernel has to be rid of before it takes more.
     for _ in range(40):
@@ -58,7 +59,7 @@ async def test_who_takes_little_is_not(service: Service) -> None:
 
 @pytest.mark.parametrize("size", [50_000, 120_000])
 async def test_who_takes_nothing_of_short_answers_is_cut_off(service: Service, size: int) -> None:
-    path = await add(service)
+    path = await add_large(service)
     request = head("GET", path, f"Range: bytes=0-{size - 1}", closing=False)
     gc.collect()  # what earlier tests have left may hold descriptors
     before = open_descriptors()
@@ -75,7 +76,7 @@ async def test_who_takes_nothing_of_short_answers_is_cut_off(service: Service, s
 
 
 async def test_a_connection_goes_on_when_all_was_taken(service: Service) -> None:
-    path = await add(service)
+    path = await add_large(service)
     reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
     for _ in range(3):
         writer.write(head("GET", path, closing=False))

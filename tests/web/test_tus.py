@@ -25,6 +25,7 @@ from mosic.postgres import EmbeddedPostgres
 from tests.support.databases import empty_database, shown
 from tests.support.service import AUTH, KEY, Service, running_service
 from tests.support.sounds import wav
+from tests.support.waiting import until
 
 VERSION = {"Tus-Resumable": "1.0.0"}
 OCTETS = {"Content-Type": "application/offset+octet-stream"}
@@ -718,12 +719,6 @@ async def test_the_location_is_absolute_and_keeps_the_prefix(tus: Tus, prefix: s
 
 
 # Connections that break, and who comes after
-
-
-async def until(condition: Any) -> None:
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("how", ["close", "abort"])

@@ -6,11 +6,10 @@ import asyncio
 import base64
 import hashlib
 import json
-import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -24,8 +23,9 @@ from tests.support.databases import empty_database
 from tests.support.flaky import flaky_network
 from tests.support.house import KEY as HOUSE_KEY
 from tests.support.house import House, kill
-from tests.support.nginx import free_port, needs_nginx, running_nginx
+from tests.support.nginx import needs_nginx, running_nginx
 from tests.support.node import packages
+from tests.support.ports import free_port
 from tests.support.service import KEY, Service, running_service
 from tests.support.sounds import wav
 
@@ -215,15 +215,6 @@ async def test_behind_nginx(service: Service, client: Client, tmp_path: Path) ->
 
 
 # With services that die, and several processes
-
-
-@pytest.fixture
-def house(short_tmp: Path) -> Iterator[House]:
-    folder = short_tmp / f"tus-{os.urandom(4).hex()}"
-    folder.mkdir()
-    made = House(folder)
-    yield made
-    made.end()
 
 
 class Reign:
