@@ -337,7 +337,7 @@ async def test_what_is_deleted_is_played_by_no_worker(make_house: Callable[..., 
         assert not cutting.done()
         cutting.cancel()
         await asyncio.gather(cutting, return_exceptions=True)
-        assert service.house.log().count("no longer told of changes") > 3
+        assert service.house.log().count("no longer notified of changes") > 3
 
 
 async def cut_now_and_then(connection: asyncpg.Connection) -> None:

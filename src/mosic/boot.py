@@ -203,7 +203,7 @@ async def open_runtime(
         await probes.start()
         if probes.missing:
             _log.warning(
-                "this system does not offer all that confines the reading of files", missing=probes.missing
+                "this system cannot fully sandbox the processes that read files", missing=probes.missing
             )
         stack.push_async_callback(probes.close)
 

@@ -69,7 +69,7 @@ class Keeping:
     def spare_the_reserve(self, place: Path | int, wanted: int) -> None:
         """Raises `OSError` (ENOSPC) when so many bytes more would not leave the reserve."""
         if self.reserve and free_bytes(place) - wanted < self.reserve:
-            raise OSError(errno.ENOSPC, "only the reserve is left")
+            raise OSError(errno.ENOSPC, "only the reserve is free")
 
 
 def fsync(descriptor: int) -> None:
@@ -232,13 +232,11 @@ def look_over(folder: Path, setting: str) -> None:
         os.write(descriptor, b"proof")
         lock(descriptor)
         if not _can_sync(descriptor):
-            lacks.append("files cannot be synced: what was just uploaded can be lost when the machine stops")
+            lacks.append("files cannot be synced: a recent upload can be lost if the machine crashes")
         folder_descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             if not _can_sync(folder_descriptor):
-                lacks.append(
-                    "folders cannot be synced: a file that is new can lose its name when the machine stops"
-                )
+                lacks.append("folders cannot be synced: a new file can lose its name if the machine crashes")
         finally:
             os.close(folder_descriptor)
         try:
@@ -246,14 +244,19 @@ def look_over(folder: Path, setting: str) -> None:
         except OSError as error:
             if error.errno not in NO_LINKS:
                 raise
-            lacks.append("there are no hard links: resumable uploads are copied once more when complete")
+            lacks.append("hard links are not supported: each complete resumable upload is copied once more")
     finally:
         os.close(descriptor)
         for made in (Path(name), beside):
             with suppress(OSError):
                 made.unlink()
     if lacks:
-        _log.warning("this file system does not offer all", setting=setting, folder=str(folder), lacks=lacks)
+        _log.warning(
+            "this file system does not support everything that Mosic uses",
+            setting=setting,
+            folder=str(folder),
+            lacks=lacks,
+        )
 
 
 def _can_sync(descriptor: int) -> bool:

@@ -191,7 +191,7 @@ def _stream(*, as_json: bool) -> Any:
 
     def notice(lines: int) -> str:
         now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-        event = "log lines were dropped: nobody took them in time"
+        event = "log lines were dropped: the reader of the log was too slow"
         if not as_json:
             return f"{now} [warning  ] {event} [mosic.logs] lines={lines}\n"
         told = {"lines": lines, "event": event, "level": "warning", "logger": "mosic.logs", "timestamp": now}

@@ -34,12 +34,12 @@ _LOGGED = 200
 _log = structlog.get_logger("mosic.remote")
 # The first that fits; the log has the rest.
 _TOLD: tuple[tuple[type[Exception], type[RemoteFailed | RemoteTimeout], str], ...] = (
-    (TimeoutError, RemoteTimeout, "The external source did not answer in time."),
-    (RemoteRefused, RemoteFailed, "The external source led to an address that is not allowed."),
+    (TimeoutError, RemoteTimeout, "The external source did not respond in time."),
+    (RemoteRefused, RemoteFailed, "The external URL, or a redirect of it, is not allowed."),
     (aiohttp.ClientConnectorDNSError, RemoteFailed, "The name of the external source could not be resolved."),
     (aiohttp.ClientSSLError, RemoteFailed, "A secure connection to the external source could not be made."),
     (aiohttp.ClientConnectorError, RemoteFailed, "The external source could not be reached."),
-    (Exception, RemoteFailed, "The external source gave a broken answer."),
+    (Exception, RemoteFailed, "The external source sent an invalid response."),
 )
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
@@ -77,10 +77,10 @@ class RemoteAnswer:
                     return
                 yield chunk
         except TimeoutError:
-            raise RemoteTimeout("The external source stalled.") from None
+            raise RemoteTimeout("The external source sent nothing for too long.") from None
         # The RuntimeError is how aiohttp tells of a connection that is gone.
         except (aiohttp.ClientError, OSError, RuntimeError):
-            raise RemoteFailed("The external source broke off.") from None
+            raise RemoteFailed("The connection to the external source was lost.") from None
         finally:
             await self.close()
 
@@ -178,7 +178,7 @@ class Remote:
         except OSError:
             return
         if found and not _allowed(found, self._opened):
-            raise RemoteRefused("The URL leads to an address that is not public.")
+            raise RemoteRefused("The host of the URL resolves to an IP address that is not public.")
 
     async def open(
         self, url: str, *, method: str = "GET", fields: Mapping[str, str] | None = None
@@ -225,9 +225,9 @@ class Remote:
             _cut(response)
             location = response.headers.get("Location")
             if not location:
-                raise RemoteFailed("The external source redirected without saying where to.")
+                raise RemoteFailed("The external source redirected without a target URL.")
             target = addresses.redirected(target, location, self._opened)
-        raise RemoteFailed("The external source redirected too often.")
+        raise RemoteFailed("The external source redirected too many times.")
 
     async def _ask_dns(self, host: str, port: int) -> list[str]:
         found = await asyncio.get_running_loop().run_in_executor(
@@ -258,7 +258,7 @@ class _Guard(AbstractResolver):
             raise OSError(f"no address for {host}")
         allowed = _allowed(found, self._opened)
         if not allowed:
-            raise RemoteRefused("The name of the source leads to no address that is allowed.")
+            raise RemoteRefused("The host of the external source resolves to no allowed IP address.")
         return [
             ResolveResult(
                 hostname=host,

@@ -107,10 +107,10 @@ async def test_audit_says_what_is_wrong_and_sweep_mends_what_can_be(stage: tuple
             {
                 "blob_key": corrupt.replace("-", ""),
                 "clip_id": corrupt,
-                "detail": "has other bytes than were uploaded",
+                "detail": "its bytes are not those that were uploaded",
             }
         ],
-        "orphaned": [{"blob_key": orphan, "clip_id": None, "detail": "no clip has it"}],
+        "orphaned": [{"blob_key": orphan, "clip_id": None, "detail": "it belongs to no clip"}],
     }
 
     assert (

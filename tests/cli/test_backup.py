@@ -105,7 +105,7 @@ def test_what_is_no_backup_makes_nothing(houses: tuple[House, House]) -> None:
     _, new = houses
     ended = new.run("restore", "nowhere")
     assert ended.returncode == 1
-    assert "no complete backup" in ended.stderr
+    assert "not a complete backup" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert not new.media.exists()
 
@@ -135,7 +135,7 @@ async def test_a_backup_on_the_disk_of_the_service_leaves_the_reserve(
     (old.folder / ".env").write_text(f"MOSIC_DISK_RESERVE_MB={2**40}\n")
     ended = old.run("backup", str(folder))
     assert ended.returncode == 1
-    assert "only the reserve is left" in ended.stderr
+    assert "only the reserve is free" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert (folder / "manifest.json").read_bytes() == before
     assert list(folder.rglob("*.part")) == []

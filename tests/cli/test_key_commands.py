@@ -113,7 +113,7 @@ def test_a_key_is_revoked_and_the_rest_stays(
 
     # A file without keys would not be taken, and the key stay valid.
     assert key("revoke", "radio") == 1
-    assert "add another first" in capsys.readouterr().err
+    assert "Add another key first" in capsys.readouterr().err
     assert key("new", "tv", "--add") == 0
     assert key("revoke", "radio") == 0
     assert key("revoke", "radio") == 1

@@ -52,18 +52,20 @@ async def test_rotation_with_two_workers_restarts_and_interrupts_nobody(house: H
 
     write_keys(house, f"phone-1:{OLD}\nphone-2:{NEW}\n")
     service.send_signal(signal.SIGHUP)
-    wait_until(lambda: len(house.logged("API keys read again", cause="SIGHUP")) == 2, house.log)
+    wait_until(lambda: len(house.logged("the API keys were read again", cause="SIGHUP")) == 2, house.log)
     assert statuses(url, OLD) == statuses(url, NEW) == {404}
 
     write_keys(house, f"phone-2:{NEW}\n")  # and nobody sends a signal
-    wait_until(lambda: len(house.logged("API keys read again", cause="change of the file")) == 2, house.log)
+    wait_until(
+        lambda: len(house.logged("the API keys were read again", cause="change of the file")) == 2, house.log
+    )
     assert statuses(url, OLD) <= {401, 429}
     assert statuses(url, NEW) == {404}
     assert statuses(url, KEY) == {404}
 
     write_keys(house, f"phone-2:{NEW}\nphone-3\n")
     service.send_signal(signal.SIGHUP)
-    refusals = "the key file was not taken, the keys before it stay valid"
+    refusals = "the key file was not accepted; the keys from before stay valid"
     wait_until(lambda: len(house.logged(refusals)) >= 2, house.log)
     assert "line 2 is not of the form name:key" in house.log()
     assert statuses(url, NEW) == {404}
@@ -89,7 +91,7 @@ async def test_sighup_does_not_end_a_single_process_nor_what_it_is_doing(house: 
         received = next(pieces)
         write_keys(house, f"phone-2:{NEW}\n")
         service.send_signal(signal.SIGHUP)
-        wait_until(lambda: len(house.logged("API keys read again", cause="SIGHUP")) == 1, house.log)
+        wait_until(lambda: len(house.logged("the API keys were read again", cause="SIGHUP")) == 1, house.log)
         received += b"".join(pieces)
     assert received == content
     assert statuses(url, OLD, 1) == {401}

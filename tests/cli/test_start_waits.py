@@ -59,13 +59,13 @@ async def test_a_start_that_waits_says_so_and_hears_sigterm(
         with migrating(empty_database_url):
             service = house.start("serve", "--workers", workers)
             async with asyncio.timeout(180):
-                while "another process migrates this database" not in house.log():
+                while "another process is migrating this database" not in house.log():
                     assert service.poll() is None, house.log()
                     await asyncio.sleep(0.05)
             service.send_signal(signal.SIGTERM)
             # By itself it would wait for as long as the other does.
             assert await asyncio.to_thread(service.wait, 120) == 0
-        assert "stopped before it served" in house.log()
+        assert "stopped before the service had started" in house.log()
         assert "Traceback" not in house.log()
         assert "listens on" not in house.log()
         engine = create_async_engine(empty_database_url)

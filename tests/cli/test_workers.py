@@ -95,7 +95,7 @@ async def test_ctrl_c_in_a_terminal_reaches_all_and_is_one_signal(house: House) 
     await house.url(service)
     os.killpg(service.pid, signal.SIGINT)
     assert await ended(service) == 0
-    assert not house.logged("requests cut off")
+    assert not house.logged("requests were cut off")
     assert len(house.logged("stopped")) == 2
 
 

@@ -367,7 +367,7 @@ async def test_damaged_backup_restores_nothing(
     folder = tmp_path / "backup"
     await backup(rt, folder)
     damage(folder)
-    with pytest.raises(ArchiveError, match=r"damaged|no complete backup"):
+    with pytest.raises(ArchiveError, match=r"damaged|not a complete backup"):
         await restore(empty, folder)
     async with open_runtime(empty, Metrics()) as untouched:
         assert await contents(untouched) == {}

@@ -172,7 +172,7 @@ async def test_a_database_that_takes_no_changes_after_a_failover(
         assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
         ready = (await service.http.get("/ready")).json()
         assert (ready["status"], ready["failed"]) == (503, ["database"])
-        assert "takes no changes" in ready["detail"]
+        assert "read-only" in ready["detail"]
         assert (await service.http.get(clip["stream_url"])).status_code == 200
         assert (await service.http.get(f"/play/{clip['id']}")).status_code == 200
         # The other server: what is connected to this one still takes no changes.

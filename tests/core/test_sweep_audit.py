@@ -62,8 +62,8 @@ async def test_each_trouble_is_told_and_named(rt: Runtime) -> None:
         Trouble("missing", gone.id.hex, gone.id, "the store does not have it"),
         Trouble("corrupt", cut.id.hex, cut.id, f"has 1000 bytes instead of {size}"),
         Trouble("corrupt", grown.id.hex, grown.id, f"has {(size or 0) + 1} bytes instead of {size}"),
-        Trouble("corrupt", other.id.hex, other.id, "has other bytes than were uploaded"),
-        Trouble("orphaned", orphan, None, "no clip has it"),
+        Trouble("corrupt", other.id.hex, other.id, "its bytes are not those that were uploaded"),
+        Trouble("orphaned", orphan, None, "it belongs to no clip"),
     ]
     assert {trouble.blob_key for trouble in await troubles(rt, 0)} >= {orphan, young}
     assert path_of(rt, whole).read_bytes() == wav(seed=0)
@@ -142,5 +142,5 @@ async def test_memory_stays_flat(rt: Runtime) -> None:
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert trouble.detail == "has other bytes than were uploaded"
+    assert trouble.detail == "its bytes are not those that were uploaded"
     assert peak < 8 * MEBIBYTE

@@ -76,7 +76,7 @@ def test_made_keys_differ_and_stay(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "why"),
-    [(None, "no file"), (b"", "no key"), (b"a:k\nsecret\n", "line 2"), ("fifo", "no file")],
+    [(None, "not a file"), (b"", "no key"), (b"a:k\nsecret\n", "line 2"), ("fifo", "not a file")],
 )
 async def test_a_start_without_a_good_file_is_refused(
     tmp_path: Path, content: bytes | str | None, why: str

@@ -41,12 +41,12 @@ def open_file(top: Path, name: str) -> BufferedReader:
         raise
     except OSError as error:
         if error.errno in _STRANGE:
-            raise ArchiveError(f"The backup is damaged: {path} is no plain file.") from None
+            raise ArchiveError(f"The backup is damaged: {path} is not a regular file.") from None
         error.filename = str(path)
         raise
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise ArchiveError(f"The backup is damaged: {path} is no plain file.")
+        raise ArchiveError(f"The backup is damaged: {path} is not a regular file.")
     return open(descriptor, "rb")
 
 
@@ -63,7 +63,7 @@ def open_folder(top: Path, names: Sequence[str]) -> int:
 
 
 def file_size(top: Path, name: str) -> int | None:
-    """None where there is no plain file."""
+    """None where there is not a regular file."""
     try:
         with open_file(top, name) as file:
             return os.fstat(file.fileno()).st_size
@@ -74,7 +74,7 @@ def file_size(top: Path, name: str) -> int | None:
 def make_folder(folder: Path) -> None:
     """A real folder, for good. Raises `ArchiveError` where something else has the name."""
     if os.path.lexists(folder) and not stat.S_ISDIR(folder.lstat().st_mode):
-        raise ArchiveError(f"{folder} is no folder: it is in the way of the backup.")
+        raise ArchiveError(f"{folder} is in the way of the backup: it is not a folder.")
     disk.make_folder(folder)
 
 
@@ -97,7 +97,7 @@ class IncomingFile:
         return self._digest.hexdigest()
 
     def write(self, chunk: bytes | bytearray) -> None:
-        """Raises `OSError`, also when only the reserve is left."""
+        """Raises `OSError`, also when only the reserve is free."""
         self._keeping.spare_the_reserve(self._file.fileno(), len(chunk))
         self._file.write(chunk)
         self._digest.update(chunk)

@@ -77,7 +77,7 @@ class Archive:
         disk.make_folder(self.folder)
         path = self.folder / _LOCK
         if not os.path.lexists(path) and any(self.folder.iterdir()):
-            raise ArchiveError(f"{self.folder} has something else in it: give a backup an empty folder.")
+            raise ArchiveError(f"{self.folder} has something else in it: name an empty folder.")
         try:
             self._lock = os.open(
                 path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644
@@ -85,10 +85,10 @@ class Archive:
         except OSError as error:
             if error.errno != errno.ELOOP:
                 raise
-            raise ArchiveError(f"{path} is no plain file.") from None
+            raise ArchiveError(f"{path} is not a regular file.") from None
         try:
             if not stat.S_ISREG(os.fstat(self._lock).st_mode):
-                raise ArchiveError(f"{path} is no plain file.")
+                raise ArchiveError(f"{path} is not a regular file.")
             try:
                 disk.lock(self._lock)
             except BlockingIOError:
@@ -115,7 +115,7 @@ class Archive:
         except ArchiveError as error:
             if not force:
                 raise ArchiveError(
-                    f"{error} A backup over it loses what it has: --force wants it so."
+                    f"{error} Saving over it loses what it has. To do so anyway, use --force."
                 ) from None
             blobs = frozenset(self._blobs_there())
         owner = str(manifest.service) if manifest is not None and manifest.service is not None else noted
@@ -236,7 +236,7 @@ class Archive:
             manifest = self._read_manifest()
         except FileNotFoundError:
             raise ArchiveError(
-                f"{self.folder} is no complete backup: it has no {self._manifest}, which is written last."
+                f"{self.folder} is not a complete backup: it lacks {self._manifest}, which is written last."
             ) from None
         for saved in (manifest.blob_list, *(table.file for table in manifest.tables)):
             self._verify(saved)

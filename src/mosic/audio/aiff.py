@@ -37,13 +37,13 @@ def read(source: Source, start: int, end: int, *, most_chunks: int = MOST_CHUNKS
         elif name := _NAMES.get(chunk.name):
             pairs.append((name, decode(text_of(source, chunk), cut=chunk.size > LONGEST_TEXT)))
     if len(common) < 18:
-        raise UnreadableMedia("The AIFF file does not say what its sound is like ('COMM').")
+        raise UnreadableMedia("The AIFF file does not describe its audio: the chunk 'COMM' is missing.")
     channels, frames, bits, exponent, mantissa = struct.unpack(">HIHHQ", common[:18])
     # An 80-bit extended float; no recorder's rate has an exponent outside these.
     exponent -= 16383
     sample_rate = mantissa / (1 << (63 - exponent)) if 0 <= exponent < 31 else 0
     if sample_rate < 1 or channels == 0:
-        raise UnreadableMedia("The AIFF file has no sample rate or no channels.")
+        raise UnreadableMedia("The AIFF file states no sample rate or no channels.")
     codec = _CODECS.get(common[18:22], "") if len(common) >= 22 else "pcm"
     there = max(sound.size - 8, 0) if sound else 0
     if codec == "pcm":

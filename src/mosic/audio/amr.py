@@ -43,7 +43,7 @@ def read(source: Source, start: int, end: int, *, most_frames: int = _MOST_FRAME
         offset += at
         is_sound = is_sound and bool(chunk)
     if not frames:
-        raise UnreadableMedia("The file ends before its sound begins.")
+        raise UnreadableMedia("The file ends before its audio begins.")
     seconds = frames / _FRAMES_PER_SECOND
     bitrate = round((offset - begin) * 8 / seconds)
     if frames == most_frames:

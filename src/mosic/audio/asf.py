@@ -61,9 +61,9 @@ def read(source: Source, start: int, end: int) -> Sound:
             for inner in _objects(source, item.start + 22, item.end):
                 tags += _tag_objects(source, inner)
     if has_streams and not form:
-        raise UnsupportedMedia("This file has no track of sound.")
+        raise UnsupportedMedia("This file has no audio track.")
     if len(form) < 16 or len(properties) < 64:
-        raise UnreadableMedia("The header does not say what the sound is like.")
+        raise UnreadableMedia("The header does not describe the audio.")
     kind, channels, sample_rate, byte_rate = (
         int.from_bytes(form[at : at + size], "little") for at, size in ((0, 2), (2, 2), (4, 4), (8, 4))
     )

@@ -30,7 +30,7 @@ def read(source: Source, start: int, end: int) -> Sound:
         int.from_bytes(header[at : at + 4], order) for at in range(4, 24, 4)
     )
     if sample_rate == 0 or channels == 0 or offset < _LEAST_HEADER:
-        raise UnreadableMedia("The file has no sample rate or no channels.")
+        raise UnreadableMedia("The file states no sample rate or no channels.")
     codec, bits = _ENCODINGS.get(encoding, (f"au-{encoding}", 0))
     there = max(end - start - offset, 0)
     # A recorder that wrote to a pipe did not know the size, or was to write it at its end.

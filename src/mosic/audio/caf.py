@@ -42,10 +42,10 @@ def read(source: Source, start: int, end: int, *, largest_table: int = _LARGEST_
     """
     description = source.read(start + 8, 44)
     if len(description) < 44 or not description.startswith(b"desc"):
-        raise UnreadableMedia("The file does not say what its sound is like ('desc').")
+        raise UnreadableMedia("The file does not describe its audio: the chunk 'desc' is missing.")
     rate, kind, _, packet_bytes, packet_frames, channels, _ = struct.unpack(">d4s5I", description[12:])
     if not math.isfinite(rate) or not 1 <= rate < 2**31 or channels == 0:
-        raise UnreadableMedia("The file has no sample rate or no channels.")
+        raise UnreadableMedia("The file states no sample rate or no channels.")
     found = _Found()
     tags: list[Pairs | bytes] = []
     at = start + 8

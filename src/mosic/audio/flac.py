@@ -179,7 +179,7 @@ def _measured(
 def _confirmed(info: StreamInfo, first: _Frame) -> StreamInfo:
     """As the first frame has it, by which decoders go; UnreadableMedia where they would not go on."""
     if first.bits not in (0, info.bits) or first.end > info.block_size:
-        raise UnreadableMedia("The FLAC stream info contradicts the sound.")
+        raise UnreadableMedia("The FLAC stream info contradicts the audio frames.")
     block_size = min(first.end, info.block_size) if first.end else info.block_size
     return replace(info, block_size=block_size, sample_rate=first.sample_rate or info.sample_rate)
 

@@ -81,7 +81,7 @@ class ProbePool:
         keep those of others waiting: see `mosic.audio.fairness`.
         """
         if not self._tasks:
-            raise Unavailable("Audio cannot be read: the service is not running.")
+            raise Unavailable("Audio files cannot be read: the service is not running.")
         result: asyncio.Future[AudioInfo] = asyncio.get_running_loop().create_future()
         self._jobs.put(Job(path, sender, result))
         return await result
@@ -110,7 +110,7 @@ class ProbePool:
                 raise
             finally:
                 if not job.put_off or job.result.done():
-                    _settle(job.result, Unavailable("Audio cannot be read at the moment."))
+                    _settle(job.result, Unavailable("Audio files cannot be read at the moment. Try again."))
                 self._jobs.done(job)
 
     async def _do(self, worker: Worker | None, job: Job) -> Worker | None:
@@ -232,7 +232,7 @@ class Worker:
         except (ConnectionError, BlockingIOError):
             return None
         except TimeoutError:
-            return _Answer("timeout", UnreadableMedia("Reading this file takes too long."), last=True)
+            return _Answer("timeout", UnreadableMedia("Reading this file took too long."), last=True)
         except ValueError:  # a line of no end
             return _parse(b"")
 
@@ -256,7 +256,11 @@ def _parse(line: bytes) -> _Answer:
             return _Answer(error.code.removesuffix("-media"), error(answer["detail"]), answer["last"])
         return _Answer("ok", AudioInfo(**answer["audio"]), answer["last"])
     except (ValueError, LookupError, TypeError, AttributeError):
-        return _Answer("crash", UnreadableMedia("Reading this file broke its reader."), last=True)
+        return _Answer(
+            "crash",
+            UnreadableMedia("The process that read this file failed."),
+            last=True,
+        )
 
 
 def _settle(result: asyncio.Future[AudioInfo], value: AudioInfo | MosicError) -> None:

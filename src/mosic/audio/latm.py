@@ -36,7 +36,7 @@ def read(source: Readable, start: int, end: int, *, limit: int = WALK_LIMIT) -> 
         frame_bytes += length
     core_rate = aac_core_rate(configuration[1]) if configuration else 0
     if configuration is None or not core_rate:
-        raise UnreadableMedia("The stream does not say how its sound is coded.")
+        raise UnreadableMedia("The stream does not describe its audio coding.")
     subframes = frames * configuration[0]
     seconds = subframes * _SAMPLES_PER_FRAME / core_rate
     sample_rate, channels = aac_rate_and_channels(configuration[1])

@@ -95,7 +95,7 @@ def read(source: Source, start: int, end: int, *, most_elements: int = _MOST_ELE
     header = element_at(source, start, end)
     segment = element_at(source, header.end, end) if header and header.kind == _EBML else None
     if header is None or segment is None or segment.kind != _SEGMENT:
-        raise UnreadableMedia("The file ends before its sound begins.")
+        raise UnreadableMedia("The file ends before its audio begins.")
     if source.read(segment.end, 4) == _EBML.to_bytes(4, "big"):
         segment = replace(segment, end=end)
     found = _Segment(segment.end)
@@ -124,9 +124,9 @@ def read(source: Source, start: int, end: int, *, most_elements: int = _MOST_ELE
     if found.walked_to < segment.end:
         _extrapolate(source, segment, found, is_capped=seen == most_elements)
     if has_tracks and not found.track:
-        raise UnsupportedMedia("This file has no track of sound.")
+        raise UnsupportedMedia("This file has no audio track.")
     if not found.track:
-        raise UnreadableMedia("The file ends before its sound begins.")
+        raise UnreadableMedia("The file ends before its audio begins.")
     seconds = found.done + found.seconds
     return Sound(
         media_type="audio/webm"

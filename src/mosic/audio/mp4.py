@@ -94,8 +94,8 @@ def _index(source: Source, start: int, end: int) -> Box:
         # HEIF and AVIF: items, but no tracks
         holds_pictures = holds_pictures or box.name == b"meta"
     if holds_pictures:
-        raise UnsupportedMedia("This file has no track of sound.")
-    raise UnreadableMedia("The file has no index ('moov'): it is cut off.")
+        raise UnsupportedMedia("This file has no audio track.")
+    raise UnreadableMedia("The file has no index ('moov'): it is incomplete.")
 
 
 def _sound_track(source: Source, moov: Box, largest_table: int) -> _Track:
@@ -124,7 +124,7 @@ def _sound_track(source: Source, moov: Box, largest_table: int) -> _Track:
             sample_bytes=sample_bytes,
             is_alone=len(tracks) == 1,
         )
-    raise UnsupportedMedia("This file has no track of sound.")
+    raise UnsupportedMedia("This file has no audio track.")
 
 
 def _timescale(source: Source, box: Box | None) -> int:

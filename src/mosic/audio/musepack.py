@@ -25,7 +25,7 @@ def read(source: Source, start: int, end: int) -> Sound:
 
 def _version_7(header: bytes) -> tuple[int, int, int]:
     if len(header) < 28 or header[3] & 15 != 7:
-        raise UnreadableMedia("This version of Musepack is not known.")
+        raise UnreadableMedia("This version of Musepack is not supported.")
     frames, flags = int.from_bytes(header[4:8], "little"), int.from_bytes(header[8:12], "little")
     # The decoder is half a frame behind.
     return frames * 1152 - 576, _SAMPLE_RATES[flags >> 16 & 3], 2

@@ -95,9 +95,9 @@ def read(source: Source, start: int, end: int, *, most_pages: int = _MOST_PAGES)
             if links[-1].granules:
                 audio_bytes += page.end - page.offset
     if not links:
-        raise UnsupportedMedia("This Ogg file holds no sound of a known kind.")
+        raise UnsupportedMedia("This Ogg file holds no audio of a known format.")
     if comments is None:
-        raise UnreadableMedia("The file ends before its sound begins.")
+        raise UnreadableMedia("The file ends before its audio begins.")
     is_capped = not most_pages
     is_ended = walked == end or _end(source, max(walked, end - _TAIL), end, links[-1], serials)
     # What follows damage may be no Ogg at all.

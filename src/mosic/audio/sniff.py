@@ -79,7 +79,7 @@ _FOREIGN = (
     (0, b"GIF8", "a picture"),
     (0, b"\xff\xd8\xff", "a picture"),
     (0, b"%PDF", "a document"),
-    (0, b"MThd", "MIDI: notes, but no sound"),
+    (0, b"MThd", "MIDI: notes, but no audio"),
     (0, b"\x00\x00\x01\xba", "an MPEG video stream"),
     (0, b"\x00\x00\x01\xb3", "an MPEG video stream"),
     (0, b"FLV", "Flash video"),
@@ -112,7 +112,7 @@ def sniff(source: Source) -> tuple[Format, Surroundings]:
     around = look_around(source)
     head = source.read(around.start, 512)
     if not head and around.start:
-        raise UnreadableMedia("The file ends before its sound begins.")
+        raise UnreadableMedia("The file ends before its audio begins.")
     known = _by_magic(head)
     if known is not None:
         return known, around

@@ -62,7 +62,7 @@ def read(source: Source, start: int, end: int, *, largest: int = _LARGEST) -> So
     """
     shape = find(source.read(start, min(_SIZES[-1][0] * (_IN_A_ROW + 1), end - start)))
     if shape is None:
-        raise UnreadableMedia("This is no transport stream.")
+        raise UnreadableMedia("This is not a transport stream.")
     start, size = start + shape[0], shape[1]
     pid, kind = _sound_stream(source, start, end, size)
     syntax, measure = _READERS[kind]
@@ -71,7 +71,7 @@ def read(source: Source, start: int, end: int, *, largest: int = _LARGEST) -> So
     data = bytes(stream.data)
     first = syntax.find(data, ends=True)
     if first is None:
-        raise UnreadableMedia("The sound in this transport stream cannot be read.")
+        raise UnreadableMedia("The audio in this transport stream cannot be read.")
     sound = measure(Memory(0, data), first, len(data))
     if stop < end and sound.duration:
         sound = replace(sound, duration=_whole(source, stream, sound.duration, (start, stop, end), size, pid))
@@ -151,7 +151,7 @@ def _sound_stream(source: Source, start: int, end: int, size: int) -> tuple[int,
                 if kind in _READERS:
                     return number, kind
     if has_streams or not maps:
-        raise UnsupportedMedia("This transport stream has no sound of a known kind.")
+        raise UnsupportedMedia("This transport stream has no audio of a known format.")
     raise UnreadableMedia("The transport stream ends before it says what is in it.")
 
 

@@ -19,7 +19,7 @@ def read(source: Source, start: int, end: int, *, largest_table: int = _LARGEST_
         raise UnreadableMedia("The file ends within its header.")
     channels, _, sample_rate, samples = struct.unpack("<HHII", header[6:18])
     if sample_rate == 0:
-        raise UnreadableMedia("The file has no sample rate.")
+        raise UnreadableMedia("The file states no sample rate.")
     # A table of the sizes of the frames follows, each of 256/245 of a second, and then these.
     frames = -(-samples * 245 // (sample_rate * 256))
     data = source.read(start + 22, min(4 * frames, largest_table))

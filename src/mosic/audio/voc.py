@@ -54,7 +54,7 @@ def read(source: Source, start: int, end: int, *, most_blocks: int = _MOST_BLOCK
     else:
         seconds = 0
     if not first_rate:
-        raise UnreadableMedia("The file ends before its sound begins.")
+        raise UnreadableMedia("The file ends before its audio begins.")
     return Sound(
         media_type="audio/x-voc",
         codec=first_codec,

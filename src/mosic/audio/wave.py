@@ -80,14 +80,14 @@ def _read(source: Source, found: Iterable[Chunk], order: Order, media_type: str)
             case b"id3 " | b"ID3 ":
                 tags += read_id3(source, chunk.start)
     if len(form) < 16:
-        raise UnreadableMedia("The WAVE file does not say what its sound is like ('fmt ').")
+        raise UnreadableMedia("The WAVE file does not describe its audio: the chunk 'fmt ' is missing.")
     kind, channels, sample_rate, byte_rate, block, bits = struct.unpack(
         (">" if order == "big" else "<") + "HHIIHH", form[:16]
     )
     if kind == 0xFFFE:  # WAVE_FORMAT_EXTENSIBLE: the kind is in the first bytes of a GUID
         kind = int.from_bytes(form[24:26], order)
     if sample_rate == 0 or channels == 0:
-        raise UnreadableMedia("The WAVE file has no sample rate or no channels.")
+        raise UnreadableMedia("The WAVE file states no sample rate or no channels.")
     size = data.size if data else 0
     bitrate: int | None = None
     if kind in _LINEAR:

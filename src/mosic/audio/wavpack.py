@@ -58,7 +58,7 @@ def read(source: Source, start: int, end: int, *, most_blocks: int = _MOST_BLOCK
             channels += 1 if block.flags & _MONO else 2
             complete = bool(block.flags & _LAST)
     if first is None:
-        raise UnreadableMedia("The file ends before its sound begins.")
+        raise UnreadableMedia("The file ends before its audio begins.")
     if not most_blocks:
         samples = samples * (end - start) // (walked - start)
     sample_rate = _sample_rate(source, first)

@@ -26,7 +26,7 @@ def open_blobs(store_url: str | None, media_root: Path, keeping: Keeping | None 
     if (folder := folder_of(store_url)) is not None:
         return LocalBlobs(folder, keeping)
     raise StartupError(
-        f"MOSIC_STORE_URL: {store_url!r} names no known store; use 'file:///folder' or 'memory:'"
+        f"MOSIC_STORE_URL: {store_url!r} is not a known kind of store; use 'file:///folder' or 'memory:'"
     )
 
 

@@ -191,7 +191,7 @@ class _Copying:
                         break
                     await asyncio.to_thread(file.write, chunk)
                 if file.sha256 != row.sha256.hex():
-                    return "has other bytes than were uploaded"
+                    return "its bytes are not those that were uploaded"
                 await asyncio.to_thread(file.keep)
             finally:
                 await asyncio.to_thread(file.discard)

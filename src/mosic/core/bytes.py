@@ -24,13 +24,13 @@ async def has_bytes(rt: Runtime, clip: Clip) -> bool:
     if stat.size != clip.size:
         rt.metrics.blobs.unusable("damaged")
         _log.error(
-            "a blob has another size than it was stored with",
+            "a blob does not have the size in the catalogue",
             clip_id=str(clip.id),
             blob_key=clip.blob_key,
             size=stat.size,
             expected=clip.size,
         )
-        raise BlobDamaged(f"The bytes of clip {clip.id} in the store are not as many as they were.")
+        raise BlobDamaged(f"The stored file of clip {clip.id} is shorter or longer than the catalogue says.")
     return True
 
 
@@ -44,11 +44,11 @@ async def put_back(rt: Runtime, clip: Clip, staged: StagedFile) -> None:
         await rt.blobs.put(clip.blob_key, staged.path)
     except FileExistsError:
         if not await has_bytes(rt, clip):
-            raise Unavailable("The bytes of this clip come and go; try again.") from None
+            raise Unavailable("The stored file of this clip appears and disappears. Try again.") from None
         return
     # What processes know of the blob is of one that is gone.
     rt.blobs.forget(clip.blob_key)
     rt.metrics.blobs.unusable("restored")
     _log.warning(
-        "a blob that the store had lost was sent again", clip_id=str(clip.id), blob_key=clip.blob_key
+        "a blob that the store had lost was uploaded again", clip_id=str(clip.id), blob_key=clip.blob_key
     )

@@ -59,7 +59,9 @@ async def add_external(rt: Runtime, *, url: str, **facts: Any) -> Clip:
     """Add a clip whose audio stays where it is; raises `RemoteRefused` for an address not allowed."""
     await rt.remote.check(url)
     if len(ascii_url(url) or "") > MAX_URL_LENGTH:
-        raise RemoteRefused(f"A URL may have at most {MAX_URL_LENGTH} characters, percent-encoded.")
+        raise RemoteRefused(
+            f"The URL is too long: at most {MAX_URL_LENGTH} characters are allowed, percent-encoded."
+        )
     new = NewClip(id=rt.clock.uuid7(), external_url=url, **facts)
     async with rt.statements() as driver:
         clip = await clips.insert(driver, new)

@@ -95,7 +95,7 @@ class RemoteBody:
         if self._left is not None:
             self._left -= len(piece)
             if self._left < 0 or (self._left and not piece):
-                raise RemoteFailed("The external source sent another length than it said.")
+                raise RemoteFailed("The external source sent more or fewer bytes than it announced.")
         return piece
 
     async def close(self) -> None:

@@ -185,7 +185,7 @@ class FactsCache:
         except (Unavailable, TimeoutError) as error:
             self._away_until = now() + _AWAY_SECONDS
             if last_known is None:
-                raise Unavailable("The database does not answer.") from error
+                raise Unavailable("The database does not respond.") from error
             return last_known.facts
 
     async def _ask(self, clip_id: UUID) -> Facts:

@@ -42,13 +42,13 @@ async def check_ready(rt: Runtime) -> None:
         elif isinstance(result, MosicError):
             failed[name] = result.detail
         elif isinstance(result, TimeoutError):
-            failed[name] = f"It did not answer within {_SECONDS:g} s."
+            failed[name] = f"It did not respond within {_SECONDS:g} s."
         elif isinstance(result, Exception):
             # Whatever else went wrong: what it says may name hosts and paths.
             failed[name] = "It cannot be used."
     if failed:
         reasons = " ".join(f"{name}: {reason}" for name, reason in failed.items())
-        raise Unavailable(f"Not fit: {reasons}", extra={"failed": list(failed)})
+        raise Unavailable(f"Not ready: {reasons}", extra={"failed": list(failed)})
 
 
 def written_folders(settings: Settings) -> dict[str, Path]:
@@ -66,7 +66,7 @@ class _WrongRevision(Exception):
 
 async def _check_stopping(rt: Runtime) -> None:
     if rt.stopping.is_set():
-        raise Unavailable("The service was told to stop.")
+        raise Unavailable("The service is stopping.")
 
 
 async def _check_database(rt: Runtime) -> None:
@@ -78,7 +78,7 @@ async def _check_database(rt: Runtime) -> None:
             f"The database is at revision {found or 'none'}, this version of Mosic needs {head()}."
         )
     if read_only:
-        raise Unavailable("The database takes no changes.")
+        raise Unavailable("The database is read-only.")
     if states := rt.database.hidden():
         raise Unavailable(" ".join(state.sentence for state in states))
 
@@ -98,7 +98,7 @@ async def _check_store(rt: Runtime) -> None:
 
 async def _check_background(rt: Runtime) -> None:
     if failing := rt.background.failing():
-        raise Unavailable(f"A background loop fails again and again: {', '.join(failing)}.")
+        raise Unavailable(f"Background loops keep failing: {', '.join(failing)}.")
 
 
 def _check_disks(rt: Runtime) -> None:
@@ -110,5 +110,5 @@ def _check_disks(rt: Runtime) -> None:
         free = disk.f_bavail * disk.f_frsize
         if free < floor * MEBIBYTE:
             raise Unavailable(
-                f"The disk of the {what} folder has {free // MEBIBYTE} MiB left; {floor} are needed."
+                f"The disk of the {what} folder has {free // MEBIBYTE} MiB free; {floor} are needed."
             )

@@ -25,7 +25,7 @@ from mosic.errors import StartupError
 _log = structlog.get_logger("mosic.identity")
 
 _ROWS_AT_ONCE = 500
-_ADOPT = "`mosic adopt-store` takes it for this database as it is."
+_ADOPT = "To use it with this database as it is: `mosic adopt-store`."
 
 
 class ForeignStore(Exception):
@@ -91,7 +91,7 @@ async def check(engine: AsyncEngine, blobs: BlobStore) -> None:
     if found is None:
         raise ForeignStore(f"The store has lost its identity ({IDENTITY_NAME}): is its disk mounted?")
     if service is None or found.id != service.store_id:
-        raise ForeignStore("The store belongs to another database now.")
+        raise ForeignStore("The store now belongs to another database.")
 
 
 async def look(engine: AsyncEngine, blobs: BlobStore, known: Collection[str] = ()) -> Found:
@@ -178,8 +178,8 @@ async def _read(blobs: BlobStore, place: str) -> StoreIdentity | None:
         return StoreIdentity.from_bytes(content)
     except ValueError:
         raise ForeignStore(
-            f"{place}: {IDENTITY_NAME} is damaged, so that nobody knows whose store it is. Bring it back "
-            f"from a copy; {_ADOPT}"
+            f"{place}: {IDENTITY_NAME} is damaged, so the owner of the store is unknown. Restore this "
+            f"file from a copy. {_ADOPT}"
         ) from None
 
 

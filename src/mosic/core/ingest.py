@@ -112,7 +112,7 @@ async def _insert(rt: Runtime, new: NewClip, sha256: bytes) -> tuple[Clip, bool]
                 clip = await clips.insert(driver, new)
             except BlobSwept:
                 raise Unavailable(
-                    "This upload stood still for so long that its bytes were swept; repeat it."
+                    "No data arrived for so long that the uploaded bytes were removed. Upload the file again."
                 ) from None
             if clip is not None:
                 return clip, True

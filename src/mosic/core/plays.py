@@ -76,7 +76,7 @@ class PlayCounter:
         if self._closing:
             raise Unavailable("The service is stopping.")
         if self._waiting >= self._most_waiting:
-            raise Unavailable("Too many plays wait for the database.")
+            raise Unavailable("Too many plays are waiting to be written to the database.")
         tally = self._tallies.get(clip_id)
         if tally is None:
             tally = self._tallies[clip_id] = Tally()
@@ -123,7 +123,7 @@ class PlayCounter:
             if not waiter.done():
                 waiter.set_exception(Unavailable("The service is stopping."))
         if self._waiting:
-            _log.error("plays lost: the database did not take them before the end", plays=self._waiting)
+            _log.error("plays lost: they could not be written before the service ended", plays=self._waiting)
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -176,14 +176,16 @@ class PlayCounter:
                 raise
             # What the database says for itself is in the log already.
             if not self._behind and not isinstance(error, Unavailable):
-                _log.warning("plays wait: they could not be written", plays=plays, error=repr(error))
+                _log.warning(
+                    "plays could not be written and are kept in memory", plays=plays, error=repr(error)
+                )
             return False
         self._waiting -= plays
         self._metrics.counted(plays, late=self._behind)
         self._metrics.waiting(self._waiting)
         if self._behind:
             self._behind = False
-            _log.info("the database takes plays again", plays=plays)
+            _log.info("plays are written to the database again", plays=plays)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -197,7 +199,7 @@ class PlayCounter:
         self._timer = None
         self._behind = True
         self._metrics.waiting(self._waiting)
-        _log.warning("plays wait in memory: the database is slow or away", plays=self._waiting)
+        _log.warning("plays wait in memory: the database is slow or unreachable", plays=self._waiting)
         _release(self._committing)
         _release(self._waiters)
 

@@ -80,7 +80,9 @@ async def _publish(
     except BaseException as error:
         await withdraw(rt, blob_key)
         if isinstance(error, BlobSwept):
-            raise Unavailable("This upload stood still for so long that its bytes were swept.") from None
+            raise Unavailable(
+                "No data arrived for so long that the uploaded bytes were removed. Upload the file again."
+            ) from None
         raise
     rt.facts.drop(clip_id)
     await delete_blob(rt, before.blob_key)
@@ -94,6 +96,6 @@ async def _holder(rt: Runtime, sha256: bytes) -> Clip | None:
 
 def _taken(other: Clip | None) -> BytesTaken:
     if other is None:
-        return BytesTaken("Another clip had these bytes until this moment; repeat the request.")
+        return BytesTaken("Another clip had these bytes until now. Repeat the request.")
     state = "is in the trash and" if other.deleted_at else "already"
     return BytesTaken(f"The clip {other.id} {state} has these bytes.", extra={"clip_id": str(other.id)})

@@ -95,7 +95,7 @@ async def _fill(
     connection: AsyncConnection, archive: Archive, manifest: Manifest, listed: dict[str, str]
 ) -> None:
     if await dump.clips_there(connection, lock=True):
-        raise ArchiveError("Somebody has added clips to this service meanwhile; nothing was restored.")
+        raise ArchiveError("Clips were added to this service during the restore; nothing was restored.")
     service = await service_rows.get_or_make(connection)
     await migrate.move_to(connection, manifest.revision)
     for table in manifest.tables:
@@ -146,11 +146,9 @@ async def _compare(
             seen += 1
             size = await asyncio.to_thread(archive.size, row.blob_key)
             if listed.get(row.blob_key) != row.sha256.hex() or size != row.size:
-                raise ArchiveError(
-                    f"The backup is damaged: clip {row.clip_id} is not about the bytes it has."
-                )
+                raise ArchiveError(f"The backup is damaged: clip {row.clip_id} does not match its bytes.")
     if seen != len(listed):
-        raise ArchiveError("The backup is damaged: it has blobs that no clip has.")
+        raise ArchiveError("The backup is damaged: it has blobs that belong to no clip.")
 
 
 class _Placing:

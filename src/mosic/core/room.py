@@ -89,7 +89,7 @@ def note_media_root(settings: Settings) -> None:
         beside.write_text(os.path.realpath(settings.media_root), "utf-8", "surrogateescape")
         disk.publish(beside, note, replace=True)
     except OSError as error:
-        _log.warning("it could not be noted whose uploads these are", cause=error.strerror)
+        _log.warning("the owners of these uploads could not be recorded", cause=error.strerror)
     finally:
         with suppress(OSError):
             beside.unlink()
@@ -138,10 +138,12 @@ def free_without_database(settings: Settings, *, unfinished: bool) -> Freed:
                 break
             if _remove(path):
                 freed.unfinished += 1
-                _log.warning("an unfinished upload was removed: the database has no room", file=path.name)
+                _log.warning(
+                    "an unfinished upload was removed: the database has no disk space", file=path.name
+                )
     if freed:
         _log.warning(
-            "room was made without the database",
+            "disk space was freed without the database",
             expired=freed.expired,
             staged=freed.staged,
             unfinished=freed.unfinished,

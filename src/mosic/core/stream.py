@@ -69,7 +69,9 @@ async def open_stream(
     """
     facts = rt.facts.known(clip) or await rt.facts.get(_clip_id(clip))
     if ending is not None and not has_ending(facts, ending):
-        raise ClipNotFound("This clip has another ending; without one its stream is always found.")
+        raise ClipNotFound(
+            "This clip has another file ending. Leave the ending out: the stream URL works without it."
+        )
     if isinstance(facts, ExternalFacts):
         return await _open_external(rt, facts, method, fields)
     blob = rt.blobs.open_now(facts.blob_key)
@@ -78,7 +80,7 @@ async def open_stream(
     rest: Body | None = None
     try:
         if blob.size != facts.size:
-            raise BlobMissing("The bytes of this clip in the store are not as many as they were.")
+            raise BlobMissing("The stored file is shorter or longer than the catalogue says.")
         answer = _answer(facts, method, fields)
         start, size = answer.start, answer.stop - answer.start
         if counts_as_play(method, answer.status, start, size):
@@ -239,7 +241,7 @@ def _location(url: str) -> bytes | None:
     through instead. (Since their encoded length is bounded no such clip is added any more.)"""
     location = ascii_url(url)
     if location is None:
-        raise RemoteFailed("The URL of this clip is none that can be redirected to.")
+        raise RemoteFailed("The URL of this clip cannot be redirected to.")
     return location.encode("ascii") if len(location) <= MAX_URL_LENGTH else None
 
 

@@ -87,7 +87,7 @@ async def _sweep_now_and_then(rt: Runtime) -> None:
         except SweepRefused as refused:
             _log.error("sweep refused", reason=str(refused))
         except Unavailable as error:
-            _log.warning("sweep put off", reason=error.detail)
+            _log.warning("sweep postponed", reason=error.detail)
 
 
 async def sweep(
@@ -211,7 +211,7 @@ async def audit(
             clips, size = clips + 1, size + row.size
             on_progress(clips, size)
     for blob_key in await _settled_orphans(rt, grace_seconds):
-        yield Trouble("orphaned", blob_key, None, "no clip has it")
+        yield Trouble("orphaned", blob_key, None, "it belongs to no clip")
 
 
 async def _examine(rt: Runtime, row: ClipBytes) -> Trouble | None:
@@ -223,7 +223,7 @@ async def _examine(rt: Runtime, row: ClipBytes) -> Trouble | None:
         if blob.size != row.size:
             detail = f"has {blob.size} bytes instead of {row.size}"
         elif await _sha256(blob) != row.sha256:
-            detail = "has other bytes than were uploaded"
+            detail = "its bytes are not those that were uploaded"
         else:
             return None
     except OSError as error:

@@ -32,7 +32,7 @@ async def move_to_trash(rt: Runtime, clip_id: UUID, conditions: Mapping[str, str
             clip = await get_for_change(connection, clip_id, "DELETE", conditions)
         if deleted_at := await _move(rt, clip, conditions):
             return deleted_at
-    raise Unavailable("The clip changes too often at the moment; repeat the request.")
+    raise Unavailable("The clip is being changed by other requests. Repeat the request.")
 
 
 async def _move(rt: Runtime, clip: Clip, conditions: Mapping[str, str]) -> datetime | None:

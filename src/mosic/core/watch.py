@@ -50,7 +50,7 @@ async def _watch(rt: Runtime) -> None:
             up = True
         except Exception as error:
             up = False
-            _log.debug("the database did not answer", error=repr(error))
+            _log.debug("the database did not respond", error=repr(error))
         rt.metrics.database.seen(up=up)
         await asyncio.sleep(min(_LOOK_SECONDS, rt.settings.metrics_refresh_seconds))
 

@@ -66,7 +66,7 @@ class Changes:
                 async with self._connected() as (driver, lost):
                     self._audience.believe()
                     if failing:
-                        _log.info("told of changes again")
+                        _log.info("notified of changes again")
                         failing = False
                     try:
                         self._tried.set()
@@ -74,10 +74,10 @@ class Changes:
                         await _until_lost(driver, lost)
                     finally:
                         self._audience.doubt()
-                _log.warning("no longer told of changes: the connection was lost")
+                _log.warning("no longer notified of changes: the connection was lost")
             except Exception as error:
                 if not failing:
-                    _log.warning("not told of changes", error=said(error))
+                    _log.warning("not notified of changes", error=said(error))
                 failing = True
             self._tried.set()
             await asyncio.sleep(pause)

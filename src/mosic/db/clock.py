@@ -27,12 +27,12 @@ class DatabaseClock:
         if abs(ahead - self._ahead) < _FAR_SECONDS:
             return
         if abs(ahead) < _FAR_SECONDS:
-            _log.info("the clock of this machine is right again")
+            _log.info("the clock of this machine agrees with the database's again")
             self._ahead = 0.0
             return
         self._ahead = ahead
         _log.warning(
-            "the clock of this machine is far from the database's, which is gone by instead",
+            "the clock of this machine is far from the database's; the database's is used",
             behind_seconds=round(ahead),
         )
 

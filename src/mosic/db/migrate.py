@@ -117,7 +117,7 @@ async def migrate(engine: AsyncEngine) -> None:
                     raise StartupError(f"The database cannot be migrated: {str(error.orig)[:500]}") from error
                 return
         if not told:
-            _log.warning("another process migrates this database, or holds its lock: waiting for it")
+            _log.warning("another process is migrating this database, or holds its lock; waiting")
             told = True
         await asyncio.sleep(_WAIT_SECONDS)
 

@@ -102,7 +102,7 @@ def _refusal(url: URL, error: BaseException) -> str:
             f"of the database URL, or allow it (PgBouncer: ignore_startup_parameters = {parameter})."
         )
     if isinstance(error, TimeoutError):
-        text = "it does not answer"
+        text = "it does not respond"
     return f"The database {shown(url)} cannot be used: {text}"
 
 

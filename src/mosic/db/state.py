@@ -55,7 +55,7 @@ class DatabaseState:
         before = self._met.get(fault.reason)
         self._met[fault.reason] = (now, fault)
         if before is None or now - before[0] > _OVER_SECONDS:
-            _log.warning("the database cannot do what was asked", reason=fault.reason, error=said(error))
+            _log.warning("the database cannot do what was requested", reason=fault.reason, error=said(error))
 
     def succeeded(self) -> None:
         """What was met a while ago is over. What was met just now may still hold: reads succeed in a database
@@ -66,7 +66,7 @@ class DatabaseState:
         for reason, (at, _) in list(self._met.items()):
             if now - at > _OVER_SECONDS:
                 del self._met[reason]
-                _log.info("the database does what is asked again", reason=reason)
+                _log.info("the database works again", reason=reason)
 
     def hidden(self) -> list[Fault]:
         """The states that were met of late and that a look at the database does not show."""

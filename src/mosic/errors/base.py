@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 class MosicError(Exception):
     """Base of all. Subclasses set the class variables; an instance adds the sentence about this request.
 
-    `headers` go out with the answer (RFC 9110 asks some statuses for some), `extra` are members added to the
+    `headers` are sent with the response (RFC 9110 requires some of them), `extra` are members added to the
     problem body (RFC 9457 §3.2).
     """
 

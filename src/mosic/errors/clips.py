@@ -1,4 +1,4 @@
-"""Why a clip cannot be given."""
+"""Why a clip cannot be delivered."""
 
 from __future__ import annotations
 
@@ -10,50 +10,50 @@ class ClipNotFound(MosicError):
 
 
 class BytesTaken(MosicError):
-    """`clip_id` names the clip that has them: the same bytes are never stored twice."""
+    """`clip_id` names that clip. The same bytes are never stored twice."""
 
     code, status, title = "bytes-taken", 409, "Another clip has these bytes"
 
 
 class RangeNotSatisfiable(MosicError):
-    """`size` is that of the whole representation: RFC 9110 §15.5.17 asks for it in Content-Range. Only an
-    external source may not have told it."""
+    """`Content-Range` names the size of the whole file (RFC 9110 §15.5.17), unless an external source did not
+    send it."""
 
-    code, status, title = "range-not-satisfiable", 416, "No part of the range lies within the file"
+    code, status, title = "range-not-satisfiable", 416, "No part of the requested range lies within the file"
 
     def __init__(self, size: int | None) -> None:
-        told = {} if size is None else {"Content-Range": f"bytes */{size}"}
+        known = {} if size is None else {"Content-Range": f"bytes */{size}"}
         super().__init__(
             None if size is None else f"The file has {size} bytes.",
-            headers=told | {"Accept-Ranges": "bytes"},
+            headers=known | {"Accept-Ranges": "bytes"},
         )
 
 
 class BlobMissing(MosicError):
-    """The catalogue has the clip but the store lacks its bytes: the operator's trouble, not the client's."""
+    """The catalogue has the clip, but the store does not have its file. The request is not the cause."""
 
-    code, status, title = "blob-missing", 500, "The bytes of this clip are missing from the store"
+    code, status, title = "blob-missing", 500, "The stored file of this clip is missing"
 
 
 class BlobDamaged(MosicError):
-    """The store has other bytes than it was given. Sending the right ones does not replace them: whoever runs
-    the service has to see why first."""
+    """The stored file is not what was uploaded. Uploading the right bytes again does not replace it: the
+    operator has to find the cause first."""
 
-    code, status, title = "blob-damaged", 500, "The bytes of this clip in the store are not what they were"
+    code, status, title = "blob-damaged", 500, "The stored file of this clip is damaged"
 
 
 class RemoteRefused(MosicError):
-    """The address of an external clip is one that this service must not fetch from."""
+    """The service must not fetch the URL of this external clip."""
 
-    code, status, title = "remote-refused", 422, "This external address is not allowed"
+    code, status, title = "remote-refused", 422, "This external URL is not allowed"
 
 
 class RemoteFailed(MosicError):
-    code, status, title = "remote-failed", 502, "The external source did not give the audio"
+    code, status, title = "remote-failed", 502, "The external source did not send the audio"
 
 
 class RemoteTimeout(MosicError):
-    code, status, title = "remote-timeout", 504, "The external source did not answer in time"
+    code, status, title = "remote-timeout", 504, "The external source did not respond in time"
 
 
 class RemoteDisabled(MosicError):

@@ -8,21 +8,21 @@ from mosic.errors.base import MosicError
 
 
 class NotFound(MosicError):
-    code, status, title = "not-found", 404, "There is nothing at this address"
+    code, status, title = "not-found", 404, "There is nothing at this URL"
 
 
 class MethodNotAllowed(MosicError):
-    code, status, title = "method-not-allowed", 405, "This address does not answer that method"
+    code, status, title = "method-not-allowed", 405, "This URL does not support that method"
 
 
 class MethodNotImplemented(MosicError):
-    """No route answers it: RFC 9110 §9.1."""
+    """No route supports it (RFC 9110 §9.1)."""
 
     code, status, title = "method-not-implemented", 501, "This method is not implemented"
 
 
 class CodingNotImplemented(MosicError):
-    """RFC 9112 §6.1. Bytes whose coding is not understood are not taken for the content."""
+    """RFC 9112 §6.1. Bytes in an unknown coding are not read as content."""
 
     code, status, title = "transfer-coding-not-implemented", 501, "This transfer coding is not implemented"
 
@@ -32,7 +32,7 @@ class VersionNotSupported(MosicError):
 
 
 class InvalidRequest(MosicError):
-    """Well-formed, but a value is missing or not allowed. `errors` lists `{loc, msg}` for each."""
+    """The format is right, but a value is missing or not allowed. `errors` lists `{loc, msg}` for each."""
 
     code, status, title = "invalid-request", 422, "The request has a missing or invalid value"
 
@@ -53,7 +53,7 @@ class HeadTooLarge(MosicError):
 class TargetTooLong(MosicError):
     """RFC 9110 §15.5.15."""
 
-    code, status, title = "target-too-long", 414, "The address of the request is too long"
+    code, status, title = "target-too-long", 414, "The URL of the request is too long"
 
 
 class HeadStalled(MosicError):
@@ -61,24 +61,24 @@ class HeadStalled(MosicError):
 
 
 class BadRequest(MosicError):
-    """A 4xx that the HTTP layer below refused and that has no code of its own."""
+    """The HTTP layer below refused it with a 4xx status that has no code of its own."""
 
     code, status, title = "bad-request", 400, "The request was refused"
 
 
 class UnsupportedContentType(MosicError):
-    """The body is declared as something that this address does not take."""
+    """The `Content-Type` of the body is not one that this URL accepts."""
 
-    code, status, title = "unsupported-content-type", 415, "This address does not take such a body"
+    code, status, title = "unsupported-content-type", 415, "This URL does not accept a body of this type"
 
 
 class UnsupportedContentEncoding(MosicError):
-    """RFC 9110 §15.5.16 asks for the `Accept-Encoding` of what would be taken."""
+    """`Accept-Encoding` names what is accepted (RFC 9110 §15.5.16)."""
 
     code, status, title = (
         "unsupported-content-encoding",
         415,
-        "This content encoding is not taken",
+        "This content encoding is not accepted",
     )
 
     def __init__(self) -> None:
@@ -92,6 +92,10 @@ class PreconditionFailed(MosicError):
 
 
 class ClientDisconnected(MosicError):
-    """The client left before its request was whole. Nobody reads the answer; logs and metrics do."""
+    """No client receives this response; the code is for logs and metrics."""
 
-    code, status, title = "client-disconnected", 499, "The client left before the request was complete"
+    code, status, title = (
+        "client-disconnected",
+        499,
+        "The client disconnected before the request was complete",
+    )

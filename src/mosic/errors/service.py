@@ -9,15 +9,15 @@ from mosic.errors.base import MosicError
 
 
 class Unavailable(MosicError):
-    """Something Mosic needs is away for now; `Retry-After` tells clients that trying again is sensible."""
+    """Something that Mosic needs is not available now. `Retry-After` says when to try again."""
 
-    code, status, title = "unavailable", 503, "The service cannot answer at the moment"
+    code, status, title = "unavailable", 503, "The service is not available at the moment"
 
     def __init__(self, detail: str | None = None, *, extra: Mapping[str, Any] | None = None) -> None:
         super().__init__(detail, headers={"Retry-After": "2"}, extra=extra)
 
 
 class InternalError(MosicError):
-    """Whatever was not foreseen. The cause is in the log under the request id, never in the answer."""
+    """An unexpected error. The cause is in the log under the request id, never in the response."""
 
     code, status, title = "internal-error", 500, "Something went wrong inside the service"

@@ -10,9 +10,9 @@ class MissingFile(MosicError):
 
 
 class PartialUpload(MosicError):
-    """The request has a Content-Range: what it brings is not the whole file (RFC 9110 §14.5)."""
+    """The request has a `Content-Range`, so its body is not the whole file (RFC 9110 §14.5)."""
 
-    code, status, title = "partial-upload", 400, "A part of a file cannot be uploaded in this way"
+    code, status, title = "partial-upload", 400, "This URL does not accept a part of a file"
 
 
 class UnsupportedMedia(MosicError):
@@ -28,19 +28,19 @@ class TooLarge(MosicError):
 
 
 class UploadStalled(MosicError):
-    code, status, title = "upload-stalled", 408, "The upload sent too little for too long"
+    code, status, title = "upload-stalled", 408, "The upload was too slow for too long"
 
 
 class DigestMismatch(MosicError):
-    code, status, title = "digest-mismatch", 400, "The bytes received do not have the declared digest"
+    code, status, title = "digest-mismatch", 400, "The bytes received do not match the declared digest"
 
 
 class InsufficientStorage(MosicError):
-    code, status, title = "insufficient-storage", 507, "There is no room for this upload"
+    code, status, title = "insufficient-storage", 507, "There is not enough disk space for this upload"
 
 
 class TooManyUploads(MosicError):
-    """Of a key, or of the whole service, as many resumable uploads are unfinished as may be."""
+    """This key, or the whole service, has as many unfinished resumable uploads as are allowed."""
 
     code, status, title = "too-many-uploads", 429, "Too many uploads are unfinished"
 
@@ -49,14 +49,14 @@ class TooManyUploads(MosicError):
 
 
 class TooMuchPromised(MosicError):
-    """The unfinished resumable uploads of a key, or of the whole service, have declared as many bytes as they
-    may, or as there is room for."""
+    """The unfinished resumable uploads of this key, or of the whole service, have declared as many bytes as
+    are allowed, or as the disk has space for."""
 
-    code, status, title = "too-much-promised", 507, "Unfinished uploads have taken all room"
+    code, status, title = "too-much-promised", 507, "Unfinished uploads have reserved all space"
 
 
 class UnsupportedTusVersion(MosicError):
-    code, status, title = "unsupported-tus-version", 412, "This version of tus is not spoken here"
+    code, status, title = "unsupported-tus-version", 412, "Unsupported tus version"
 
 
 class UploadNotFound(MosicError):
@@ -68,7 +68,7 @@ class UploadGone(MosicError):
 
 
 class OffsetMismatch(MosicError):
-    code, status, title = "offset-mismatch", 409, "The upload does not stand at this offset"
+    code, status, title = "offset-mismatch", 409, "The upload is not at this offset"
 
 
 class UploadLocked(MosicError):
@@ -76,18 +76,18 @@ class UploadLocked(MosicError):
 
 
 class UploadInterrupted(MosicError):
-    """A resumable upload sent too little for too long. What came is kept.
+    """A resumable upload was too slow for too long. The bytes received are kept.
 
-    Not 408: clients of tus go on after a 5xx, a 409 or a 423, and give up after any other 4xx.
+    Not 408: tus clients retry after a 5xx, a 409 or a 423, and give up after any other 4xx.
     """
 
-    code, status, title = "upload-interrupted", 503, "The upload was interrupted and can go on"
+    code, status, title = "upload-interrupted", 503, "The upload was interrupted and can be resumed"
 
     def __init__(self, detail: str | None = None) -> None:
         super().__init__(detail, headers={"Retry-After": "1"})
 
 
 class ChecksumMismatch(MosicError):
-    """460 is tus's own status (checksum extension)."""
+    """460 is a status of the tus checksum extension."""
 
-    code, status, title = "checksum-mismatch", 460, "The bytes received do not have the declared checksum"
+    code, status, title = "checksum-mismatch", 460, "The bytes received do not match the declared checksum"

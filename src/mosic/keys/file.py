@@ -39,9 +39,9 @@ def revoke(file: Path, name: str) -> int:
         count = sum(key.name == name for key in keys)
         if 0 < count == len(keys):
             raise StartupError(
-                f"{_NAME}: {file} has no other keys than those of {name}. A file without keys is not taken, "
-                "and the keys before it stay valid: add another first (`mosic key new NAME --add`), or unset "
-                f"{_NAME} and restart the service."
+                f"{_NAME}: {file} has no keys but those of {name}. A file without keys is not accepted, and "
+                "its previous keys would stay valid. Add another key first (`mosic key new NAME --add`), or "
+                f"unset {_NAME} and restart the service."
             )
         return without_name(content, name)
 
@@ -76,7 +76,7 @@ def _change(file: Path, edit: Callable[[bytes], bytes], *, make: bool) -> None:
 
 def _read(file: Path) -> bytes:
     if not file.is_file():
-        raise StartupError(f"{_NAME}: {file} is no file")
+        raise StartupError(f"{_NAME}: {file} is not a file")
     with file.open("rb") as opened:
         return opened.read(MOST_SIZE + 1)
 

@@ -31,7 +31,7 @@ def kept(file: Path) -> str:
                     _make(file)
         text = file.read_text("ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it has other characters than a key"
+        why = error.strerror if isinstance(error, OSError) else "it has characters that a key cannot have"
         raise StartupError(f"MOSIC_DATA_DIR: {file} cannot be read or made: {why}") from error
     if not text:
         raise StartupError(f"MOSIC_DATA_DIR: {file} is empty; remove it to have a new one made")

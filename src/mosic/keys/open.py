@@ -117,14 +117,14 @@ class _Follower:
         except StartupError as error:
             self._metrics.file_read("refused")
             _log.error(
-                "the key file was not taken, the keys before it stay valid", cause=cause, why=str(error)
+                "the key file was not accepted; the keys from before stay valid", cause=cause, why=str(error)
             )
             return
         before = self._ring.names
         self._ring.replace(keys)
         self._metrics.file_read("taken")
         _log.info(
-            "API keys read again",
+            "the API keys were read again",
             cause=cause,
             names=list(self._ring.names),
             added=sorted(set(self._ring.names) - set(before)),
@@ -151,7 +151,7 @@ def _read(file: Path | None) -> tuple[NamedKey, ...]:
     try:
         # Whatever else it may be: a pipe, say, would be waited for.
         if not file.is_file():
-            raise StartupError(f"MOSIC_API_KEYS_FILE: {file} is no file")
+            raise StartupError(f"MOSIC_API_KEYS_FILE: {file} is not a file")
         with file.open("rb") as opened:
             return parse_key_file(opened.read(MOST_SIZE + 1))
     except OSError as error:
@@ -173,6 +173,6 @@ def _warn_of_readers(settings: Settings) -> None:
 def _warn_of_weak(ring: KeyRing) -> None:
     if ring.weak_names:
         _log.warning(
-            "these API keys are so short that they may be guessed; `mosic key new` makes better ones",
+            "these API keys are short enough to be guessed; `mosic key new` makes better ones",
             names=list(ring.weak_names),
         )

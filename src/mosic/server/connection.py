@@ -123,7 +123,7 @@ class Connection(HttpToolsProtocol):
             # That of a next request, while an answer is being sent, which must not be broken into.
             self._expect_head()
         elif self._reading is HEAD:
-            self._refuse(HeadStalled(f"It has to be there within {limits.HEAD_SECONDS:g} s."))
+            self._refuse(HeadStalled(f"It has to arrive within {limits.HEAD_SECONDS:g} s."))
         else:
             # Of those who said nothing, as browsers do that connect in case they need it, nobody waits.
             self.transport.close()

@@ -47,7 +47,7 @@ def why_not(error: OSError, host: str, port: int) -> str:
         )
     if error.errno in _NOT_HERE:
         return f"MOSIC_HOST: {host} is not an address of this machine"
-    return f"MOSIC_HOST, MOSIC_APP_PORT: port {port} of {host} cannot be listened on: {error.strerror}"
+    return f"MOSIC_HOST, MOSIC_APP_PORT: Mosic cannot listen on port {port} of {host}: {error.strerror}"
 
 
 class _TakenMeanwhile(Exception):
@@ -60,7 +60,9 @@ def _addresses(host: str) -> list[_Address]:
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
-        raise StartupError(f"MOSIC_HOST: no address of {host!r} is known: {error.strerror}") from error
+        raise StartupError(
+            f"MOSIC_HOST: the host name {host!r} cannot be resolved: {error.strerror}"
+        ) from error
     # Once each: a name may be there several times in /etc/hosts.
     return list(dict.fromkeys((family, str(address[0])) for family, _, _, _, address in found))
 

@@ -66,7 +66,7 @@ class OrderlyServer(uvicorn.Server):
             await self.lifespan.shutdown_event.wait()
         for listening in (*getattr(self, "servers", ()), *(sockets or ())):
             listening.close()
-        _log.info("stopped before it served")
+        _log.info("stopped before the service had started")
 
     async def _start(self, sockets: list[socket.socket] | None) -> SystemExit | None:
         """What it raises to end the process is returned: raised in a task it would end the loop at once."""
@@ -121,7 +121,7 @@ class OrderlyServer(uvicorn.Server):
             await self._while_stopping()
             await asyncio.sleep(_POLL_SECONDS)
         if late := list(state.tasks):
-            _log.warning("requests cut off", requests=len(late))
+            _log.warning("requests were cut off", requests=len(late))
             for task in late:
                 task.cancel()
             await asyncio.wait(late, timeout=_CLEAN_UP_SECONDS)
@@ -143,7 +143,7 @@ def _end_after(seconds: float) -> None:
     for longer than whoever stops it."""
 
     def end() -> None:
-        _log.critical("ended before everything was closed: it took too long")
+        _log.critical("the service ended before everything was closed: closing took too long")
         os._exit(1)
 
     timer = threading.Timer(seconds, end)

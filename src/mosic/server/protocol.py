@@ -67,7 +67,9 @@ class MosicProtocol(Connection):
         elif self._reading in (REQUEST, HEAD):
             # A body in the same piece of data does not count: its head was complete.
             if self._head_size > limits.MAX_HEAD_SIZE:
-                self._refuse(HeadTooLarge(f"The head of a request may have {limits.MAX_HEAD_SIZE} bytes."))
+                self._refuse(
+                    HeadTooLarge(f"The head of a request may have at most {limits.MAX_HEAD_SIZE} bytes.")
+                )
             elif self._reading is HEAD:
                 self._head.append(self._piece)
                 self._expect_head()
@@ -247,4 +249,4 @@ class MosicProtocol(Connection):
 
 
 def _trailers_too_large() -> HeadTooLarge:
-    return HeadTooLarge(f"Trailers and chunk extensions may have {limits.MAX_HEAD_SIZE} bytes.")
+    return HeadTooLarge(f"Trailers and chunk extensions may have at most {limits.MAX_HEAD_SIZE} bytes.")

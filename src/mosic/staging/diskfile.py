@@ -271,4 +271,4 @@ def _close(descriptor: int) -> None:
 
 
 def _mismatch(size: int) -> OffsetMismatch:
-    return OffsetMismatch(f"The upload stands at {size} bytes.", extra={"offset": size})
+    return OffsetMismatch(f"The upload is at offset {size}.", extra={"offset": size})

@@ -84,7 +84,7 @@ class Staging:
 
     def _admit(self, size: int, free: int) -> None:
         if size > free - sum(writer.outstanding for writer in self._writers):
-            raise InsufficientStorage(f"There is no room for {size} bytes.")
+            raise InsufficientStorage(f"There is not enough disk space for {size} bytes.")
 
     @asynccontextmanager
     async def receive(
@@ -97,7 +97,7 @@ class Staging:
         is `TooLarge`. `also` is fed every byte by a thread and may be read after `sync` or `finish`.
         """
         if declared_size is not None and declared_size > limit:
-            raise TooLarge(f"An upload may have {limit} bytes.")
+            raise TooLarge(f"An upload may have at most {limit} bytes.")
         async with self._writer(f"{uuid4().hex}.part", limit, declared_size, also) as (file, writer):
             try:
                 await self._open(writer, file.create, declared_size)

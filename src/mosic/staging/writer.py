@@ -63,7 +63,7 @@ class StagedWriter:
         perhaps for earlier bytes.
         """
         if self.size + len(chunk) > self._limit:
-            raise TooLarge(f"An upload may have {self._limit} bytes.")
+            raise TooLarge(f"An upload may have at most {self._limit} bytes.")
         self._taken += len(chunk)
         if len(chunk) > BUFFER_BYTES:
             view = memoryview(chunk)

@@ -108,7 +108,7 @@ async def receive_upload(request: Request, rt: Runtime) -> AsyncIterator[Receive
             hints = raw_hints(request)
         staged = await writer.finish()
         if whole is not None and staged.size != whole:
-            raise _partial(f"It has {staged.size} bytes of {whole}.")
+            raise _partial(f"The body is only a part of the file: {staged.size} of {whole} bytes.")
         if expected_file is not None and staged.sha256 != expected_file.hex():
             raise DigestMismatch(f"The file received has the SHA-256 {staged.sha256}.")
         content.verify()
@@ -123,12 +123,14 @@ def _whole_size(request: Request, declared: int | None) -> int | None:
         return None
     size = whole_size(given)
     if size is None or (declared is not None and declared != size):
-        raise _partial("Its Content-Range says that it is not the whole.")
+        raise _partial("The Content-Range says that the body is only a part of the file.")
     return size
 
 
 def _partial(reason: str) -> PartialUpload:
-    return PartialUpload(f"{reason} Send the whole file, or send it in pieces by tus 1.0.0 at /play/uploads.")
+    return PartialUpload(
+        f"{reason} Send the whole file, or send it in pieces with tus 1.0.0 at /play/uploads."
+    )
 
 
 def declared_digest(request: Request) -> bytes | None:

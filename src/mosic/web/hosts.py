@@ -65,8 +65,8 @@ def warn_of_any_host(settings: Settings) -> None:
     """To be called at the start."""
     if settings.public_url is None and _ANY in allowed_hosts(settings):
         _log.warning(
-            "URLs in answers begin with whatever Host a request has; set MOSIC_PUBLIC_URL to the URL that "
-            "clients use, or MOSIC_ALLOWED_HOSTS"
+            "URLs in responses begin with any Host that a request names; set MOSIC_PUBLIC_URL to the URL "
+            "that clients use, or MOSIC_ALLOWED_HOSTS"
         )
 
 

@@ -207,7 +207,7 @@ def redirected(source: ExternalUrl, location: str, opened: Sequence[Network] = (
     except ValueError:
         raise RemoteRefused("The URL has no valid host and port.") from None
     if source.scheme == "https" and target.scheme != "https":
-        raise RemoteRefused("The source led from https to http.")
+        raise RemoteRefused("The external source redirected from https to http.")
     return target
 
 
@@ -250,5 +250,5 @@ def _check_literal(text: str, kind: type[Address], opened: Sequence[Network]) ->
     except ValueError:
         raise RemoteRefused("The host of the URL is not an address in its usual spelling.") from None
     if not is_allowed(address, opened):
-        raise RemoteRefused("The URL leads to an address that is not public.")
+        raise RemoteRefused("The host of the URL resolves to an IP address that is not public.")
     return str(address)

@@ -53,14 +53,14 @@ def decode_cursor(cursor: str, sort: str, of: type[SortValue]) -> tuple[SortValu
         raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         content = raw[_HEAD_SIZE:]
         if raw[:_HEAD_SIZE] != _VERSION + _check(content):
-            raise _invalid("It is damaged, or no cursor of this service.")
+            raise _invalid("It is damaged, or not a cursor of this service.")
         row_id = UUID(bytes=content[:_ID_SIZE])
         its_sort, plain = json.loads(content[_ID_SIZE:].decode())
         value = _typed(plain, of)
     except (ValueError, TypeError, OverflowError, RecursionError):
-        raise _invalid("It is damaged, or no cursor of this service.") from None
+        raise _invalid("It is damaged, or not a cursor of this service.") from None
     if its_sort != sort:
-        raise _invalid("It belongs to a list with another order: start again without it.")
+        raise _invalid("It belongs to a list with another order. Start again without a cursor.")
     return value, row_id
 
 

@@ -204,7 +204,9 @@ class MultipartReader:
     def _on_headers_finished(self) -> None:
         encoding = self._headers.get(b"content-transfer-encoding", b"binary").lower()
         if encoding not in (b"binary", b"8bit", b"7bit"):
-            raise MalformedRequest("Encoded parts are not supported; send the bytes as they are.")
+            raise MalformedRequest(
+                "Encoded parts are not supported. Send the bytes without Content-Transfer-Encoding."
+            )
         name, file_name = disposition_of(self._headers.get(b"content-disposition"), self._limits.name)
         content_type = self._headers.get(b"content-type")
         declared = None if content_type is None else content_type.decode("latin-1")

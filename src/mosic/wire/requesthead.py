@@ -59,15 +59,17 @@ def check_head(
     if method not in _METHODS:
         raise _not_implemented()
     if len(target) > MAX_TARGET:
-        raise TargetTooLong(f"A target may have {MAX_TARGET} bytes; long texts go into a form or a PATCH.")
+        raise TargetTooLong(
+            f"The request target may have at most {MAX_TARGET} bytes. Send long texts in a form or a PATCH."
+        )
     host = by_name.get(b"host")
     if host is None:
         if version != "1.0":
-            raise MalformedRequest("A request has a Host field.")
+            raise MalformedRequest("The request has no Host field.")
     elif len(by_name) != len(fields) and sum(name == b"host" for name, _ in fields) > 1:
-        raise MalformedRequest("A request has one Host field.")
+        raise MalformedRequest("The request has more than one Host field.")
     elif not is_host(host):
-        raise MalformedRequest("Host is not a host with an optional port.")
+        raise MalformedRequest("The Host field is not a host with an optional port.")
     if target.startswith(b"/"):
         return target, fields
     if target == ASTERISK and method == b"OPTIONS":
@@ -117,13 +119,13 @@ def check_codings(codings: list[bytes], version: str) -> None:
     """The values of Transfer-Encoding: `chunked` alone is decoded. Raises `CodingNotImplemented`,
     `MalformedRequest`."""
     if version == "1.0":
-        raise MalformedRequest("HTTP/1.0 has no Transfer-Encoding.")
+        raise MalformedRequest("A request of HTTP/1.0 cannot have Transfer-Encoding.")
     names = [name for value in codings for part in value.split(b",") if (name := part.strip(b" \t").lower())]
     if names == [b"chunked"]:
         return
     if names.count(b"chunked") > 1 or (b"chunked" in names and names[-1] != b"chunked"):
-        raise MalformedRequest("In Transfer-Encoding `chunked` comes once, as the last coding.")
-    raise CodingNotImplemented("The only transfer coding that is implemented is `chunked`.")
+        raise MalformedRequest("In Transfer-Encoding, `chunked` must come once, as the last coding.")
+    raise CodingNotImplemented("The only transfer coding that is supported is `chunked`.")
 
 
 def refusal_of_unread(text: bytes) -> MosicError:
@@ -140,4 +142,4 @@ def refusal_of_unread(text: bytes) -> MosicError:
 
 
 def _not_implemented() -> MethodNotImplemented:
-    return MethodNotImplemented(f"Those that are implemented: {', '.join(METHODS)}.")
+    return MethodNotImplemented(f"Supported methods: {', '.join(METHODS)}.")

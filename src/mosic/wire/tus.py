@@ -112,9 +112,9 @@ def check_version(headers: RawHeaders) -> None:
     """Every request but OPTIONS must name the version; raises `UnsupportedTusVersion`."""
     version = _fields(headers).get("tus-resumable")
     if version != VERSION:
-        said = "names no version of tus" if version is None else "is for another version of tus"
+        said = "names no tus version" if version is None else "is for another tus version"
         raise UnsupportedTusVersion(
-            f"The request {said}; this server speaks {VERSION}.", headers={"Tus-Version": VERSION}
+            f"The request {said}; this server supports {VERSION}.", headers={"Tus-Version": VERSION}
         )
 
 
@@ -129,16 +129,16 @@ def parse_creation(headers: RawHeaders, *, max_size: int) -> Creation:
         raise MalformedRequest("Upload-Defer-Length can only be 1.")
     length = _integer(fields, "upload-length")
     if (length is None) == (deferred is None):
-        raise MalformedRequest("An upload is created with either Upload-Length or Upload-Defer-Length.")
+        raise MalformedRequest("Creating an upload needs either Upload-Length or Upload-Defer-Length.")
     _check_size(length, max_size)
     body_size = _integer(fields, "content-length")
     with_upload = _is_upload(fields)
     if not with_upload:
         if body_size or "transfer-encoding" in fields:
-            raise UnsupportedContentType(f"Bytes that come with the creation must be {CONTENT_TYPE}.")
+            raise UnsupportedContentType(f"The body of a creation must be {CONTENT_TYPE}.")
         body_size = 0
     if (body_size or 0) > (max_size if length is None else length):
-        raise TooLarge("The body is longer than the upload may be.")
+        raise TooLarge("The body is longer than the declared upload.")
     return Creation(
         length=length,
         metadata=parse_metadata(fields.get("upload-metadata", "")),
@@ -190,7 +190,7 @@ def parse_metadata(raw: str) -> Metadata:
     """`key base64,key base64,key` (extension «creation»); raises `MalformedRequest`."""
     if len(raw) > METADATA_BYTES:
         raise MalformedRequest(
-            f"Upload-Metadata has more than {METADATA_BYTES} bytes; PATCH the clip to say more of it."
+            f"Upload-Metadata has more than {METADATA_BYTES} bytes. Send longer texts in a PATCH."
         )
     pairs = raw.split(",") if raw else []
     if len(pairs) > METADATA_KEYS:
@@ -266,7 +266,9 @@ def _integer(fields: Mapping[str, str], name: str) -> int | None:
 
 def _check_size(length: int | None, max_size: int) -> None:
     if length is not None and length > max_size:
-        raise TooLarge(f"An upload may have {max_size} bytes.", headers={"Tus-Max-Size": str(max_size)})
+        raise TooLarge(
+            f"An upload may have at most {max_size} bytes.", headers={"Tus-Max-Size": str(max_size)}
+        )
 
 
 def _is_upload(fields: Mapping[str, str]) -> bool:

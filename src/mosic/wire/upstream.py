@@ -66,7 +66,7 @@ def passed_headers(
     and a body that comes in chunks may still turn out to be of another length.
     """
     if status not in _ANSWERS or (_ANSWERS[status] and not any(name in asked for name in _ANSWERS[status])):
-        raise RemoteFailed(f"The external source answered with status {status}.")
+        raise RemoteFailed(f"The external source responded with status {status}.")
     found: dict[str, str] = {}
     for name, value in answer:
         # Repeated lines are one list (RFC 9110 §5.3), which is well-formed for none of the fields read here.
@@ -89,10 +89,10 @@ def passed_headers(
 
 def _content_headers(status: int, asked: Mapping[str, str], found: Mapping[str, str]) -> dict[str, str]:
     if found.get("content-encoding", "").strip().lower() not in ("", "identity"):
-        raise RemoteFailed("The external source sent the audio compressed, although that was not asked for.")
+        raise RemoteFailed("The external source sent the audio compressed, although that was not requested.")
     chunked = "transfer-encoding" in found
     if chunked and found["transfer-encoding"].strip().lower() != "chunked":
-        raise RemoteFailed("The external source sent the audio in a form that was not asked for.")
+        raise RemoteFailed("The external source sent the audio in an encoding that was not requested.")
     headers = {"Content-Type": _media_type(found.get("content-type", ""))}
     length = found.get("content-length", "")
     # RFC 9112 §6.3: Transfer-Encoding overrides Content-Length.
@@ -101,15 +101,17 @@ def _content_headers(status: int, asked: Mapping[str, str], found: Mapping[str, 
     if status == 206:
         part = _SATISFIED.fullmatch(found.get("content-range", ""))
         if part is None:
-            raise RemoteFailed("The external source sent a part without saying which.")
+            raise RemoteFailed("The external source sent a part without a usable Content-Range.")
         first, last = int(part[1]), int(part[2])
         if first > last or (part[3] != "*" and last >= int(part[3])):
-            raise RemoteFailed("The external source sent a part that cannot be.")
+            raise RemoteFailed("The external source sent an impossible Content-Range.")
         size = None if part[3] == "*" else int(part[3])
         if not _answers(asked["Range"], first, last, size) or _is_of_another(asked, found.get("etag", "")):
-            raise RemoteFailed("The external source sent another part than was asked for.")
+            raise RemoteFailed("The external source sent another part than was requested.")
         if headers.setdefault("Content-Length", str(last - first + 1)) != str(last - first + 1):
-            raise RemoteFailed("The external source sent a part of another length than it says.")
+            raise RemoteFailed(
+                "The external source sent a part whose length does not match its Content-Range."
+            )
         headers["Content-Range"] = found["content-range"]
     return headers
 
@@ -136,7 +138,7 @@ def _media_type(value: str) -> str:
     if essence.lower() in _UNNAMED_TYPES:
         return "application/octet-stream"
     if not _AUDIO.fullmatch(essence) or len(essence) > _MEDIA_TYPE_LENGTH:
-        raise RemoteFailed("The external source answered with something that is not audio.")
+        raise RemoteFailed("The external source sent something that is not audio.")
     whole = f"{essence.lower()}; {parameters}"
     if semicolon and len(whole) <= _MEDIA_TYPE_LENGTH and _PARAMETERS.fullmatch(f";{parameters}"):
         return whole

@@ -141,7 +141,7 @@ class Turn:
             upload, offset = await read(rt, self._upload_id)
             whole = offset == upload.length
             if request.offset != offset or (whole and request.body_size):
-                raise OffsetMismatch(f"The upload stands at {offset} bytes.", extra={"offset": offset})
+                raise OffsetMismatch(f"The upload is at offset {offset}.", extra={"offset": offset})
             if upload.clip_id is not None:
                 return upload, None
             length = tus.settle_length(upload.length, request, max_size=rt.settings.max_upload_bytes)

@@ -24,7 +24,9 @@ def admit_upload(rt: Runtime, found: Unfinished, length: int | None, *, room: in
     """
     limits = rt.settings
     if found.count >= limits.unfinished_uploads_max:
-        raise TooManyUploads(f"This service has {found.count} unfinished uploads; no more are begun.")
+        raise TooManyUploads(
+            f"This service has {found.count} unfinished uploads, as many as are allowed. Try again later."
+        )
     if found.count_of_key >= limits.unfinished_uploads_per_key:
         raise TooManyUploads(
             f"This key has {found.count_of_key} unfinished uploads: finish some, or end them with DELETE."
