@@ -88,6 +88,7 @@ ONLY = {
     "fastapi": ("mosic.web.",),
     "starlette": ("mosic.web.",),
     "python_multipart": ("mosic.wire.multipart",),
+    "http_sf": ("mosic.wire.digest",),
     "aiohttp": ("mosic.remote", "mosic.client.service"),
     "sqlalchemy": (
         "mosic.db.",

@@ -1,4 +1,4 @@
-"""Digest fields, judged by RFC 9530 and the structured fields of RFC 8941."""
+"""Digest fields, judged by RFC 9530 and the structured fields of RFC 9651."""
 
 from __future__ import annotations
 
