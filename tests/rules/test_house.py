@@ -41,8 +41,6 @@ SIBLINGS = {
     "mosic.logs": {"mosic.settings", "mosic.logstream"},
     # Its table of media types and file endings.
     "mosic.client": {"mosic.audio"},
-    # `mosic serve` is the one command that needs the web application.
-    "mosic.cli.serve": {"mosic.web"},
 }
 # Inside core, use cases know the runtime; whatever else knows a sibling is named here.
 CORE_SIBLINGS = {

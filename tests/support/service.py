@@ -104,7 +104,7 @@ class _Server(OrderlyServer):
     """That of `mosic serve`, as one of many in a process, and without what it waits for."""
 
     def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config, shutdown_seconds=2, on_started=lambda _: None)
+        super().__init__(config, shutdown_seconds=2)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Without the look for garbage, which would go through all that the test run has."""

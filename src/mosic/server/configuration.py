@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import socket
 from functools import partial
 from typing import Any
 
 import uvicorn
-from uvicorn.supervisors import ChangeReload
 
 from mosic.server.protocol import MosicProtocol
 from mosic.settings import Settings
@@ -34,8 +32,3 @@ def configuration(settings: Settings, app: Any, **options: Any) -> uvicorn.Confi
             **options,
         },
     )
-
-
-def run_reloading(config: uvicorn.Config, listening: list[socket.socket]) -> None:
-    """Run the application, and start it again whenever its source changes."""
-    ChangeReload(config, target=uvicorn.Server(config).run, sockets=listening).run()

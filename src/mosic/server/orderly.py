@@ -18,6 +18,8 @@ from uvicorn.lifespan.on import LifespanOn
 
 from mosic.server.listening import why_not
 
+STARTUP_FAILURE = 3
+
 _log = structlog.get_logger("mosic.server")
 
 _POLL_SECONDS = 0.05
@@ -42,17 +44,22 @@ class OrderlyServer(uvicorn.Server):
     """
 
     def __init__(
-        self, config: uvicorn.Config, shutdown_seconds: float, on_started: Callable[[OrderlyServer], None]
+        self, config: uvicorn.Config, shutdown_seconds: float, on_started: Callable[[], None] | None = None
     ) -> None:
         super().__init__(config)
         self._shutdown_seconds = shutdown_seconds
         self._on_started = on_started
         self._last_signal = 0.0
-        self.told_to_stop = False
+        self._told_to_stop = False
+
+    @property
+    def status(self) -> int:
+        """Of the process, once the server has ended."""
+        return 0 if self.started or self._told_to_stop else STARTUP_FAILURE
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         starting = asyncio.create_task(self._start(sockets))
-        while not starting.done() and not self.told_to_stop:
+        while not starting.done() and not self._told_to_stop:
             await asyncio.wait((starting,), timeout=_POLL_SECONDS)
         if starting.done():
             if failure := starting.result():
@@ -87,12 +94,13 @@ class OrderlyServer(uvicorn.Server):
             gc.collect()
             gc.freeze()
             gc.enable()
-            self._on_started(self)
+            if self._on_started is not None:
+                self._on_started()
         return None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         now = time.monotonic()
-        self.told_to_stop = True
+        self._told_to_stop = True
         if not self.should_exit:
             self.should_exit = True
             _end_after(self._shutdown_seconds + _CLOSING_SECONDS)

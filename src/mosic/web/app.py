@@ -12,12 +12,14 @@ from starlette.types import ASGIApp
 
 from mosic import __version__
 from mosic.boot import open_runtime
-from mosic.logs import count_dropped_lines, set_up_logs
+from mosic.logs import count_dropped_lines
 from mosic.metrics import Metrics
 from mosic.server.bodies import Bodies
 from mosic.server.connection import REFUSED
+from mosic.server.lifespan import Lifespan
 from mosic.server.pieces import InPieces
-from mosic.settings import Settings, load_settings
+from mosic.server.stopping import told_to_stop
+from mosic.settings import Settings
 from mosic.web.asterisk import Asterisk
 from mosic.web.auth import READERS, REFUSALS, check_listener
 from mosic.web.cors import Cors
@@ -26,11 +28,9 @@ from mosic.web.door import StreamDoor
 from mosic.web.errors import install_error_answers, problems
 from mosic.web.hosts import only_allowed_hosts, warn_of_any_host
 from mosic.web.instrument import Instrument, tell_of_refusal
-from mosic.web.lifespan import Lifespan
 from mosic.web.paths import PREFIX, OnePath
 from mosic.web.private import Private
 from mosic.web.routes import add, ops, pages, play, stream, tus
-from mosic.web.stopping import told_to_stop
 from mosic.web.urls import prefix_of
 from mosic.wire.problem import PREFIX_OF
 
@@ -99,10 +99,3 @@ def create_app(settings: Settings) -> ASGIApp:
     if settings.cors_origins:
         door.listen = Cors(door.listen, settings.cors_origins)
     return only_allowed_hosts(door, settings, metrics)
-
-
-def app_from_environment() -> ASGIApp:
-    """For servers that are given a name to import (`uvicorn --factory`), as worker processes are."""
-    settings = load_settings()
-    set_up_logs(settings)
-    return create_app(settings)

@@ -8,9 +8,9 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import structlog
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mosic.errors import StartupError
+from mosic.server.asgi import ASGIApp, Receive, Scope, Send
 
 _log = structlog.get_logger("mosic.start")
 

@@ -18,6 +18,8 @@ from multiprocessing.context import SpawnProcess
 
 import structlog
 
+from mosic.server.orderly import STARTUP_FAILURE
+
 _log = structlog.get_logger("mosic.workers")
 
 READY = b"ready"
@@ -30,7 +32,6 @@ _SILENT_SECONDS = 90.0
 # Beyond the time that open requests have: cutting off, writing plays, stopping the database.
 _CLOSING_SECONDS = 30.0
 _PAUSES = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
-STARTUP_FAILURE = 3
 
 Work = Callable[[list[socket.socket], Connection], None]
 
@@ -38,15 +39,16 @@ Work = Callable[[list[socket.socket], Connection], None]
 @dataclass(slots=True)
 class _Worker:
     process: SpawnProcess
-    line: Connection
+    pipe: Connection
     ready: bool = False
-    open: bool = True
-    heard: float = field(default_factory=time.monotonic)
+    pipe_open: bool = True
+    last_word: float = field(default_factory=time.monotonic)
 
 
 class Workers:
-    """Runs `work` in `count` processes. Each gets the sockets, and a line on which it sends `READY` when it
-    serves and `BEAT` now and then; the line breaks when this process dies, and a worker then has to end."""
+    """Runs `work` in `count` processes. Each gets the sockets and one end of a pipe, on which it sends
+    `READY` when it serves and `BEAT` now and then. The pipe breaks when this process dies, and a worker then
+    has to end."""
 
     def __init__(
         self,
@@ -56,23 +58,23 @@ class Workers:
         *,
         shutdown_seconds: float,
         on_ready: Callable[[], None],
-        hand_on_hangup: bool,
+        pass_on_hangup: bool,
     ) -> None:
-        """`hand_on_hangup` gives SIGHUP to the workers, who hear it once they serve; else it ends them, but
-        where it was ignored before (`nohup`)."""
+        """With `pass_on_hangup` SIGHUP goes to the workers that serve; else it ends them, unless it was
+        ignored before (`nohup`)."""
         self._work = work
         self._count = count
         self._listening = listening
         self._shutdown_seconds = shutdown_seconds
         self._on_ready = on_ready
-        self._hand_on_hangup = hand_on_hangup
+        self._pass_on_hangup = pass_on_hangup
         self._context = multiprocessing.get_context("spawn")
         self._workers: list[_Worker] = []
         self._signals: list[int] = []
         self._stops = 0
         self._kill_at = float("inf")
         self._served = False
-        self._greeted = False
+        self._was_ready = False
         # Ends in a row of workers that had never served, and when the next may be started.
         self._failures = 0
         self._next_start = 0.0
@@ -86,17 +88,17 @@ class Workers:
         the first time and after growing pauses while its successors fail, and never is a reason to stop the
         others.
         """
-        with self._hearing_signals() as bell:
+        with self._signals_wake() as woken:
             while self._workers or not self._stops:
                 self._start_missing()
-                self._wait(bell)
+                self._wait(woken)
                 while self._signals:
-                    if self._signals.pop() == signal.SIGHUP and self._hand_on_hangup:
-                        self._hang_up()
+                    if self._signals.pop() == signal.SIGHUP and self._pass_on_hangup:
+                        self._send_hangup()
                     else:
                         self._stop()
-                self._bury_the_dead()
-                self._kill_the_silent()
+                self._remove_ended()
+                self._kill_silent()
         return self._status
 
     def _start_missing(self) -> None:
@@ -108,34 +110,34 @@ class Workers:
             self._workers.append(_Worker(process, mine))
             _log.info("worker started", worker=process.pid)
 
-    def _wait(self, bell: int) -> None:
-        lines = {worker.line: worker for worker in self._workers if worker.open}
+    def _wait(self, woken: int) -> None:
+        pipes = {worker.pipe: worker for worker in self._workers if worker.pipe_open}
         sentinels = [worker.process.sentinel for worker in self._workers]
-        for event in wait([bell, *lines, *sentinels], timeout=1.0):
-            if event == bell:
+        for event in wait([woken, *pipes, *sentinels], timeout=1.0):
+            if event == woken:
                 with suppress(BlockingIOError):
-                    os.read(bell, 512)
+                    os.read(woken, 512)
             elif isinstance(event, Connection):
-                self._hear(lines[event])
+                self._read(pipes[event])
 
-    def _hear(self, worker: _Worker) -> None:
+    def _read(self, worker: _Worker) -> None:
         try:
-            word = worker.line.recv_bytes()
+            word = worker.pipe.recv_bytes()
         except (EOFError, OSError):
-            worker.open = False
+            worker.pipe_open = False
             return
-        worker.heard = time.monotonic()
+        worker.last_word = time.monotonic()
         if word == READY:
             worker.ready = self._served = True
             _log.info("worker serves", worker=worker.process.pid)
             self._failures = 0
-            if not self._greeted and sum(one.ready for one in self._workers) == self._count:
-                self._greeted = True
+            if not self._was_ready and sum(one.ready for one in self._workers) == self._count:
+                self._was_ready = True
                 self._on_ready()
 
-    def _hang_up(self) -> None:
+    def _send_hangup(self) -> None:
         for worker in self._workers:
-            # One that is starting ignores the signal still, and has what it is about still to read.
+            # One that is starting ignores the signal, and is going to read the key file anyway.
             if worker.ready and worker.process.pid is not None:
                 with suppress(ProcessLookupError):
                     os.kill(worker.process.pid, signal.SIGHUP)
@@ -155,10 +157,10 @@ class Workers:
         for worker in self._workers:
             worker.process.terminate()
 
-    def _bury_the_dead(self) -> None:
+    def _remove_ended(self) -> None:
         for worker in [one for one in self._workers if one.process.exitcode is not None]:
             worker.process.join()
-            worker.line.close()
+            worker.pipe.close()
             self._workers.remove(worker)
             if self._stops:
                 continue
@@ -170,33 +172,33 @@ class Workers:
                 self._failures = min(self._failures + 1, len(_PAUSES) - 1)
                 self._next_start = time.monotonic() + _PAUSES[self._failures]
 
-    def _kill_the_silent(self) -> None:
+    def _kill_silent(self) -> None:
         now = time.monotonic()
         for worker in self._workers:
-            if now > self._kill_at or (worker.ready and now - worker.heard > _SILENT_SECONDS):
+            if now > self._kill_at or (worker.ready and now - worker.last_word > _SILENT_SECONDS):
                 _log.error(
                     "worker does not end" if self._stops else "worker hangs", worker=worker.process.pid
                 )
                 worker.process.kill()
 
     @contextmanager
-    def _hearing_signals(self) -> Iterator[int]:
+    def _signals_wake(self) -> Iterator[int]:
         """Gives a descriptor that can be read from when there is a signal."""
-        bell, rope = os.pipe()
-        os.set_blocking(bell, False)
-        os.set_blocking(rope, False)
+        woken, wake = os.pipe()
+        os.set_blocking(woken, False)
+        os.set_blocking(wake, False)
         numbers = [signal.SIGTERM, signal.SIGINT]
-        if self._hand_on_hangup or signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        if self._pass_on_hangup or signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
             numbers.append(signal.SIGHUP)
-        before = {
+        handlers = {
             number: signal.signal(number, lambda given, _: self._signals.append(given)) for number in numbers
         }
-        waking = signal.set_wakeup_fd(rope, warn_on_full_buffer=False)
+        waking = signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         try:
-            yield bell
+            yield woken
         finally:
             signal.set_wakeup_fd(waking)
-            for number, handler in before.items():
+            for number, handler in handlers.items():
                 signal.signal(number, handler)
-            os.close(bell)
-            os.close(rope)
+            os.close(woken)
+            os.close(wake)
