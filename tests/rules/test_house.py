@@ -16,7 +16,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 
 # From the ground up. A module imports from lower floors, and on its own floor only what SIBLINGS allows.
 FLOORS = (
-    ("mosic.errors", "mosic.wire"),
+    ("mosic.errors", "mosic.wire", "mosic.words"),
     ("mosic.settings", "mosic.metrics", "mosic.logs", "mosic.logstream", "mosic.disk", "mosic.background"),
     (
         "mosic.archive",

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from mosic.words import Words
+
 
 @dataclass(frozen=True, slots=True)
-class AudioInfo:
+class AudioInfo(Words):
     """Facts about one audio file, and its text tags. None always means «not known».
 
     Numbers are positive and fit a signed 32-bit column. Texts are clean: no control characters, no lone
-    surrogates, no outer white space, never empty. The named fields are picked from `tags`; several artists or
-    genres are joined by a comma there.
+    surrogates, no outer white space, never empty. The words are picked from `tags`; several artists or
+    genres are joined by commas there, and the date is `2019`, `2019-03` or `2019-03-01` where the tag can be
+    read so.
     """
 
     media_type: str
@@ -25,14 +28,5 @@ class AudioInfo:
     sample_rate: int | None = None
     """Hertz."""
     channels: int | None = None
-    title: str | None = None
-    artist: str | None = None
-    album: str | None = None
-    album_artist: str | None = None
-    genre: str | None = None
-    date: str | None = None
-    """`2019`, `2019-03` or `2019-03-01` where the tag can be read so, else the tag as it stands."""
-    track_number: int | None = None
-    disc_number: int | None = None
     tags: dict[str, list[str]] = field(default_factory=dict)
     """Every text tag: lower-case name as in Vorbis comments (`albumartist`, `tracknumber`) to its values."""

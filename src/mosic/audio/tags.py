@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from calendar import monthrange
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TypedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 from mosic.wire.text import clean
+from mosic.words import WORDS, FromTags
 
 MAX_VALUE_BYTES = 64 * 1024
 MAX_TOTAL_BYTES = 512 * 1024
@@ -51,21 +52,7 @@ _FIRST_YEAR, _MONTHS = 1000, 12
 _NUMBER = re.compile(r"\d{1,12}(?!\d)")
 
 
-class Fields(TypedDict):
-    """The part of AudioInfo that comes from tags."""
-
-    title: str | None
-    artist: str | None
-    album: str | None
-    album_artist: str | None
-    genre: str | None
-    date: str | None
-    track_number: int | None
-    disc_number: int | None
-    tags: dict[str, list[str]]
-
-
-def normalise(*sources: Iterable[tuple[str, str]]) -> Fields:
+def normalise(*sources: Iterable[tuple[str, str]]) -> dict[str, Any]:
     """Name and value pairs as the tags of one file have them, to the fields of AudioInfo.
 
     Of several tags the first that has a name gives its values. A value is cut at `MAX_VALUE_BYTES` of UTF-8;
@@ -83,17 +70,8 @@ def normalise(*sources: Iterable[tuple[str, str]]) -> Fields:
             if value not in values and len(values) < MAX_VALUES_PER_NAME:
                 values.append(value)
                 room -= len(value.encode())
-    return {
-        "title": _line(tags, "title", only_first=True),
-        "artist": _line(tags, "artist"),
-        "album": _line(tags, "album", only_first=True),
-        "album_artist": _line(tags, "albumartist"),
-        "genre": _line(tags, "genre"),
-        "date": _date(tags),
-        "track_number": _number(tags, "tracknumber"),
-        "disc_number": _number(tags, "discnumber"),
-        "tags": tags,
-    }
+    words = {word.name: _READ[word.from_tags](tags, word.tag) for word in WORDS if word.from_tags}
+    return {**words, "tags": tags}
 
 
 def _split(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
@@ -114,13 +92,16 @@ def _cut(text: str, size: int) -> str:
     return text if len(text) * 4 <= size else text.encode()[:size].decode(errors="ignore")
 
 
-def _line(tags: Mapping[str, list[str]], name: str, *, only_first: bool = False) -> str | None:
-    values = tags.get(name, [])
-    return ", ".join(" ".join(value.split()) for value in (values[:1] if only_first else values)) or None
+def _all(tags: Mapping[str, list[str]], name: str) -> str | None:
+    return ", ".join(" ".join(value.split()) for value in tags.get(name, [])) or None
 
 
-def _date(tags: Mapping[str, list[str]]) -> str | None:
-    for value in tags.get("date", []):
+def _first(tags: Mapping[str, list[str]], name: str) -> str | None:
+    return " ".join(tags[name][0].split()) if name in tags else None
+
+
+def _date(tags: Mapping[str, list[str]], name: str) -> str | None:
+    for value in tags.get(name, []):
         text = value.strip()
         if match := _DAY_OR_MONTH_FIRST.match(text):
             text = _year_first(match) + text[match.end() :]
@@ -158,3 +139,11 @@ def _number(tags: Mapping[str, list[str]], name: str) -> int | None:
             number = int(match[0])
             return number if 0 < number <= _MAX_INT32 else None
     return None
+
+
+_READ: dict[FromTags, Callable[[Mapping[str, list[str]], str], str | int | None]] = {
+    "first": _first,
+    "all": _all,
+    "date": _date,
+    "number": _number,
+}

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
+
+from mosic.words import WORDS
 
 PANEL = "Use a service"
 
@@ -71,18 +75,29 @@ def show(ids: Ids, url: Url = None, api_key: Key = None, json: Json = False) -> 
     raise typer.Exit(asking.ask(target, lambda clips: manage.show(clips, wanted, json=json)))
 
 
+def _with_words(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with an option for each word of a clip, which it gets as `**words`."""
+    first, *others, _ = inspect.signature(command, eval_str=True).parameters.values()
+    options = [
+        inspect.Parameter(
+            word.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[int | None, typer.Option(help=word.help, min=0)]
+            if word.kind == "number"
+            else Annotated[str | None, typer.Option(help=word.help)],
+        )
+        for word in WORDS
+    ]
+    command.__signature__ = inspect.Signature([first, *options, *others])  # type: ignore[attr-defined]
+    return command
+
+
 @app.command(rich_help_panel=PANEL)
+@_with_words
 def edit(
     clip_id: Annotated[str, typer.Argument(metavar="ID", help="As `mosic list` shows it.")],
-    title: Annotated[str | None, typer.Option()] = None,
-    description: Annotated[str | None, typer.Option()] = None,
-    artist: Annotated[str | None, typer.Option()] = None,
-    album: Annotated[str | None, typer.Option()] = None,
-    album_artist: Annotated[str | None, typer.Option()] = None,
-    genre: Annotated[str | None, typer.Option()] = None,
-    date: Annotated[str | None, typer.Option(help="Such as 2019, or 2019-05-01.")] = None,
-    track_number: Annotated[int | None, typer.Option(min=0)] = None,
-    disc_number: Annotated[int | None, typer.Option(min=0)] = None,
+    *,
     unset: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="Let a clip have no artist, say; can be given several times."),
@@ -90,26 +105,16 @@ def edit(
     url: Url = None,
     api_key: Key = None,
     json: Json = False,
+    **words: Any,
 ) -> None:
     """Change what is said of a clip, and show it."""
     from mosic.cli import asking, manage
 
-    given: dict[str, Any] = {
-        "title": title,
-        "description": description,
-        "artist": artist,
-        "album": album,
-        "album_artist": album_artist,
-        "genre": genre,
-        "date": date,
-        "track_number": track_number,
-        "disc_number": disc_number,
-    }
     cleared = [name.replace("-", "_") for name in unset or ()]
-    if unknown := [name for name in cleared if name not in given or name == "title"]:
-        names = ", ".join(name for name in given if name != "title")
+    if unknown := [name for name in cleared if name not in words or name == "title"]:
+        names = ", ".join(name for name in words if name != "title")
         raise typer.BadParameter(f"{unknown[0]} cannot be unset; these can: {names}", param_hint="--unset")
-    patch = {name: value for name, value in given.items() if value is not None}
+    patch = {name: value for name, value in words.items() if value is not None}
     if both := patch.keys() & set(cleared):
         raise typer.BadParameter(f"{both.pop()} is given a value as well", param_hint="--unset")
     patch |= dict.fromkeys(cleared)

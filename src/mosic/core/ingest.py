@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -20,6 +20,7 @@ from mosic.db import clips
 from mosic.db.clips import BlobSwept, Clip, NewClip
 from mosic.errors import ClipNotFound, Unavailable
 from mosic.staging import StagedFile
+from mosic.words import WORDS, Words
 
 T = TypeVar("T")
 
@@ -27,25 +28,18 @@ _log = structlog.get_logger("mosic.ingest")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hints:
+class Hints(Words):
     """What the sender said about the audio; it wins over the tags, and they over the file name."""
 
     file_name: str | None = None
-    title: str | None = None
-    description: str | None = None
-    artist: str | None = None
-    album: str | None = None
-    album_artist: str | None = None
-    genre: str | None = None
-    date: str | None = None
-    track_number: int | None = None
-    disc_number: int | None = None
 
     def not_taken(self, clip: Clip) -> tuple[str, ...]:
         """The names of the words that a clip, which was there before, has otherwise."""
-        given = {name: value for name, value in asdict(self).items() if value is not None}
-        given.pop("file_name", None)
-        return tuple(name for name, value in given.items() if value != getattr(clip, name))
+        return tuple(
+            word.name
+            for word in WORDS
+            if (said := getattr(self, word.name)) is not None and said != getattr(clip, word.name)
+        )
 
 
 async def ingest(rt: Runtime, staged: StagedFile, hints: Hints, sender: str = "") -> tuple[Clip, bool]:
@@ -125,17 +119,11 @@ async def _insert(rt: Runtime, new: NewClip, sha256: bytes) -> tuple[Clip, bool]
 def _new_clip(clip_id: UUID, staged: StagedFile, info: AudioInfo, hints: Hints) -> NewClip:
     """The sender's words win over the tags, the tags over the file name."""
     stem = without_ending(hints.file_name).strip() if hints.file_name else ""
+    words = {word.name: getattr(hints, word.name) or getattr(info, word.name) for word in WORDS}
+    words["title"] = words["title"] or stem or "Untitled"
     return NewClip(
         id=clip_id,
-        title=hints.title or info.title or stem or "Untitled",
-        description=hints.description,
-        artist=hints.artist or info.artist,
-        album=hints.album or info.album,
-        album_artist=hints.album_artist or info.album_artist,
-        genre=hints.genre or info.genre,
-        date=hints.date or info.date,
-        track_number=hints.track_number or info.track_number,
-        disc_number=hints.disc_number or info.disc_number,
+        **words,
         duration=info.duration,
         tags=info.tags,
         file_name=hints.file_name,

@@ -15,25 +15,18 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mosic.db.tables import clip_plays, clips, uploads
+from mosic.words import Words
 
 CHANGED_CHANNEL = "mosic_clips"
 """Here each clip that was edited or removed is named, by the hex form of its id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NewClip:
+class NewClip(Words):
     """What is needed to make a row."""
 
     id: UUID
     title: str
-    description: str | None = None
-    artist: str | None = None
-    album: str | None = None
-    album_artist: str | None = None
-    genre: str | None = None
-    date: str | None = None
-    track_number: int | None = None
-    disc_number: int | None = None
     duration: float | None = None
     tags: dict[str, list[str]] = field(default_factory=dict)
     file_name: str | None = None

@@ -16,8 +16,8 @@ from mosic.db.tables import clips, metadata, service, swept_blobs, uploads
 from mosic.wire.addresses import MAX_URL_LENGTH
 from mosic.wire.disposition import safe_file_name
 from mosic.wire.text import clean, clean_line, is_harmless
+from mosic.words import TEXTS, WORDS
 
-_LINES = ("title", "artist", "album", "album_artist", "genre", "date")
 _ROWS_AT_ONCE = 500
 
 # Uploads under way are about staged files, swept blobs about processes that are still running, the service
@@ -123,7 +123,7 @@ async def broken_rules(connection: AsyncConnection) -> str | None:
 async def clean_words(connection: AsyncConnection) -> None:
     """Take out of the words about clips what is taken out when they are sent: control characters, and those
     that reorder text. A backup may be a stranger's, or of a version that did not."""
-    columns = [clips.c[name] for name in ("id", *_LINES, "description", "file_name", "tags")]
+    columns = [clips.c[name] for name in ("id", *TEXTS, "file_name", "tags")]
     statement = sa.select(*columns).order_by(clips.c.id).limit(_ROWS_AT_ONCE)
     rows = (await connection.execute(statement)).mappings().all()
     while rows:
@@ -135,12 +135,12 @@ async def clean_words(connection: AsyncConnection) -> None:
 
 def _cleaned(row: Mapping[Any, Any]) -> dict[str, Any]:
     changed: dict[str, Any] = {
-        name: clean_line(row[name]) or None for name in _LINES if not is_harmless(row[name] or "")
+        word.name: (clean if word.kind == "prose" else clean_line)(row[word.name]) or None
+        for word in WORDS
+        if word.kind != "number" and not is_harmless(row[word.name] or "")
     }
     if "title" in changed:
         changed["title"] = changed["title"] or "Untitled"
-    if not is_harmless(row["description"] or ""):
-        changed["description"] = clean(row["description"]) or None
     if not is_harmless(row["file_name"] or ""):
         changed["file_name"] = safe_file_name(row["file_name"])
     if not all(is_harmless(text) for name, texts in row["tags"].items() for text in (name, *texts)):
@@ -160,9 +160,8 @@ _RULES = {
     " OR EXISTS (SELECT FROM clip_plays WHERE greatest(play_count, bytes_streamed) > 1000000000000000000)",
     "a clip without its counters": "SELECT EXISTS (SELECT FROM clips WHERE NOT EXISTS"
     " (SELECT FROM clip_plays WHERE clip_id = id))",
-    "texts": "SELECT EXISTS (SELECT FROM clips WHERE title = '' OR greatest(length(title),"
-    " length(description), length(artist), length(album), length(album_artist), length(genre),"
-    " length(date), length(file_name)) > 100000"
+    "texts": "SELECT EXISTS (SELECT FROM clips WHERE title = ''"  # noqa: S608
+    f" OR greatest({', '.join(f'length({name})' for name in (*TEXTS, 'file_name'))}) > 100000"
     " OR codec !~ '^[!-~]{1,64}$' OR octet_length(tags::text) > 4000000)",
     "texts: a URL": f"SELECT EXISTS (SELECT FROM clips WHERE length(external_url) > {MAX_URL_LENGTH})",  # noqa: S608
     "tags": "SELECT EXISTS (SELECT FROM clips WHERE tags @? 'strict $.* ? (@.type() != \"array\")'"

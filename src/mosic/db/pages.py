@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mosic.db.clips import COLUMNS, Clip
 from mosic.db.tables import clip_plays, clips
+from mosic.words import TEXTS
 
 MAX_TEXT = 500
 """Characters of each text."""
@@ -22,7 +23,7 @@ MAX_TEXT = 500
 MAX_TAGS = 4096
 """Bytes of the tags as one JSON object, as PostgreSQL writes it."""
 
-_TEXTS = ("title", "description", "artist", "album", "album_artist", "genre", "date", "file_name")
+_TEXTS = (*TEXTS, "file_name")
 # PostgreSQL knows the size of what it has not compressed without writing it out, which takes at most twice as
 # many bytes. (Control characters would take more. Only a backup from elsewhere can have brought them in.)
 _FEW_TAGS = sa.or_(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
+from mosic.words import NUMBERS, TEXTS
+
 # Every constraint has a name, so that a migration can drop it.
 metadata = sa.MetaData(
     naming_convention={
@@ -22,15 +24,8 @@ clips = sa.Table(
     # UUIDv7 made by the service: order by id is order by time of creation.
     sa.Column("id", sa.Uuid, primary_key=True),
     sa.Column("revision", sa.Integer, nullable=False, server_default="1"),
-    sa.Column("title", sa.Text, nullable=False),
-    sa.Column("description", sa.Text),
-    sa.Column("artist", sa.Text),
-    sa.Column("album", sa.Text),
-    sa.Column("album_artist", sa.Text),
-    sa.Column("genre", sa.Text),
-    sa.Column("date", sa.Text),
-    sa.Column("track_number", sa.Integer),
-    sa.Column("disc_number", sa.Integer),
+    *(sa.Column(name, sa.Text, nullable=name != "title") for name in TEXTS),
+    *(sa.Column(name, sa.Integer) for name in NUMBERS),
     sa.Column("duration", sa.Double),
     sa.Column("tags", JSONB, nullable=False, server_default=sa.text("'{}'::jsonb")),
     sa.Column("file_name", sa.Text),
@@ -69,7 +64,7 @@ clips = sa.Table(
     sa.CheckConstraint("octet_length(sha256) = 32", name="sha256"),
     sa.CheckConstraint("duration >= 0 AND duration < 'Infinity'", name="duration"),
     sa.CheckConstraint(
-        "bitrate >= 0 AND sample_rate >= 0 AND channels >= 0 AND track_number >= 0 AND disc_number >= 0",
+        " AND ".join(f"{name} >= 0" for name in ("bitrate", "sample_rate", "channels", *NUMBERS)),
         name="numbers",
     ),
     sa.CheckConstraint("revision > 0", name="revision"),

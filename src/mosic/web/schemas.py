@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypeVar
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model, model_validator
 
 from mosic.db.clips import Clip
 from mosic.web.urls import Urls
 from mosic.wire.text import clean, clean_line
+from mosic.words import WORDS, Kind
 
 _INT32 = 2**31 - 1
 
@@ -39,22 +41,38 @@ Title = Annotated[
 Prose = Annotated[str, Field(max_length=20_000), AfterValidator(_no_nul), AfterValidator(clean)]
 Number = Annotated[int, Field(ge=0, le=_INT32)]
 
+# What a field for a word of each kind is declared as.
+_TAKEN: dict[Kind, Any] = {
+    "line": (Line | None, None),
+    "prose": (Prose | None, None),
+    "number": (Number | None, None),
+}
+_SHOWN: dict[Kind, Any] = {"line": (str | None, ...), "prose": (str | None, ...), "number": (int | None, ...)}
+_Model = TypeVar("_Model", bound=BaseModel)
 
-class ClipOut(BaseModel):
+
+def _with_words(kinds: Mapping[Kind, Any], *, title: Any) -> Callable[[type[_Model]], type[_Model]]:
+    """Adds a field for each word of a clip behind those of the class itself."""
+    words: dict[str, Any] = {word.name: kinds[word.kind] for word in WORDS} | {"title": title}
+
+    def add(model: type[_Model]) -> type[_Model]:
+        return create_model(
+            model.__name__, __base__=model, __module__=model.__module__, __doc__=model.__doc__, **words
+        )
+
+    return add
+
+
+@_with_words(_SHOWN, title=(str, ...))
+class _Named(BaseModel):
+    id: UUID
+
+
+class ClipOut(_Named):
     """A clip as clients see it."""
 
     model_config = ConfigDict(title="Clip")
 
-    id: UUID
-    title: str
-    description: str | None
-    artist: str | None
-    album: str | None
-    album_artist: str | None
-    genre: str | None
-    date: str | None
-    track_number: int | None
-    disc_number: int | None
     duration: float | None = Field(description="Seconds; null when it cannot be known.")
     audio_url: str = Field(
         description="Where the audio is; for an external clip the address it was added with."
@@ -79,33 +97,12 @@ class ClipOut(BaseModel):
     @classmethod
     def of(cls, clip: Clip, urls: Urls) -> ClipOut:
         stream_url = urls.stream(clip.id)
-        # Everything here was checked when it came in; checking again would double the cost of a page.
-        return cls.model_construct(
-            id=clip.id,
-            title=clip.title,
-            description=clip.description,
-            artist=clip.artist,
-            album=clip.album,
-            album_artist=clip.album_artist,
-            genre=clip.genre,
-            date=clip.date,
-            track_number=clip.track_number,
-            disc_number=clip.disc_number,
-            duration=clip.duration,
+        return _shown(
+            cls,
+            clip,
             audio_url=clip.external_url or stream_url,
             stream_url=stream_url,
-            media_type=clip.media_type,
-            codec=clip.codec,
-            bitrate=clip.bitrate,
-            sample_rate=clip.sample_rate,
-            channels=clip.channels,
-            size=clip.size,
             sha256=clip.sha256.hex() if clip.sha256 else None,
-            tags=clip.tags,
-            complete=clip.complete,
-            play_count=clip.play_count,
-            created_at=clip.created_at,
-            updated_at=clip.updated_at,
         )
 
 
@@ -127,43 +124,19 @@ class Stats(BaseModel):
 
     @classmethod
     def of(cls, clip: Clip, urls: Urls) -> Stats:
-        return cls.model_construct(
-            song_id=clip.id,
-            id=clip.id,
-            title=clip.title,
-            description=clip.description,
-            artist=clip.artist,
-            genre=clip.genre,
-            duration=clip.duration,
-            audio_url=clip.external_url or urls.stream(clip.id),
-            play_count=clip.play_count,
-            last_played_at=clip.last_played_at,
-            bytes_streamed=clip.bytes_streamed,
-            created_at=clip.created_at,
-        )
+        return _shown(cls, clip, song_id=clip.id, audio_url=clip.external_url or urls.stream(clip.id))
 
 
-class _Words(BaseModel):
-    """What people may say about a clip."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    description: Prose | None = None
-    artist: Line | None = None
-    album: Line | None = None
-    album_artist: Line | None = None
-    genre: Line | None = None
-    date: Line | None = None
-    track_number: Number | None = None
-    disc_number: Number | None = None
+def _shown(model: type[_Model], clip: Clip, **others: Any) -> _Model:
+    """`others` are those that a clip does not have, or not so."""
+    same = {name: getattr(clip, name) for name in model.model_fields if name not in others}
+    # Checks in pydantic's core cost less than `model_construct` in Python.
+    return model.model_validate(same | others)
 
 
-class UploadWords(_Words):
+@_with_words(_TAKEN, title=(Line | None, None))
+class UploadWords(BaseModel):
     """Form fields beside an uploaded file; an empty one counts as not given, as HTML forms send it."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    title: Line | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -173,25 +146,26 @@ class UploadWords(_Words):
         return value
 
 
-class ExternalClipIn(_Words):
+@_with_words(_TAKEN, title=(Title, ...))
+class ExternalClipIn(BaseModel):
     """A clip whose audio lies elsewhere."""
 
     # Clients of earlier systems send more than Mosic knows: it is passed over.
     model_config = ConfigDict(extra="ignore", title="ExternalClip")
 
-    title: Title
     audio_url: Annotated[str, Field(min_length=1, max_length=2000), AfterValidator(_no_nul)]
     duration: Annotated[float, Field(ge=0, le=10_000_000, allow_inf_nan=False)] | None = None
 
 
-class ClipEdit(_Words):
+@_with_words(_TAKEN, title=(Title | None, None))
+class ClipEdit(BaseModel):
     """A JSON merge patch (RFC 7396): null clears a value, what is absent stays."""
 
-    title: Title | None = None
+    model_config = ConfigDict(extra="forbid")
 
     @model_validator(mode="after")
     def _keep_title(self) -> Self:
-        if "title" in self.model_fields_set and self.title is None:
+        if self.changes().get("title", "") is None:
             raise ValueError("title cannot be cleared")
         return self
 

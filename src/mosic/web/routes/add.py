@@ -43,8 +43,9 @@ from mosic.web.deps import ClipId, Links, Rt, fields_of
 from mosic.web.errors import problems
 from mosic.web.parameters import refuse_unknown
 from mosic.web.paths import CLIP
-from mosic.web.schemas import ClipOut, ExternalClipIn, UploadWords
+from mosic.web.schemas import ClipOut, ExternalClipIn
 from mosic.web.urls import Urls
+from mosic.words import NUMBERS, TEXTS
 
 router = APIRouter(tags=["clips"], responses=problems(Unavailable))
 
@@ -90,12 +91,8 @@ _FILE_BODY: dict[str, Any] = {
             "required": ["file"],
             "properties": {
                 "file": {"type": "string", "format": "binary"},
-                **{
-                    name: {"type": "string"}
-                    for name in ("title", "description", "artist", "album", "album_artist", "genre", "date")
-                },
-                "track_number": {"type": "integer"},
-                "disc_number": {"type": "integer"},
+                **{name: {"type": "string"} for name in TEXTS},
+                **{name: {"type": "integer"} for name in NUMBERS},
             },
         }
     }
@@ -112,7 +109,7 @@ _QUERY: list[dict[str, Any]] = [
         "schema": {"type": "string"},
         "description": "Beside raw bytes or a form, whose own field of the name wins.",
     }
-    for name in ("filename", *UploadWords.model_fields)
+    for name in ("filename", *TEXTS, *NUMBERS)
 ]
 _JSON_BODY: dict[str, Any] = {"application/json": {"schema": ExternalClipIn.model_json_schema()}}
 
