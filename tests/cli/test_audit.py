@@ -115,10 +115,10 @@ async def test_audit_says_what_is_wrong_and_sweep_mends_what_can_be(stage: tuple
 
     assert (
         await operator("sweep", "--grace", str(3 * HOUR))
-    ).stdout == "Removed: 0 expired uploads, 0 staged files, 0 orphaned blobs, 0 clips of the trash.\n"
+    ).stdout == "Removed: 0 expired uploads, 0 staged files, 0 orphaned blobs, 0 clips from the trash.\n"
     assert (
         await operator("sweep")
-    ).stdout == "Removed: 0 expired uploads, 0 staged files, 1 orphaned blobs, 0 clips of the trash.\n"
+    ).stdout == "Removed: 0 expired uploads, 0 staged files, 1 orphaned blobs, 0 clips from the trash.\n"
     for clip_id in (gone, corrupt):
         assert (await service.http.delete(f"/play/{clip_id}", headers=AUTH)).status_code == 204
     healed = await operator("audit", "--json", "--grace", "0")
@@ -141,7 +141,7 @@ async def test_a_store_that_is_not_the_databases_own_is_not_emptied(stage: tuple
     assert all(path.exists() for path in kept)
     assert (
         await operator("sweep", "--force")
-    ).stdout == "Removed: 0 expired uploads, 0 staged files, 21 orphaned blobs, 0 clips of the trash.\n"
+    ).stdout == "Removed: 0 expired uploads, 0 staged files, 21 orphaned blobs, 0 clips from the trash.\n"
 
 
 async def test_a_store_that_no_other_process_sees(

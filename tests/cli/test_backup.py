@@ -89,7 +89,7 @@ async def test_the_same_again_is_nothing_new_and_not_taken_back(houses: tuple[Ho
 def test_backup_beside_what_it_saves_only(houses: tuple[House, House], place: str) -> None:
     ended = houses[0].run("backup", place)
     assert ended.returncode == 1
-    assert "must not lie one in the other" in ended.stderr
+    assert "must not be inside each other" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 

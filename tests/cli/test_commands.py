@@ -173,7 +173,7 @@ async def test_what_is_removed_can_be_brought_back(
         "".join(rf"{one['id']}  in the trash until 20..-..-.. ..:..\n" for one in (clip, other)), out
     )
     assert f"mosic: {UNKNOWN}: There is no such clip" in err
-    assert "`mosic rm --undo ID` brings" in err
+    assert "`mosic rm --undo ID` restores" in err
 
     assert await mosic("list") == 0
     assert capsys.readouterr().out == ""
@@ -278,7 +278,7 @@ async def test_a_part_that_is_not_of_the_clip_is_thrown_away(
     (part,) = os.listdir()
     Path(part).write_bytes(bytes(100_000))
     assert await mosic("download", clip["id"]) == 1
-    assert "is not what the service says that it has" in capsys.readouterr().err
+    assert "do not match the digest of the service" in capsys.readouterr().err
     assert os.listdir() == []
     assert await mosic("download", clip["id"]) == 0
     assert sha256("long.wav") == clip["sha256"]
@@ -340,7 +340,7 @@ async def test_keys_are_needed_where_the_service_needs_them(
 async def test_what_is_no_id_is_sent_nowhere(wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
     for command in (["show"], ["edit", "--title", "x"], ["rm"], ["download"]):
         assert await mosic(*command, wrong) == 2
-    assert capsys.readouterr().err.count("is no id of a clip") == 4
+    assert capsys.readouterr().err.count("is not the id of a clip") == 4
 
 
 async def test_h_is_help_and_commands_come_in_the_order_of_use(capsys: pytest.CaptureFixture[str]) -> None:

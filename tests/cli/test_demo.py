@@ -119,7 +119,7 @@ def test_what_is_said_where_it_is_not_heard(tmp_path: Path) -> None:
     with serving(HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)) as stranger:
         assert "is not the service" in lines(stranger)[0]
     said, line = lines(0)
-    assert "the log of the service names" in said
+    assert "the URL in the service's log" in said
     assert line == f"{path}  Rain"
 
 

@@ -45,7 +45,7 @@ def test_a_new_key_goes_to_the_output_and_where_it_belongs_to_the_person(
     Path(".mosic/api_key").write_text("made-by-the-service\n")
     assert key("new", "phone") == 0
     assert (
-        f"the key in {Path('.mosic/api_key').absolute()} is then valid no longer" in capsys.readouterr().err
+        f"the key in {Path('.mosic/api_key').absolute()} is then no longer valid" in capsys.readouterr().err
     )
 
     Path(".env").write_text("MOSIC_API_KEYS_FILE=keys\n")
@@ -55,7 +55,7 @@ def test_a_new_key_goes_to_the_output_and_where_it_belongs_to_the_person(
     assert key("new", "phone", "--add") == 0
     out, err = capsys.readouterr()
     assert Path("keys").read_text() == out
-    assert "without a restart or a signal" in err
+    assert "reads the file again within seconds" in err
     assert stat.S_IMODE(Path("keys").stat().st_mode) == 0o600
     assert key("new", "two words") == 2
 
@@ -70,7 +70,7 @@ def test_names_are_listed_and_never_keys(
     assert key("list") == 0
     assert capsys.readouterr() == (
         "",
-        "mosic: there is no key yet: the first start of the service makes one\n",
+        "mosic: there is no key yet; the first start of the service makes one\n",
     )
     assert not Path(".mosic").exists()
     Path("keys").write_bytes(FILE)

@@ -421,7 +421,7 @@ async def test_a_service_that_goes_away_is_waited_for(
         assert await running == 0
     waits = r"mosic: a\.wav: (.*); trying again in [0-9.]+ s \([1-8] of 8\)\n"
     broken, refused, *_ = re.findall(waits, said)
-    assert broken.startswith(f"the connection to 127.0.0.1:{port} broke: ")
+    assert broken.startswith(f"the connection to 127.0.0.1:{port} was lost: ")
     assert refused == f"cannot connect to 127.0.0.1:{port}: Connection refused"
     assert await stored(service) == {"a": sha256(content)}
 
@@ -438,7 +438,7 @@ async def test_where_there_never_was_a_service_nobody_waits(
     out, err = capsys.readouterr()
     assert out == "Added 0, already there 0, failed 0, not sent 8.\n"
     assert err.startswith(f"mosic: cannot connect to {url.removeprefix('http://')}: ")
-    assert err.endswith(f". Is the service running, and is {url} its address?\n")
+    assert err.endswith(f". Is the service running, and is {url} its URL?\n")
     assert err.count("\n") == 1
 
 
@@ -727,7 +727,7 @@ async def test_ctrl_c_stops_at_once_and_the_same_command_goes_on(relay: Relay, s
     assert time.monotonic() - began < 5
     assert (status, out) == (130, "")
     assert err == (
-        "\nmosic: interrupted. Added 0, already there 0, failed 0. The same command goes on from here.\n"
+        "\nmosic: interrupted. Added 0, already there 0, failed 0. The same command resumes from here.\n"
     )
     relay.rate = None
     before = relay.sent

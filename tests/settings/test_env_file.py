@@ -50,7 +50,7 @@ def test_what_is_no_matter_of_ours_does_no_harm() -> None:
     )
     reading = read_settings()
     assert (reading.settings.app_port, reading.settings.log_level) == (4711, "debug")
-    assert reading.notices == (f"line 5 of {file} is not of the form NAME=value and was passed over",)
+    assert reading.notices == (f"line 5 of {file} is not of the form NAME=value and was ignored",)
     assert reading.values["app_port"].file == file
 
 

@@ -59,7 +59,7 @@ def test_the_rest_stays_readable() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "Mosic listens on http://localhost:8000 (the API key is kept in /srv/.mosic/api_key).",
+        "Mosic listens on http://localhost:8000 (the API key is in /srv/.mosic/api_key).",
         'curl -H "X-API-Key: $(cat /srv/.mosic/api_key)" -F file=@song.mp3 http://localhost:8000/play/upload',
         'curl -H "X-API-Key: $MOSIC_API_KEY" http://localhost:8000/play',
         "The key in the header X-API-Key is not valid.",

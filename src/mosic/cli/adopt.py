@@ -20,17 +20,17 @@ async def adopt_store(*, yes: bool) -> None:
     """Asks on a terminal; elsewhere it does nothing without `yes`. Exits with 1 when it was not done."""
     settings = set_up()
     if settings.store_url == "memory:":
-        raise StartupError("MOSIC_STORE_URL=memory: belongs to no database")
+        raise StartupError("MOSIC_STORE_URL=memory: cannot be adopted: it belongs to no database")
     for setting, folder in store_folders(settings).items():
         if not folder.is_dir():
-            raise StartupError(f"{setting}: there is no folder {folder.absolute()}")
+            raise StartupError(f"{setting}: the folder {folder.absolute()} does not exist")
     place = store_place(settings)
     url = settings.external_database
     database = shown(url) if url is not None else f"MOSIC_DATA_DIR ({settings.data_dir.absolute()})"
     async with open_holdings(settings) as held:
         await migrate(held.engine)
         if await identity.is_own(held.engine, held.blobs):
-            typer.echo(f"{place} is the store of the database {database} already.")
+            typer.echo(f"{place} is already the store of the database {database}.")
             return
         found = await identity.look(held.engine, held.blobs)
         typer.echo(
@@ -39,18 +39,18 @@ async def adopt_store(*, yes: bool) -> None:
             "does not know."
         )
         if found.unknown:
-            typer.echo("What the database does not know may be swept from the store.")
+            typer.echo("Blobs that the database does not know may be removed by a sweep.")
         if found.held < found.wanted:
             typer.echo("Clips whose blobs are not in the store cannot be played.")
-        typer.echo("A database that had this store before will not start with it any more.")
+        typer.echo("A service on another database that used this store will no longer start with it.")
         if not (yes or _agreed()):
             raise typer.Exit(1)
         await identity.adopt(held.engine, held.blobs)
-    typer.echo("The store belongs to this database now.")
+    typer.echo("The store now belongs to this database.")
 
 
 def _agreed() -> bool:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        typer.echo("mosic: nothing was changed: without a terminal to ask at, --yes is needed", err=True)
+        typer.echo("mosic: nothing was changed: without a terminal, --yes is needed", err=True)
         return False
-    return typer.confirm("Take it?")
+    return typer.confirm("Adopt the store?")

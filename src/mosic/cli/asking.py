@@ -52,7 +52,7 @@ def ids_or_exit(texts: Iterable[str]) -> list[UUID]:
             found[parse_uuid(text)] = None
         except ValueError:
             say(
-                f"{text} is no id of a clip: they look like 01a1fd3e-48c9-7366-a23d-5cc50abf371c, and "
+                f"{text} is not the id of a clip; ids look like 01a1fd3e-48c9-7366-a23d-5cc50abf371c, and "
                 "`mosic list` shows them"
             )
             raise typer.Exit(WRONG_COMMAND) from None

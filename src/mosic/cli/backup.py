@@ -78,7 +78,7 @@ async def restore(folder: Path, *, previous: bool) -> None:
 def _settings() -> Settings:
     settings = set_up()
     if settings.store_url == "memory:":
-        raise StartupError("MOSIC_STORE_URL=memory: is seen by the process of the service alone")
+        raise StartupError("MOSIC_STORE_URL=memory: only the process of the service can use this store")
     return settings
 
 
@@ -89,7 +89,7 @@ def _refuse_inside(folder: Path, settings: Settings) -> None:
     for name, path in roots.items():
         root = path.resolve()
         if place.is_relative_to(root) or root.is_relative_to(place):
-            raise ArchiveError(f"{folder} and {name} must not lie one in the other.")
+            raise ArchiveError(f"{folder} and {name} must not be inside each other.")
 
 
 def _unusable(folder: Path, error: OSError) -> ArchiveError:
@@ -102,7 +102,7 @@ def _contents(manifest: Manifest) -> str:
 
 def _tell_damaged(manifest: Manifest) -> bool:
     for one in manifest.damaged:
-        typer.echo(f"mosic: clip {one.clip_id} is without its bytes: {one.detail}", err=True)
+        typer.echo(f"mosic: clip {one.clip_id} was saved without its bytes: {one.detail}", err=True)
     return bool(manifest.damaged)
 
 

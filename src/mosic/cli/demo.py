@@ -43,21 +43,27 @@ def where_to_listen(settings: Settings, clips: Sequence[tuple[UUID, str]]) -> It
     signer = _signer(settings)
     paths = [_path(clip_id, signer) for clip_id, _ in clips]
     closed = settings.require_key_for_reads
-    how = "" if not closed else ", with the API key" if signer is None else " (signed: for some hours)"
+    how = (
+        ""
+        if not closed
+        else ", with the API key"
+        if signer is None
+        else " (signed URLs, valid for some hours)"
+    )
     base = service_url(settings, settings.app_port)
     if settings.app_port == 0 and settings.public_url is None:
         base = ""
-        yield f"Listen{how}, below the URL that the log of the service names:"
+        yield f"Listen{how}, at these paths below the URL in the service's log:"
     elif settings.app_port == 0:
         yield f"Listen{how}:"
     elif (ours := _is_there(settings, paths[0])) is None:
-        yield "No service answers yet. Start it with `mosic serve` (in a checkout: `make run`)."
+        yield "No service is running yet. Start it with `mosic serve` (in a checkout: `make run`)."
         yield f"Then listen{how}:"
     elif ours or (closed and signer is None):
         yield f"Listen{how}:"
     else:
-        yield f"What answers at port {settings.app_port} is not the service that these clips are in."
-        yield f"Where that one does (`--port`, MOSIC_APP_PORT), listen{how}:"
+        yield f"The program at port {settings.app_port} is not the service that has these clips."
+        yield f"At the port of that service (`--port`, MOSIC_APP_PORT), listen{how}:"
     for (_, title), path in zip(clips, paths, strict=True):
         yield f"{base}{path}  {title}"
 

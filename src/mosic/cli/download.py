@@ -51,7 +51,7 @@ class Options:
         if self.output.endswith(os.sep):
             raise WrongCommand(f"{self.output}: no such folder")
         if count > 1:
-            raise WrongCommand(f"{self.output} is no folder, and cannot take {count} clips")
+            raise WrongCommand(f"{self.output} is not a folder and cannot hold {count} clips")
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +186,7 @@ class _Saving:
                 ):
                     return True
         if not self._force or self._path.is_dir():
-            raise Failed("it is there, with other content; --force writes over it")
+            raise Failed("the file exists with other content; --force overwrites it")
         return False
 
     async def _fetch(self, part: Part) -> None:
@@ -204,10 +204,10 @@ class _Saving:
                     offset += len(block)
                     self._watcher.sending(offset)
         except Redirected:
-            raise Failed(f"its audio lies elsewhere: {self._clip.get('audio_url')}") from None
+            raise Failed(f"its audio is external: {self._clip.get('audio_url')}") from None
 
     def _check(self, part: Part) -> None:
         if self._sha256 is not None and part.sha256() != self._sha256:
             # Nothing that a later call would go on with.
             part.remove()
-            raise Failed("what came is not what the service says that it has; repeat the command")
+            raise Failed("the bytes received do not match the digest of the service; repeat the command")

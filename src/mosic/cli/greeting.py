@@ -57,7 +57,7 @@ def _reachable(host: str) -> str:
 def _key(settings: Settings) -> tuple[str, str]:
     """The key as a shell reads it, and where it is from."""
     if settings.makes_key:
-        origin = f"the API key is kept in {settings.made_key_file}"
+        origin = f"the API key is in {settings.made_key_file}"
         # What is not read by a person now is kept somewhere, and read by others.
         if logs_are_json() or not sys.stderr.isatty():
             return f"$(cat {_in_shell(settings.made_key_file)})", origin
@@ -71,7 +71,7 @@ def _key(settings: Settings) -> tuple[str, str]:
 def _database(settings: Settings) -> str:
     if (url := settings.external_database) is None:
         home, _ = settle(settings.data_dir)
-        return f"PostgreSQL of its own in {home}"
+        return f"embedded PostgreSQL in {home}"
     return shown(url)
 
 

@@ -17,7 +17,7 @@ from mosic.settings import Settings, load_settings
 from mosic.settings.keys import DEFAULT_NAME
 from mosic.wire.apikeys import is_key_name, parse_key_list
 
-_SOON = "a service that runs reads it again within seconds, without a restart or a signal"
+_SOON = "a running service reads the file again within seconds"
 
 
 def new(name: str, *, add: bool) -> int:
@@ -26,12 +26,14 @@ def new(name: str, *, add: bool) -> int:
     Raises `typer.BadParameter` and `StartupError`.
     """
     if not is_key_name(name):
-        raise typer.BadParameter("A name is up to 64 letters, digits, '.', '_' and '-', such as phone-2026.")
+        raise typer.BadParameter("A name has up to 64 letters, digits, '.', '_' and '-', such as phone-2026.")
     line = f"{name}:{new_key()}"
     if add:
         file = load_settings().api_keys_file
         if file is None:
-            raise StartupError("MOSIC_API_KEYS_FILE is not set: it names the file to add the key to.")
+            raise StartupError(
+                "The key cannot be added: MOSIC_API_KEYS_FILE, which names the file, is not set."
+            )
         add_line(file, line)
         typer.echo(line)
         say(f"added to {file}; {_SOON}")
@@ -40,7 +42,7 @@ def new(name: str, *, add: bool) -> int:
     try:
         say(_belongs(load_settings()))
     except StartupError as error:
-        say(f"this is a line for the file of MOSIC_API_KEYS_FILE. {error}")
+        say(f"append this line to the file that MOSIC_API_KEYS_FILE names. {error}")
     return DONE
 
 
@@ -48,7 +50,7 @@ def _belongs(settings: Settings) -> str:
     if settings.api_keys_file is not None:
         return f"append this line to {settings.api_keys_file} (or call with --add); {_SOON}"
     replaced = (
-        f"; the key in {settings.made_key_file} is then valid no longer"
+        f"; the key in {settings.made_key_file} is then no longer valid"
         if settings.makes_key and settings.made_key_file.exists()
         else ""
     )
@@ -69,7 +71,7 @@ def show(*, json: bool) -> int:
     for (name, source), count in found.items():
         typer.echo(f"{name:<{width}}  {source}{f'  ({count} keys)' if count > 1 else ''}")
     if not found:
-        say("there is no key yet: the first start of the service makes one")
+        say("there is no key yet; the first start of the service makes one")
     return DONE
 
 
@@ -96,13 +98,13 @@ def take_away(name: str) -> int:
     file: Path | None = settings.api_keys_file
     count = 0 if file is None else revoke(file, name)
     if count:
-        typer.echo(f"{name} is revoked: {_lines(count)} taken out of {file}; {_SOON}.")
+        typer.echo(f"{name} is revoked: {_lines(count)} removed from {file}; {_SOON}.")
     elsewhere = [source for one, source in _names(settings) if one == name and source != str(file)]
     for source in elsewhere:
-        how = "remove that file" if settings.makes_key else f"take it out of {source}"
+        how = "remove that file" if settings.makes_key else f"remove it from {source}"
         say(f"{name} is set in {source}: {how}, and restart the service")
     if not count and not elsewhere:
-        say(f"there is no key of the name {name}; `mosic key list` shows those there are")
+        say(f"there is no key named {name}; `mosic key list` shows all names")
     return DONE if count and not elsewhere else SOME_FAILED
 
 

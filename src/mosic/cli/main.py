@@ -15,7 +15,7 @@ from mosic.cli.running import or_exit, run
 RUN, KEEP = "Run a service", "Look after a service"
 
 running = typer.Typer()
-keys = typer.Typer(help="API keys: who may write.", no_args_is_help=True)
+keys = typer.Typer(help="Manage API keys, which allow writing.", no_args_is_help=True)
 keeping = typer.Typer()
 app = typer.Typer(
     name="mosic",
@@ -43,10 +43,12 @@ def main(
 
 @running.command(rich_help_panel=RUN)
 def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on (MOSIC_HOST).")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="IP address or host name to listen on (MOSIC_HOST).")
+    ] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on (MOSIC_APP_PORT).")] = None,
-    workers: Annotated[int | None, typer.Option(help="Worker processes (MOSIC_WORKERS).")] = None,
-    reload: Annotated[bool, typer.Option("--reload", help="Start again when the code changes.")] = False,
+    workers: Annotated[int | None, typer.Option(help="Number of worker processes (MOSIC_WORKERS).")] = None,
+    reload: Annotated[bool, typer.Option("--reload", help="Restart when the code changes.")] = False,
 ) -> None:
     """Run the service."""
     # Until it serves: to look for garbage while all is being imported takes a fifth of the time of a start.
@@ -58,7 +60,7 @@ def serve(
 
 @running.command(rich_help_panel=RUN)
 def demo() -> None:
-    """Add six short clips, and say where they can be heard."""
+    """Add six short clips, and print the URLs at which they play."""
     from mosic.cli import demo as adding
 
     or_exit(lambda: run(adding.demo()))
@@ -74,12 +76,12 @@ def migrate() -> None:
 
 @keys.command("new")
 def new_key(
-    name: Annotated[str, typer.Argument(help="Who it is for, as the log and the metrics will show it.")],
+    name: Annotated[str, typer.Argument(help="Name of the key's owner, for the log and the metrics.")],
     add: Annotated[
-        bool, typer.Option("--add", help="Also append it to the file of MOSIC_API_KEYS_FILE.")
+        bool, typer.Option("--add", help="Also append it to the file that MOSIC_API_KEYS_FILE names.")
     ] = False,
 ) -> None:
-    """Print a fresh key with its name, as a line for the file of MOSIC_API_KEYS_FILE."""
+    """Make a key and print it with its name, as a line for the file that MOSIC_API_KEYS_FILE names."""
     from mosic.cli import keys as managing
 
     or_exit(lambda: managing.new(name, add=add))
@@ -94,8 +96,8 @@ def list_keys(json: using.Json = False) -> None:
 
 
 @keys.command("revoke")
-def revoke_key(name: Annotated[str, typer.Argument(help="Whose key.")]) -> None:
-    """Take the keys of a name out of the file of MOSIC_API_KEYS_FILE; the rest of it stays as it is."""
+def revoke_key(name: Annotated[str, typer.Argument(help="Name of the key.")]) -> None:
+    """Remove the keys of a name from the file that MOSIC_API_KEYS_FILE names; other lines stay."""
     from mosic.cli import keys as managing
 
     raise typer.Exit(or_exit(lambda: managing.take_away(name)))
@@ -105,16 +107,16 @@ def revoke_key(name: Annotated[str, typer.Argument(help="Whose key.")]) -> None:
 def sweep(
     grace: Annotated[
         float | None,
-        typer.Option(min=0, help="Seconds that a leftover must be old (MOSIC_SWEEP_GRACE_SECONDS)."),
+        typer.Option(min=0, help="How old a leftover must be, in seconds (MOSIC_SWEEP_GRACE_SECONDS)."),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Even where more blobs have no clip than have one.")
+        bool, typer.Option("--force", help="Sweep even if more blobs belong to no clip than to one.")
     ] = False,
     empty_trash: Annotated[
-        bool, typer.Option("--empty-trash", help="Also remove for good all clips that are in the trash.")
+        bool, typer.Option("--empty-trash", help="Also remove all clips in the trash for good.")
     ] = False,
 ) -> None:
-    """Remove what is expired or orphaned, as the service does now and then."""
+    """Remove expired uploads and orphaned blobs, as the service does from time to time."""
     from mosic.cli import maintain
 
     or_exit(lambda: run(maintain.sweep(grace_seconds=grace, force=force, empty_trash=empty_trash)))
@@ -125,7 +127,7 @@ def audit(
     as_json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
     grace: Annotated[
         float | None,
-        typer.Option(min=0, help="Seconds that an orphan must be old (MOSIC_SWEEP_GRACE_SECONDS)."),
+        typer.Option(min=0, help="How old an orphan must be, in seconds (MOSIC_SWEEP_GRACE_SECONDS)."),
     ] = None,
 ) -> None:
     """Read every blob and report the missing, corrupt and orphaned ones; exits with 1 if there are any."""
@@ -136,9 +138,14 @@ def audit(
 
 @keeping.command(rich_help_panel=KEEP)
 def backup(
-    folder: Annotated[Path, typer.Argument(help="Where to; a backup that is there is brought up to date.")],
+    folder: Annotated[
+        Path, typer.Argument(help="Folder of the backup; an existing backup in it is updated.")
+    ],
     force: Annotated[
-        bool, typer.Option("--force", help="Even where more than a tenth of what is there would go.")
+        bool,
+        typer.Option(
+            "--force", help="Save even if more than a tenth of the existing backup would be removed."
+        ),
     ] = False,
 ) -> None:
     """Save all clips with their bytes and plays to a folder, also while the service runs."""
@@ -149,12 +156,12 @@ def backup(
 
 @keeping.command(rich_help_panel=KEEP)
 def restore(
-    folder: Annotated[Path, typer.Argument(help="Where `mosic backup` has saved to.")],
+    folder: Annotated[Path, typer.Argument(help="Folder in which `mosic backup` has saved.")],
     previous: Annotated[
-        bool, typer.Option("--previous", help="What the backup before the last one has saved.")
+        bool, typer.Option("--previous", help="Restore the backup before the last one.")
     ] = False,
 ) -> None:
-    """Fill an empty service with what was saved."""
+    """Fill an empty service from a backup."""
     from mosic.cli import backup as saving
 
     or_exit(lambda: run(saving.restore(folder, previous=previous)))
@@ -162,9 +169,9 @@ def restore(
 
 @keeping.command("adopt-store", rich_help_panel=KEEP)
 def adopt_store(
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Take the store for this database's own, whatever else it was."""
+    """Make the store this database's own, even if it belongs to another one."""
     from mosic.cli import adopt
 
     or_exit(lambda: run(adopt.adopt_store(yes=yes)))

@@ -31,11 +31,11 @@ async def sweep(*, grace_seconds: float | None, force: bool, empty_trash: bool =
             typer.echo(f"mosic: {refused}", err=True)
             raise typer.Exit(1) from None
     if swept is None:
-        typer.echo("Another sweep is under way; this one has done nothing.")
+        typer.echo("Another sweep is running; this one did nothing.")
     else:
         typer.echo(
             f"Removed: {swept.uploads} expired uploads, {swept.staged} staged files, "
-            f"{swept.blobs} orphaned blobs, {swept.trashed} clips of the trash."
+            f"{swept.blobs} orphaned blobs, {swept.trashed} clips from the trash."
         )
 
 
@@ -66,7 +66,7 @@ async def audit(*, grace_seconds: float | None, as_json: bool) -> None:
         typer.echo(json.dumps(_report(seen, by_kind), indent=2))
     else:
         counts = ", ".join(f"{len(found)} {kind}" for kind, found in by_kind.items())
-        typer.echo(f"Read {seen.clips} clips of {seen.bytes} bytes in all: {counts}.")
+        typer.echo(f"Read {seen.clips} clips, {seen.bytes} bytes in all: {counts}.")
     if not clips:
         typer.echo("mosic: there is nothing to audit: this service has no clips", err=True)
     if troubles or not clips:
@@ -76,7 +76,7 @@ async def audit(*, grace_seconds: float | None, as_json: bool) -> None:
 def _settings() -> Settings:
     settings = set_up()
     if settings.store_url == "memory:":
-        raise StartupError("MOSIC_STORE_URL=memory: is seen by the process of the service alone")
+        raise StartupError("MOSIC_STORE_URL=memory: only the process of the service can use this store")
     return settings
 
 

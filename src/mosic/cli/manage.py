@@ -66,14 +66,14 @@ async def remove(clips: Clips, ids: Sequence[UUID], *, json: bool) -> int:
 
     status = await _each(ids, one)
     if trashed and not json:
-        say("`mosic rm --undo ID` brings a clip back from the trash")
+        say("`mosic rm --undo ID` restores a clip from the trash")
     return status
 
 
 async def restore(clips: Clips, ids: Sequence[UUID], *, json: bool) -> int:
     async def one(clip_id: UUID) -> None:
         clip = await clips.restore(clip_id)
-        typer.echo(as_json(clip) if json else f"{clip_id}  is back")
+        typer.echo(as_json(clip) if json else f"{clip_id}  restored")
 
     return await _each(ids, one)
 

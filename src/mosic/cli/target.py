@@ -108,7 +108,7 @@ def _base(given: str | None, settings: Settings) -> URL:
     except ValueError:
         # Not repeated: it may have a password.
         raise WrongCommand(
-            "--url must be an http:// or https:// address without query, such as https://music.example"
+            "--url must be an http:// or https:// URL without a query, such as https://music.example"
         ) from None
 
 
@@ -127,5 +127,5 @@ def _made_key(settings: Settings) -> str:
         why = error.strerror if isinstance(error, OSError) else "not a key"
         raise WrongCommand(f"{_WANTED} ({file}: {why})") from None
     if not _KEY.fullmatch(api_key):
-        raise WrongCommand(f"{file} holds no key; give --api-key or set MOSIC_API_KEY")
+        raise WrongCommand(f"{file} contains no key; give --api-key or set MOSIC_API_KEY")
     return api_key

@@ -76,13 +76,13 @@ def upload(paths: Sequence[str], options: Options) -> int:
             _send_all(gathered.files, Server(target.base, target.api_key), remembered, options, tally)
         )
     except (KeyboardInterrupt, asyncio.CancelledError) as error:
-        goes_on = "goes on from here" if remembered.lasting else "skips what is there"
+        goes_on = "resumes from here" if remembered.lasting else "skips what the service has"
         typer.echo(f"\nmosic: interrupted. {tally} The same command {goes_on}.", err=True)
         return INTERRUPTED if isinstance(error, KeyboardInterrupt) else TERMINATED
     finally:
         remembered.close()
     passed_over = (
-        f" Passed over {gathered.passed_over} (hidden, or no audio by name)." if gathered.passed_over else ""
+        f" Skipped {gathered.passed_over} (hidden, or no audio file by name)." if gathered.passed_over else ""
     )
     typer.echo(f"{tally}{passed_over}")
     if hopeless is not None:

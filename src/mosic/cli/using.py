@@ -14,18 +14,18 @@ PANEL = "Use a service"
 
 app = typer.Typer()
 
-Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="As `mosic list` shows them.")]
+Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="Ids, as `mosic list` shows them.")]
 Url = Annotated[
     str | None,
-    typer.Option(help="Address of the service (MOSIC_PUBLIC_URL, else this machine and MOSIC_APP_PORT)."),
+    typer.Option(help="URL of the service (MOSIC_PUBLIC_URL, else this machine and MOSIC_APP_PORT)."),
 ]
 Key = Annotated[
     str | None,
-    typer.Option(help="API key (MOSIC_API_KEY, else the one kept in MOSIC_DATA_DIR, for this machine)."),
+    typer.Option(help="API key (MOSIC_API_KEY, else the one in MOSIC_DATA_DIR, for this machine)."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="As JSON, one object on each line.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]
 Retries = Annotated[
-    int, typer.Option(min=0, max=1000, help="Attempts in a row that may bring nothing, per file.")
+    int, typer.Option(min=0, max=1000, help="Attempts in a row that may fail without progress, per file.")
 ]
 
 
@@ -34,14 +34,14 @@ def upload(
     paths: Annotated[list[str], typer.Argument(help="Files, and folders to search for audio.")],
     url: Url = None,
     api_key: Key = None,
-    jobs: Annotated[int, typer.Option(min=1, max=64, help="Files at once.")] = 3,
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="Number of files at a time.")] = 3,
     retries: Retries = 8,
     chunk_mb: Annotated[
         float | None,
-        typer.Option(min=0.01, help="MiB in one request, at most, for proxies with a limit; default: all."),
+        typer.Option(min=0.01, help="Most MiB in one request, for proxies with a limit; default: all."),
     ] = None,
 ) -> None:
-    """Send audio files, and go on where an earlier call ended; what is there already is skipped."""
+    """Upload audio files, and resume where an earlier call ended; files that the service has are skipped."""
     from mosic.cli import upload as uploading
 
     options = uploading.Options(url=url, api_key=api_key, jobs=jobs, retries=retries, chunk_mb=chunk_mb)
@@ -52,8 +52,8 @@ def upload(
 def list_clips(
     url: Url = None,
     api_key: Key = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="So many at most; default: all.")] = None,
-    trash: Annotated[bool, typer.Option("--trash", help="Those in the trash instead.")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="Most clips to list; default: all.")] = None,
+    trash: Annotated[bool, typer.Option("--trash", help="List the clips in the trash instead.")] = False,
     json: Json = False,
 ) -> None:
     """List the clips, the newest first."""
@@ -67,7 +67,7 @@ def list_clips(
 
 @app.command(rich_help_panel=PANEL)
 def show(ids: Ids, url: Url = None, api_key: Key = None, json: Json = False) -> None:
-    """Show all that is known of clips."""
+    """Show every field of clips."""
     from mosic.cli import asking, manage
 
     wanted = asking.ids_or_exit(ids)
@@ -96,18 +96,18 @@ def _with_words(command: Callable[..., None]) -> Callable[..., None]:
 @app.command(rich_help_panel=PANEL)
 @_with_words
 def edit(
-    clip_id: Annotated[str, typer.Argument(metavar="ID", help="As `mosic list` shows it.")],
+    clip_id: Annotated[str, typer.Argument(metavar="ID", help="Id, as `mosic list` shows it.")],
     *,
     unset: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Let a clip have no artist, say; can be given several times."),
+        typer.Option(metavar="NAME", help="Field to clear, such as artist; can be given several times."),
     ] = None,
     url: Url = None,
     api_key: Key = None,
     json: Json = False,
     **words: Any,
 ) -> None:
-    """Change what is said of a clip, and show it."""
+    """Change the fields of a clip, and show it."""
     from mosic.cli import asking, manage
 
     cleared = [name.replace("-", "_") for name in unset or ()]
@@ -116,10 +116,10 @@ def edit(
         raise typer.BadParameter(f"{unknown[0]} cannot be unset; these can: {names}", param_hint="--unset")
     patch = {name: value for name, value in words.items() if value is not None}
     if both := patch.keys() & set(cleared):
-        raise typer.BadParameter(f"{both.pop()} is given a value as well", param_hint="--unset")
+        raise typer.BadParameter(f"{both.pop()} is also given a value", param_hint="--unset")
     patch |= dict.fromkeys(cleared)
     if not patch:
-        raise typer.BadParameter("nothing to change: give --title or another of the options")
+        raise typer.BadParameter("nothing to change: give --title or another option")
     (wanted,) = asking.ids_or_exit([clip_id])
     target = asking.find_service(url, api_key)
     raise typer.Exit(asking.ask(target, lambda clips: manage.edit(clips, wanted, patch, json=json)))
@@ -128,12 +128,12 @@ def edit(
 @app.command(rich_help_panel=PANEL)
 def rm(
     ids: Ids,
-    undo: Annotated[bool, typer.Option("--undo", help="Bring them back from the trash.")] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Restore the clips from the trash.")] = False,
     url: Url = None,
     api_key: Key = None,
     json: Json = False,
 ) -> None:
-    """Move clips to the trash, and say until when they can be brought back."""
+    """Move clips to the trash, and print until when they can be restored."""
     from mosic.cli import asking, manage
 
     wanted = asking.ids_or_exit(ids)
@@ -146,15 +146,16 @@ def rm(
 def download(
     ids: Ids,
     output: Annotated[
-        str | None, typer.Option("-o", "--output", help="A file, or a folder that is there; default: here.")
+        str | None,
+        typer.Option("-o", "--output", help="A file, or an existing folder; default: this folder."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Write over files that are there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
     retries: Retries = 8,
     url: Url = None,
     api_key: Key = None,
     json: Json = False,
 ) -> None:
-    """Save the audio of clips, and go on where an earlier call ended; what is there already is skipped."""
+    """Download the audio of clips, and resume where an earlier call ended; complete files are skipped."""
     from mosic.cli import asking
     from mosic.cli import download as downloading
 

@@ -58,7 +58,7 @@ class Patience:
                 f"{trouble}, in {self._failures} attempts" if self._failures > 1 else str(trouble)
             ) from trouble
         if trouble.retry_after > _LONGEST_RETRY_AFTER_SECONDS:
-            raise Failed(f"{trouble}; asks not to be asked for {trouble.retry_after:.0f} s") from trouble
+            raise Failed(f"{trouble}; the service asks to wait {trouble.retry_after:.0f} s") from trouble
         longest = min(_LONGEST_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2.0 ** min(self._failures - 1, 10))
         # Not all that were cut off at once shall come back at once.
         seconds = max(trouble.retry_after, longest * random.uniform(0.5, 1))  # noqa: S311

@@ -164,7 +164,7 @@ class Sender:
         job.watcher.finishing()
         await asyncio.to_thread(job.source.check)
         if not await server.has(job.sha256):
-            raise Refused("what the service has stored are not the bytes of this file")
+            raise Refused("the service has stored other bytes than those of this file")
         return await self._done(job, Result.ADDED)
 
     async def _resume(self, job: _Job) -> str | None:
@@ -187,7 +187,7 @@ class Sender:
     def _send_less(self, refused: int) -> None:
         """Raises `Refused` when it is not the size that is the trouble."""
         if refused <= _LEAST_PIECE:
-            raise Refused("HTTP 413: not even small pieces are let through")
+            raise Refused("HTTP 413: even small pieces are refused")
         # Limits are often powers of two, and are then used to the full.
         self._send_at_most(max(_LEAST_PIECE, 1 << ((refused - 1).bit_length() - 1)))
 

@@ -127,22 +127,20 @@ class Service:
                     yield Arriving(self, answer, limit)
                     return
                 if answer.status < 400:
-                    raise Redirected(
-                        f"{self.shown} redirects to {_target(answer)}; is that the address to give?"
-                    )
+                    raise Redirected(f"{self.shown} redirects to {_target(answer)}; is that the right URL?")
                 problem = await _beginning(answer)
         except aiohttp.ConnectionTimeoutError:
-            raise self._unreachable(f"{self._authority} does not answer") from None
+            raise self._unreachable(f"{self._authority} does not respond") from None
         except TimeoutError:
-            raise Trouble(f"no answer from {self._authority}") from None
+            raise Trouble(f"no response from {self._authority}") from None
         except aiohttp.ClientSSLError as error:
             if isinstance(error.__cause__, ssl.SSLEOFError):
                 raise Trouble(self._in_words(error)) from error
-            raise Hopeless(f"no safe connection to {self._authority}: {error.__cause__}") from error
+            raise Hopeless(f"no secure connection to {self._authority}: {error.__cause__}") from error
         except aiohttp.ClientConnectorError as error:
             raise self._unreachable(self._in_words(error)) from error
         except aiohttp.ClientResponseError as error:
-            raise self._unreachable(f"{self._authority} does not answer in HTTP") from error
+            raise self._unreachable(f"{self._authority} does not respond in HTTP") from error
         except (aiohttp.ClientError, OSError) as error:
             # It was, or this could not have happened to it.
             self._was_reached = True
@@ -167,7 +165,7 @@ class Service:
         """A service that was there comes back; where there was none, nobody need wait for one."""
         if self._was_reached:
             return Trouble(reason)
-        return Hopeless(f"{reason}. Is the service running, and is {self.shown} its address?")
+        return Hopeless(f"{reason}. Is the service running, and is {self.shown} its URL?")
 
     @property
     def _authority(self) -> str:
@@ -177,7 +175,7 @@ class Service:
         if isinstance(error, aiohttp.ClientConnectorError):
             # Not always the service: it may be a proxy on the way that cannot be reached.
             return f"cannot connect to {error.host}:{error.port}: {_detail(error.os_error)}"
-        return f"the connection to {self._authority} broke: {_detail(error)}"
+        return f"the connection to {self._authority} was lost: {_detail(error)}"
 
 
 def is_local(address: URL) -> bool:
@@ -188,7 +186,7 @@ def is_local(address: URL) -> bool:
 
 def not_mosic(url: str) -> str:
     """What to say of an answer that Mosic does not give."""
-    return f"{url} does not answer as Mosic does; is this the right address?"
+    return f"{url} does not respond as Mosic does; is this the right URL?"
 
 
 def _socket(address: tuple[Any, ...]) -> socket.socket:

@@ -57,12 +57,12 @@ class Server(Service):
                 },
             )
         except Missing:
-            raise Hopeless(f"{self.shown}/play/uploads does not take uploads") from None
+            raise Hopeless(f"{self.shown}/play/uploads does not accept uploads") from None
         # Only the last part of the address: what the service believes to be its host and prefix may be wrong
         # behind a proxy, and the key goes nowhere but to the address that the person gave.
         upload_id = answer.headers.get("Location", "").rstrip("/").rpartition("/")[2]
         if not _UPLOAD_ID.fullmatch(upload_id):
-            raise Hopeless(f"{self.shown}/play/uploads does not say where the upload is")
+            raise Hopeless(f"{self.shown}/play/uploads does not name the URL of the upload")
         return upload_id
 
     async def offset(self, upload_id: str, size: int) -> int:
@@ -90,7 +90,7 @@ class Server(Service):
         )
         after = _offset_of(answer, offset + length)
         if after <= offset:
-            raise Trouble("the service has taken nothing of what was sent")
+            raise Trouble("the service kept none of the bytes that were sent")
         return after
 
     async def remove(self, upload_id: str) -> None:
@@ -100,5 +100,5 @@ class Server(Service):
 def _offset_of(answer: Answer, most: int) -> int:
     text = answer.headers.get("Upload-Offset", "")
     if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= most):
-        raise Trouble(f"the service says {text[:20]!r} of how much it has")
+        raise Trouble(f"the service reports the invalid offset {text[:20]!r}")
     return int(text)

@@ -71,7 +71,7 @@ async def _under_another_key(rt: Runtime, blob_key: str | None) -> str | None:
 
 
 async def restore_clip(rt: Runtime, clip_id: UUID) -> Clip:
-    """Bring a clip back from the trash; one that is not there is left as it is. Raises `ClipNotFound`."""
+    """Restore a clip from the trash; one that is not there is left as it is. Raises `ClipNotFound`."""
     async with rt.begin() as connection:
         clip = await clips.restore(connection, clip_id)
     if clip is None:

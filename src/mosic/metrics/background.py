@@ -9,7 +9,7 @@ class BackgroundMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._failed = Counter(
             "mosic_background_failures",
-            "Times that a background loop failed in a way that it did not expect, and was started again.",
+            "Times that a background loop failed with an unexpected error and was started again.",
             ["loop"],
             registry=registry,
         )

@@ -70,18 +70,18 @@ class CatalogueMetrics(Collector):
 
 def _families(figures: CatalogueFigures) -> Iterator[Metric]:
     yield GaugeMetricFamily("mosic_clips", "Clips in the catalogue.", figures.clips)
-    yield GaugeMetricFamily("mosic_stored_bytes", "Size of all clips in the store.", figures.stored_bytes)
+    yield GaugeMetricFamily("mosic_stored_bytes", "Bytes of all clips in the store.", figures.stored_bytes)
     yield GaugeMetricFamily(
-        "mosic_catalogue_plays", "Plays of the clips that are in the catalogue, since ever.", figures.plays
+        "mosic_catalogue_plays", "Plays of the clips in the catalogue, over all time.", figures.plays
     )
     yield GaugeMetricFamily(
         "mosic_catalogue_streamed_bytes",
-        "Bytes sent of the clips that are in the catalogue, since ever.",
+        "Bytes sent of the clips in the catalogue, over all time.",
         figures.streamed_bytes,
     )
     top = GaugeMetricFamily(
         "mosic_top_clip_plays",
-        f"Plays of the {_TOP} clips that have most, since ever.",
+        f"Plays of the {_TOP} most played clips, over all time.",
         labels=["clip_id", "title"],
     )
     for clip in figures.top[:_TOP]:
@@ -89,7 +89,7 @@ def _families(figures: CatalogueFigures) -> Iterator[Metric]:
     yield top
     yield GaugeMetricFamily(
         "mosic_catalogue_age_seconds",
-        "How long ago the catalogue was looked at for mosic_clips, mosic_top_clip_plays and their like.",
+        "How long ago the catalogue was queried for mosic_clips, mosic_top_clip_plays and similar metrics.",
         max(0.0, time.time() - figures.at),
     )
 

@@ -27,13 +27,13 @@ class DatabaseMetrics:
         )
         self._faults = Counter(
             "mosic_database_faults_total",
-            "What the database could not do for the time being, by reason.",
+            "Temporary failures of the database, by reason.",
             ["reason"],
             registry=registry,
         )
         self._up = Gauge(
             "mosic_database_up",
-            "1 when the database answered at the last try, else 0.",
+            "1 when the database responded to the last check, else 0.",
             registry=registry,
             multiprocess_mode="livemin",
         )

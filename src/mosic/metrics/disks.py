@@ -20,7 +20,7 @@ class DiskMetrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         free = GaugeMetricFamily(
-            "mosic_disk_free_bytes", "Room left to Mosic on the disk of a folder.", labels=["folder"]
+            "mosic_disk_free_bytes", "Free space for Mosic on the disk of a folder.", labels=["folder"]
         )
         size = GaugeMetricFamily("mosic_disk_size_bytes", "Size of the disk of a folder.", labels=["folder"])
         for name, folder in self._folders.items():

@@ -101,7 +101,7 @@ class Metrics:
 def _show_process(registry: CollectorRegistry) -> None:
     build = Gauge(
         "mosic_build_info",
-        "Always 1; names the version.",
+        "Always 1; the label names the version.",
         ["version"],
         registry=registry,
         multiprocess_mode="max",
@@ -109,7 +109,7 @@ def _show_process(registry: CollectorRegistry) -> None:
     build.labels(__version__).set(1)
     workers = Gauge(
         "mosic_workers",
-        "Worker processes that serve.",
+        "Worker processes that serve requests.",
         registry=registry,
         multiprocess_mode="livesum",
     )

@@ -9,7 +9,7 @@ class LogMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._dropped = Counter(
             "mosic_log_lines_dropped",
-            "Log lines that were dropped, since nobody took them in time.",
+            "Log lines that were dropped because the reader of the log was too slow.",
             registry=registry,
         )
 

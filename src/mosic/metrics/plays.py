@@ -10,7 +10,7 @@ class PlayMetrics:
         self._plays = Counter("mosic_plays", "Plays counted in the database.", registry=registry)
         self._late = Counter(
             "mosic_plays_late",
-            "Plays that were written so late that their listeners were let go on before.",
+            "Plays that were written to the database only after their streams had begun.",
             registry=registry,
         )
         self._waiting = Gauge(

@@ -25,14 +25,14 @@ class RequestMetrics:
         labels = ["method", "route", "status"]
         self._latency = Histogram(
             "mosic_request_latency_seconds",
-            "Time from the request's head to the end of its answer.",
+            "Time from the request's head to the end of its response.",
             labels,
             buckets=_BUCKETS,
             registry=registry,
         )
         self._requests = Counter("mosic_total_api_requests", "Requests answered.", labels, registry=registry)
         self._errors = Counter(
-            "mosic_errors", "Problem answers by their stable code.", ["code"], registry=registry
+            "mosic_errors", "Error responses by their stable code.", ["code"], registry=registry
         )
         self._exemplars = exemplars
         self._by_request: dict[tuple[str, str, int], _Request] = {}

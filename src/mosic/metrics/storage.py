@@ -11,8 +11,8 @@ class BlobMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._unusable = Counter(
             "mosic_blob_troubles",
-            "Clips whose bytes the store no longer had as they were, when the same bytes were sent again: "
-            "restored from what was sent, or damaged.",
+            "Clips whose stored file was missing or damaged when the same bytes were uploaded again: "
+            "restored from the upload, or damaged.",
             ["kind"],
             registry=registry,
         )
@@ -25,7 +25,7 @@ class BlobMetrics:
 
 class SweepMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._sweeps = Counter("mosic_sweeps", "Sweeps that came to their end.", registry=registry)
+        self._sweeps = Counter("mosic_sweeps", "Sweeps completed.", registry=registry)
         self._swept = Counter(
             "mosic_swept",
             "Leftovers removed, by kind: expired upload, staged file, orphaned blob.",

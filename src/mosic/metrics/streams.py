@@ -11,7 +11,7 @@ class StreamMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._streams = Counter(
             "mosic_streams",
-            "Audio answers begun (200 and 206 with a body), plays and seeks alike.",
+            "Audio responses begun (200 and 206 with a body), both plays and seeks.",
             registry=registry,
         )
         self._stream_outcomes = Counter(
@@ -27,11 +27,11 @@ class StreamMetrics:
             registry=registry,
         )
         self._stream_bytes = Counter(
-            "mosic_stream_bytes", "Bytes of audio handed to the network.", registry=registry
+            "mosic_stream_bytes", "Bytes of audio passed to the network.", registry=registry
         )
         self._active_streams = Gauge(
             "mosic_active_streams",
-            "Audio answers being sent now.",
+            "Audio responses being sent now.",
             registry=registry,
             multiprocess_mode="livesum",
         )

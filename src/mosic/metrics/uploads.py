@@ -22,13 +22,13 @@ class UploadMetrics:
         )
         self._upload_seconds = Histogram(
             "mosic_upload_seconds",
-            "Time from the head of an upload in one request to its clip.",
+            "Time from the head of a single-request upload until its clip was made.",
             buckets=_UPLOAD_BUCKETS,
             registry=registry,
         )
         self._upload_rate = Histogram(
             "mosic_upload_rate_bytes_per_second",
-            "Size of an upload in one request by the time until it was a clip.",
+            "Speed of a single-request upload: its size divided by the time until its clip was made.",
             buckets=_RATE_BUCKETS,
             registry=registry,
         )
@@ -47,7 +47,7 @@ class ProbeMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._probes = Histogram(
             "mosic_probe_seconds",
-            "Time that reading a file's tags took, by outcome: ok, unsupported, unreadable, timeout, crash.",
+            "Time to probe a file, by outcome: ok, unsupported, unreadable, timeout, crash.",
             ["outcome"],
             buckets=_PROBE_BUCKETS,
             registry=registry,

@@ -65,13 +65,15 @@ class Settings(
         except RuntimeError:
             raise ValueError(f"{value} is below the home folder of an account that has none") from None
         except OSError as error:
-            raise ValueError(f"the folder that Mosic was started in is gone: {error.strerror}") from None
+            raise ValueError(
+                f"the folder in which Mosic was started no longer exists: {error.strerror}"
+            ) from None
 
     @model_validator(mode="after")
     def _check_memory_store(self) -> Self:
         if self.store_url == "memory:" and self.workers > 1:
             raise ValueError(
-                "MOSIC_STORE_URL=memory: lives in one process; it cannot be shared by several workers"
+                "MOSIC_STORE_URL=memory: cannot be shared by several workers; set MOSIC_WORKERS=1"
             )
         return self
 

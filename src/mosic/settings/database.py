@@ -19,8 +19,8 @@ class DatabaseSettings(BaseSettings):
     )
     database_direct_url: SecretStr | None = Field(
         None,
-        description="URL that leads past a pooler which shares sessions (PgBouncer with "
-        "`pool_mode=transaction`) to the same database: for LISTEN, locks, migrations and backups.",
+        description="URL of the same database that bypasses a pooler which shares sessions (PgBouncer with "
+        "`pool_mode=transaction`): for LISTEN, locks, migrations and backups.",
     )
     db_host: str | None = Field(
         None, description="Host of an external PostgreSQL; unset: Mosic runs its own."
@@ -29,15 +29,16 @@ class DatabaseSettings(BaseSettings):
     db_name: str = Field("mosic", min_length=1, description="Database name in the external PostgreSQL.")
     db_user: str = Field("mosic", min_length=1, description="User of the external PostgreSQL.")
     db_password: SecretStr | None = Field(None, description="Password of that user.")
-    db_pool_size: int = Field(10, ge=1, le=200, description="Database connections per worker, at most.")
+    db_pool_size: int = Field(10, ge=1, le=200, description="Most database connections per worker.")
     db_statement_seconds: float = Field(
         10,
         ge=0.1,
         le=3600,
-        description="How long a statement for a request may take; then the request is answered 503.",
+        description="How long a statement for a request may take; after that the response is 503.",
     )
     postgres_bin: Path | None = Field(
-        None, description="Folder of the PostgreSQL programs that Mosic starts; default: the packaged ones."
+        None,
+        description="Folder of the PostgreSQL programs that Mosic starts; default: the packaged programs.",
     )
     echo_sql: bool = Field(False, description="Log every SQL statement.")
 

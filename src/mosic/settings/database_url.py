@@ -43,7 +43,7 @@ Check = Callable[[str], str | None]
 
 def _one_of(*allowed: str) -> Check:
     def check(value: str) -> str | None:
-        return None if value in allowed else f"has to be one of {', '.join(allowed)}"
+        return None if value in allowed else f"must be one of {', '.join(allowed)}"
 
     return check
 
@@ -51,7 +51,7 @@ def _one_of(*allowed: str) -> Check:
 def _number(least: int, most: int) -> Check:
     def check(value: str) -> str | None:
         fits = re.fullmatch(r"-?[0-9]{1,9}", value) and least <= int(value) <= most
-        return None if fits else f"has to be a whole number from {least} to {most}"
+        return None if fits else f"must be a whole number from {least} to {most}"
 
     return check
 
@@ -61,7 +61,7 @@ def _only(*allowed: str, instead: str) -> Check:
 
 
 def _flag(value: str) -> str | None:
-    return None if value.lower() in _TRUE else "has to be true or false"
+    return None if value.lower() in _TRUE else "must be true or false"
 
 
 def _given(value: str) -> str | None:
@@ -72,19 +72,19 @@ def _anything(_: str) -> str | None:
     return None
 
 
-_TO_WRITE = "Mosic writes, and needs a server that takes changes: read-write, primary or any"
+_TO_WRITE = "Mosic needs a server that accepts writes: read-write, primary or any"
 _PARAMETERS: dict[str, Check] = {
     "application_name": _anything,
     "channel_binding": _only(
         "disable",
         "prefer",
-        instead="the driver cannot bind to the channel; leave it out, and let "
+        instead="the driver does not support channel binding; leave it out, and let "
         "sslmode=verify-full&sslrootcert=system prove who the server is",
     ),
-    "client_encoding": _only("utf8", "UTF8", "utf-8", "UTF-8", "auto", instead="Mosic speaks UTF8"),
+    "client_encoding": _only("utf8", "UTF8", "utf-8", "UTF-8", "auto", instead="Mosic uses UTF8"),
     "connect_timeout": _number(-1, 3600),
     "fallback_application_name": _anything,
-    "gssencmode": _only("disable", "prefer", instead="the driver encrypts by TLS alone (sslmode)"),
+    "gssencmode": _only("disable", "prefer", instead="the driver encrypts with TLS only (sslmode)"),
     "keepalives": _number(0, 1),
     "keepalives_count": _number(0, 1000),
     "keepalives_idle": _number(0, 86400),
@@ -95,7 +95,7 @@ _PARAMETERS: dict[str, Check] = {
     "passfile": _given,
     "pgbouncer": _flag,
     "sslcert": _given,
-    "sslcompression": _only("0", instead="TLS does not compress any more"),
+    "sslcompression": _only("0", instead="TLS no longer compresses"),
     "sslcrl": _given,
     "sslkey": _given,
     "sslmode": _one_of(*SSL_MODES),
@@ -111,18 +111,18 @@ _PARAMETERS: dict[str, Check] = {
         if value in ("any", "read-write", "primary")
         else f"cannot be {value!r}: {_TO_WRITE}"
         if value in ("read-only", "standby", "prefer-standby")
-        else "has to be read-write, primary or any"
+        else "must be read-write, primary or any"
     ),
     "tcp_user_timeout": _number(0, 3_600_000),
 }
 # What other programs call things that have another name here.
 _INSTEAD = {
     "connection_limit": "MOSIC_DB_POOL_SIZE is the number of connections",
-    "pool_timeout": "there is no such limit to set",
+    "pool_timeout": "there is no such limit here",
     "schema": "write options=-csearch_path%3DNAME",
     "currentSchema": "write options=-csearch_path%3DNAME",
     "search_path": "write options=-csearch_path%3DNAME",
-    "service": "write out what the service file says",
+    "service": "write out the settings of the service file",
 }
 
 
@@ -217,7 +217,7 @@ def _hosts(text: str) -> Iterator[tuple[str, str]]:
         found = _HOST.fullmatch(place)
         if found is None:
             raise ValueError(
-                "has no host that can be read: is it 'user:password@host:port/name', with '%', '/' and '?' "
+                "has no readable host: is it 'user:password@host:port/name', with '%', '/' and '?' "
                 "of the password written as %25, %2F and %3F?"
             )
         yield unquote(found[1] or found[2] or ""), found[3] or ""
@@ -227,7 +227,7 @@ def _port(text: str) -> int:
     if not text:
         return 5432
     if not text.isascii() or not text.isdecimal() or not 1 <= int(text) <= 65535:
-        raise ValueError("the port has to be a number from 1 to 65535")
+        raise ValueError("the port must be a number from 1 to 65535")
     return int(text)
 
 
@@ -247,8 +247,8 @@ def _checked(parameters: dict[str, str]) -> dict[str, str]:
     required = parameters.get("sslmode")
     if parameters.get("sslrootcert") == "system":
         if required not in (None, "verify-full"):
-            raise ValueError("the parameter 'sslmode' has to be verify-full with sslrootcert=system")
+            raise ValueError("the parameter 'sslmode' must be verify-full with sslrootcert=system")
         parameters["sslmode"] = required = "verify-full"
     if parameters.get("sslnegotiation") == "direct" and required in (None, "disable", "allow", "prefer"):
-        raise ValueError("the parameter 'sslnegotiation' can be direct with sslmode=require or stricter only")
+        raise ValueError("the parameter 'sslnegotiation' can be direct only with sslmode=require or stricter")
     return parameters

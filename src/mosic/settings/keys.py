@@ -32,15 +32,15 @@ class KeySettings(BaseSettings):
     )
     require_key_for_reads: bool = Field(
         False,
-        description="Reads need a key as well; players get addresses that hold for a while without one.",
+        description="Reads need a key as well; players get signed URLs that are valid for a limited time.",
     )
     url_ttl_seconds: int = Field(
-        6 * 3600, ge=1, le=30 * 86400, description="How long such an address holds, at least."
+        6 * 3600, ge=1, le=30 * 86400, description="How long a signed URL is valid, at least."
     )
     url_secret: SecretStr | None = Field(
         None,
-        description="Secret that signs such addresses; made at the first start when unset. "
-        "Several machines need the same.",
+        description="Secret that signs these URLs; made at the first start when unset. "
+        "Several machines need the same one.",
     )
 
     @field_validator("api_key")
@@ -63,7 +63,7 @@ class KeySettings(BaseSettings):
     @classmethod
     def _check_secret(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and len(value.get_secret_value()) < 32:
-            raise ValueError("must have 32 characters or more, such as `openssl rand -hex 32` prints")
+            raise ValueError("must have at least 32 characters; `openssl rand -hex 32` makes a good one")
         return value
 
     @property

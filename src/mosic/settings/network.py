@@ -18,56 +18,59 @@ _HOST = re.compile(r"(\*\.)?[a-z0-9_~-]+(\.[a-z0-9_~-]+)*|[0-9a-f]*:[0-9a-f]*:[0
 class NetworkSettings(BaseSettings):
     """How clients reach it."""
 
-    host: str = Field("127.0.0.1", description="Address to listen on.")
-    app_port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
-    workers: int = Field(1, ge=1, le=64, description="Worker processes.")
+    host: str = Field("127.0.0.1", description="IP address or host name to listen on.")
+    app_port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0: any free port.")
+    workers: int = Field(1, ge=1, le=64, description="Number of worker processes.")
     public_url: str | None = Field(
         None,
-        description="Address that clients reach the service at (`https://music.example`); "
-        "default: what the request says.",
+        description="URL at which clients reach the service (`https://music.example`); "
+        "default: taken from each request.",
     )
     forwarded_allow_ips: str = Field(
         "127.0.0.1",
-        description="Comma-separated proxies (addresses, networks or `*`) whose `X-Forwarded-*` and "
-        "`Forwarded` headers are trusted. `*`: whoever connects is a proxy, and only what it says itself is "
-        "trusted, not what came to it.",
+        description="Comma-separated proxies (IP addresses, networks or `*`) whose `X-Forwarded-*` and "
+        "`Forwarded` headers are trusted. `*`: every peer is a proxy, and only the values that it added "
+        "itself are trusted, not those that it received.",
     )
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
-        description="Comma-separated hosts (`music.example`, `*.music.example`; `*`: every one) that "
-        "requests may be for, beside that of `MOSIC_PUBLIC_URL` and loopback; others get 421. Default: the "
+        description="Comma-separated hosts (`music.example`, `*.music.example`; `*`: every host) that "
+        "requests may name, besides that of `MOSIC_PUBLIC_URL` and loopback; others get 421. Default: the "
         "names of this machine when `MOSIC_HOST` is loopback, else every host.",
     )
     alias_prefixes: Annotated[tuple[str, ...], NoDecode] = Field(
         ("/clips", "/api/v1/clips"),
-        description="Comma-separated further prefixes under which `/play` answers.",
+        description="Comma-separated further prefixes at which the routes of `/play` are served.",
     )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         description="Comma-separated origins (`https://app.example`) whose web pages may use the service "
-        "from a browser; `*`: every one.",
+        "from a browser; `*`: every origin.",
     )
     accel_redirect: str | None = Field(
         None,
-        description="Let nginx send the files of the media root: the location where it has them "
-        "(`/_media/`, see docs/nginx.md). Only when every request comes through nginx.",
+        description="Let nginx send the files of the media root: the nginx location for them "
+        "(`/_media/`, see docs/nginx.md). Use it only when every request comes through nginx.",
     )
     keep_alive_seconds: float = Field(
         75,
         gt=0,
         le=3600,
-        description="How long a connection waits for its next request; longer than a load balancer in front "
-        "keeps it (often 60).",
+        description="How long an idle connection stays open. Use more than the idle timeout of a load "
+        "balancer in front (often 60).",
     )
     shutdown_seconds: float = Field(
-        10, gt=0, le=3600, description="How long open requests may go on after the first Ctrl-C or SIGTERM."
+        10,
+        gt=0,
+        le=3600,
+        description="How long open requests may continue after the first Ctrl-C or SIGTERM.",
     )
     shutdown_delay_seconds: float = Field(
         0,
         ge=0,
         le=600,
-        description="How long to take new requests still after SIGTERM, with `/ready` at 503, so that load "
-        "balancers turn away first.",
+        description="How long new requests are still accepted after SIGTERM, with `/ready` at 503, so that "
+        "load balancers can stop sending them.",
     )
 
     @field_validator("host")
@@ -138,7 +141,7 @@ class NetworkSettings(BaseSettings):
             return None
         if not re.fullmatch(r"https?://[^/?#\s]+(/[^?#\s]*)?", value):
             raise ValueError(
-                "must be an http:// or https:// address without query, such as 'https://music.example'"
+                "must be an http:// or https:// URL without a query, such as 'https://music.example'"
             )
         # It goes into header fields, which are ASCII, and a port that cannot be would fail there only.
         url = ascii_url(value)

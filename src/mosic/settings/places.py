@@ -21,14 +21,14 @@ class PlaceSettings(BaseSettings):
     )
     media_file_mode: str = Field(
         "0640",
-        description="Mode of media files, as `chmod` takes it; their folders can be entered by those who may "
-        "read them. `0644` where a web server of another group reads them (docs/nginx.md).",
+        description="Mode of media files, as for `chmod`; those who may read the files may also enter their "
+        "folders. `0644` where a web server of another group reads them (docs/nginx.md).",
     )
     disk_reserve_mb: int | None = Field(
         None,
         ge=0,
-        description="Room, in MiB, that uploads leave free on their disk, and backups on it; default: 256, "
-        "on a small disk a tenth of it, but 64 beside the embedded database.",
+        description="Disk space in MiB that uploads, and backups on the same disk, leave free; default: 256, "
+        "on a small disk a tenth of it, but at least 64 beside the embedded database.",
     )
 
     @field_validator("media_file_mode")

@@ -85,7 +85,7 @@ def _collect(pairs: Iterable[tuple[str, str]], names: Mapping[str, Name], file: 
         before = values.setdefault(meant.field, value)
         if before.text != value.text:
             raise StartupError(
-                f"{before.name} and {value.place} are both set, and differ. They are one setting: keep one."
+                f"{before.name} and {value.place} are both set, and differ. They are one setting: remove one."
             )
     return Found(values, tuple(notices))
 
@@ -102,8 +102,8 @@ def _from_secret_file(value: Value) -> tuple[Value, str | None]:
 
 def _about_unknown(value: Value, names: Mapping[str, Name]) -> str:
     meant = most_like(value.name.upper(), names)
-    advice = f"did you mean {meant}?" if meant else "docs/settings.md has them all"
-    return f"{value.place} is no setting of Mosic and has no effect; {advice}"
+    advice = f"did you mean {meant}?" if meant else "docs/settings.md lists them all"
+    return f"{value.place} is not a setting of Mosic and has no effect; {advice}"
 
 
 def _read(file: Path) -> str | None:
@@ -111,7 +111,9 @@ def _read(file: Path) -> str | None:
         content = file.read_bytes()
     except FileNotFoundError:
         if file.is_symlink():
-            raise StartupError(f"{file} cannot be read: it is a link that leads nowhere.") from None
+            raise StartupError(
+                f"{file} cannot be read: it is a link to a file that does not exist."
+            ) from None
         return None
     except OSError as error:
         raise StartupError(f"{file} cannot be read: {error.strerror}.") from error
@@ -127,7 +129,7 @@ def _about_unreadable(file: Path, binding: Binding) -> str:
     line = whole.strip().removeprefix("export ").strip()
     number = binding.original.line + whole[: len(whole) - len(whole.lstrip())].count("\n")
     if PREFIX not in line.upper():
-        return f"line {number} of {file} is not of the form NAME=value and was passed over"
+        return f"line {number} of {file} is not of the form NAME=value and was ignored"
     name, rest = re.fullmatch(r"(\w*)(.*)", line, re.DOTALL).groups()  # type: ignore[union-attr]
     place = f"{name} in {file}, line {number}" if name else f"{file}, line {number}"
     if rest.lstrip().startswith(":"):
@@ -148,7 +150,7 @@ def _about_access(file: Path, values: Mapping[str, Value], names: Mapping[str, N
             )
         notices.append(f"{program.place}: Mosic starts the programs that are in {program.text}")
     if values and changed is not None:
-        notices.append(f"{file} {changed}: others than you decide on the settings in it")
+        notices.append(f"{file} {changed}: other accounts can change the settings in it")
     kept = [
         value.name
         for value in values.values()

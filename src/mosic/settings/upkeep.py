@@ -15,17 +15,17 @@ class SweepSettings(BaseSettings):
         3600,
         ge=0,
         le=30 * 86400,
-        description="Seconds between two sweeps of what crashes and abandoned uploads left; 0: never.",
+        description="Seconds between two sweeps, which remove leftovers of crashes and of uploads; 0: never.",
     )
     trash_days: float = Field(
         7,
         ge=0,
         le=3650,
-        description="How many days a deleted clip stays in the trash, from where it can be restored; `0`: it "
-        "is removed at once.",
+        description="How many days a deleted clip stays in the trash and can be restored; `0`: it is removed "
+        "at once.",
     )
     sweep_grace_seconds: float = Field(
-        3600, ge=60, le=30 * 86400, description="How long a leftover must be left alone before it is swept."
+        3600, ge=60, le=30 * 86400, description="How old a leftover must be before the sweep removes it."
     )
 
 
@@ -36,21 +36,25 @@ class WatchSettings(BaseSettings):
         1,
         ge=0,
         le=60,
-        description="How old an answer of /metrics may be that is sent again; no more than the "
-        "time between two scrapes. 0: none is.",
+        description="How long a response of /metrics is cached; use no more than the time between two "
+        "scrapes. 0: not at all.",
     )
     metrics_refresh_seconds: float = Field(
         30,
         ge=0.1,
         le=86400,
-        description="Seconds between two looks at the catalogue for the metrics about it (clips, top clips).",
+        description="Seconds between two queries of the catalogue for its metrics (clips, top clips).",
     )
     disk_floor_mb: int = Field(
-        100, ge=0, description="`/ready` says 503 while a disk of Mosic's has less room than so many MiB."
+        100,
+        ge=0,
+        description="`/ready` responds 503 while a disk of Mosic has less free space than this, in MiB.",
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Lowest level that is logged."
+    )
     log_format: Literal["auto", "console", "json"] = Field(
-        "auto", description="Form of the log lines; `auto`: readable on a terminal, JSON elsewhere."
+        "auto", description="Format of the log lines; `auto`: readable on a terminal, JSON elsewhere."
     )
 
     @field_validator("log_level", mode="before")

@@ -49,7 +49,7 @@ signed_address = APIKeyQuery(
     name="signature",
     scheme_name="SignedAddress",
     auto_error=False,
-    description="Not to be made by hand: `stream_url` and `cover_url` in answers have it, with `expires`.",
+    description="Do not make it yourself: `stream_url` and `cover_url` in responses have it, with `expires`.",
 )
 
 

@@ -14,49 +14,52 @@ TAGS = [
     {"name": "clips", "description": "Add, find, edit, remove and stream audio."},
     {
         "name": "resumable uploads (tus 1.0.0)",
-        "description": "For large files and bad connections, by any client of "
+        "description": "For large files and bad connections, with any client of "
         "[tus](https://tus.io/protocols/resumable-upload).",
     },
-    {"name": "operation", "description": "For those who run the service."},
+    {"name": "operation", "description": "For operators of the service."},
 ]
 """In the order in which the pages show them."""
 
 _TEXT: dict[str, Any] = {"type": "string"}
 _SIZE: dict[str, Any] = {"type": "integer", "minimum": 0}
 _FIELDS: dict[str, tuple[dict[str, Any], str]] = {
-    "Accept-Ranges": (_TEXT, "`bytes`: ranges may be asked for."),
-    "Cache-Control": (_TEXT, "What caches may do with the answer (RFC 9111)."),
+    "Accept-Ranges": (_TEXT, "`bytes`: ranges may be requested."),
+    "Cache-Control": (_TEXT, "What caches may do with the response (RFC 9111)."),
     "Content-Digest": (_TEXT, "`sha-256=:…:` of the body as it is sent (RFC 9530); verified."),
     "Content-Disposition": (_TEXT, "A name for the file (RFC 6266)."),
-    "Content-Location": (_TEXT, "The clip that the upload has become."),
-    "Content-Range": (_TEXT, "Which bytes these are, or how many there are (RFC 9110 §14.4)."),
+    "Content-Location": (_TEXT, "The clip made from the upload."),
+    "Content-Range": (_TEXT, "Which bytes these are, or the size of the file (RFC 9110 §14.4)."),
     "ETag": (_TEXT, "For `If-Match` and `If-None-Match`."),
-    "If-Match": (_TEXT, "Only if this is the current ETag; else 412."),
-    "If-Modified-Since": (_TEXT, "Only if it has changed since; else 304."),
-    "If-None-Match": (_TEXT, "Only if this is not the current ETag; else 304."),
-    "If-Range": (_TEXT, "The range if this is the current ETag or date; else the whole."),
-    "If-Unmodified-Since": (_TEXT, "Only if it has not changed since; else 412."),
-    "Last-Modified": (_TEXT, "When the bytes came."),
-    "Location": (_TEXT, "What was made."),
-    RESTORABLE_UNTIL: (_TEXT, "Until when the clip can be brought back (RFC 9110 date); else it is gone."),
+    "If-Match": (_TEXT, "Only if this is the current ETag; otherwise 412."),
+    "If-Modified-Since": (_TEXT, "Only if it has changed since; otherwise 304."),
+    "If-None-Match": (_TEXT, "Only if this is not the current ETag; otherwise 304."),
+    "If-Range": (_TEXT, "The range if this is the current ETag or date; otherwise the whole file."),
+    "If-Unmodified-Since": (_TEXT, "Only if it has not changed since; otherwise 412."),
+    "Last-Modified": (_TEXT, "When the bytes were uploaded."),
+    "Location": (_TEXT, "The URL of what was made."),
+    RESTORABLE_UNTIL: (
+        _TEXT,
+        "Until when the clip can be restored (RFC 9110 date); absent when it was removed for good.",
+    ),
     "Range": (_TEXT, "Which bytes to send (RFC 9110 §14.2), such as `bytes=0-65535`."),
     "Repr-Digest": (_TEXT, "`sha-256=:…:` of the file (RFC 9530); verified."),
-    "Retry-After": (_SIZE, "Seconds after which to try again."),
+    "Retry-After": (_SIZE, "Seconds to wait before trying again."),
     "Tus-Checksum-Algorithm": (_TEXT, "For `Upload-Checksum`."),
-    "Tus-Extension": (_TEXT, "The extensions that are spoken here."),
-    "Tus-Max-Size": (_SIZE, "Bytes that an upload may have."),
+    "Tus-Extension": (_TEXT, "The supported extensions."),
+    "Tus-Max-Size": (_SIZE, "Most bytes of an upload."),
     "Tus-Resumable": ({"type": "string", "enum": [tus.VERSION]}, "The version of the protocol."),
-    "Tus-Version": (_TEXT, "The versions that are spoken here."),
+    "Tus-Version": (_TEXT, "The supported versions."),
     "Upload-Checksum": (_TEXT, "`sha256 ` or `sha1 ` and the base64 of the digest of this body; verified."),
     "Upload-Defer-Length": ({"type": "string", "enum": ["1"]}, "The length is not known yet."),
-    "Upload-Expires": (_TEXT, "When the upload is removed if nothing comes (RFC 9110 date)."),
+    "Upload-Expires": (_TEXT, "When the upload is removed unless more bytes arrive (RFC 9110 date)."),
     "Upload-Length": (_SIZE, "Bytes of the whole file."),
     "Upload-Metadata": (_TEXT, "`filename`, `title`, … each with its base64, separated by commas."),
     "Upload-Offset": (_SIZE, "Bytes received so far."),
-    "Vary": (_TEXT, "The request fields that the answer depends on (RFC 9110 §12.5.5)."),
+    "Vary": (_TEXT, "The request fields that the response depends on (RFC 9110 §12.5.5)."),
     "WWW-Authenticate": (_TEXT, "How to authenticate."),
     "X-Content-Type-Options": (_TEXT, "`nosniff`."),
-    "X-Request-ID": (_TEXT, "Names the request in the log; what the client sends is kept."),
+    "X-Request-ID": (_TEXT, "Identifies the request in the log; an id from the client is kept."),
 }
 
 _CLIP = "/play/{clip_id}"

@@ -75,20 +75,20 @@ class ClipOut(_Named):
 
     duration: float | None = Field(description="Seconds; null when it cannot be known.")
     audio_url: str = Field(
-        description="Where the audio is; for an external clip the address it was added with."
+        description="URL of the audio; for an external clip the URL with which it was added."
     )
-    stream_url: str = Field(description="The audio, always from this service.")
-    media_type: str | None = Field(description="Found in the bytes, never the client's word.")
+    stream_url: str = Field(description="URL of the audio, always at this service.")
+    media_type: str | None = Field(description="Found in the bytes, never taken from the client.")
     codec: str | None
-    bitrate: int | None = Field(description="Bits a second.")
+    bitrate: int | None = Field(description="Bits per second.")
     sample_rate: int | None = Field(description="Hertz.")
     channels: int | None
     size: int | None = Field(description="Bytes.")
-    sha256: str | None = Field(description="Of the bytes, in hex.")
+    sha256: str | None = Field(description="SHA-256 of the bytes, in hex.")
     tags: dict[str, list[str]] = Field(description="Every text tag found, by lower-case name.")
     complete: bool = Field(
-        description="False in a list for a clip whose texts are cut there, or whose longest tags are left "
-        "out: `GET /play/{clip_id}` has all."
+        description="False in a list for a clip whose texts are shortened there, or whose longest tags are "
+        "left out: `GET /play/{clip_id}` has everything."
     )
     play_count: int
     created_at: datetime
@@ -109,7 +109,7 @@ class ClipOut(_Named):
 class Stats(BaseModel):
     """How a clip is listened to."""
 
-    song_id: UUID = Field(description="The same as id, for clients of earlier systems.")
+    song_id: UUID = Field(description="Same as id, for clients of earlier systems.")
     id: UUID
     title: str
     description: str | None

@@ -52,17 +52,17 @@ router = APIRouter(tags=["clips"], responses=problems(Unavailable))
 _IGNORED = {
     IGNORED_FIELDS: {
         "schema": {"type": "string"},
-        "description": "The fields of this request that the clip has otherwise, as it was.",
+        "description": "The fields of this request that were ignored: the clip keeps other values.",
     }
 }
 _KNOWN: dict[str, Any] = {
     "model": ClipOut,
-    "description": "These bytes were there already. PATCH the clip to change what is said of it.",
+    "description": "The service had these bytes already. PATCH the clip to change its fields.",
     "headers": _IGNORED,
 }
 _REPLACED: dict[str, Any] = {
     "model": ClipOut,
-    "description": "The clip has these bytes now. PATCH the clip to change what is said of it.",
+    "description": "The clip now has these bytes. PATCH the clip to change its fields.",
     "headers": _IGNORED,
 }
 _REFUSED = problems(
@@ -107,7 +107,7 @@ _QUERY: list[dict[str, Any]] = [
         "in": "query",
         "required": False,
         "schema": {"type": "string"},
-        "description": "Beside raw bytes or a form, whose own field of the name wins.",
+        "description": "For a raw body or a form; a form field of the same name wins.",
     }
     for name in ("filename", *TEXTS, *NUMBERS)
 ]
@@ -175,7 +175,7 @@ router.add_api_route(
     "/play/{clip_id}/audio",
     response_model=ClipOut,
     dependencies=WITH_KEY,
-    summary="Put other bytes in the place of a clip's; its id, plays and words stay",
+    summary="Replace the bytes of a clip; its id, plays and fields stay",
     responses={200: _REPLACED, **_REFUSED, **problems(ClipNotFound, PreconditionFailed, BytesTaken)},
     openapi_extra={
         "parameters": _QUERY,

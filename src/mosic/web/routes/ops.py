@@ -22,7 +22,7 @@ class Health(BaseModel):
     status: str
 
 
-@readable(router, "/health", response_model=Health, summary="Whether the process lives")
+@readable(router, "/health", response_model=Health, summary="Whether the process is alive")
 async def health() -> Response:
     return _answer("ok")
 
@@ -31,7 +31,7 @@ async def health() -> Response:
     router,
     "/ready",
     response_model=Health,
-    summary="Whether it can do its work: database, migrations, store, disk; and is not shutting down",
+    summary="Whether the service can work: database, migrations, store, disk; and is not shutting down",
     responses=problems(Unavailable),
 )
 async def ready(request: Request, rt: Rt) -> Response:
@@ -57,7 +57,7 @@ def _retrieved(check: asyncio.Task[None]) -> None:
 
 
 @readable(
-    router, "/metrics", summary="Prometheus or OpenMetrics exposition", response_class=PlainTextResponse
+    router, "/metrics", summary="Metrics for Prometheus or OpenMetrics", response_class=PlainTextResponse
 )
 async def metrics(request: Request, rt: Rt) -> Response:
     accept = request.headers.get("accept", "")

@@ -21,7 +21,7 @@ from mosic.wire.problem import ERROR_PAGE
 
 _ICON_HEADERS = {"Cache-Control": "public, max-age=86400"}
 _OPEN = "Anyone who can reach it may list and play the clips."
-_CLOSED = "Listing and playing clips needs an API key, or a URL that was signed with one."
+_CLOSED = "Listing and playing clips needs an API key or a signed URL."
 _LIST = '<li><a href="{prefix}/play">Clips</a>, the newest first (JSON)</li>\n'
 
 

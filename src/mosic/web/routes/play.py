@@ -57,16 +57,14 @@ async def list_clips(
     request: Request,
     rt: Rt,
     links: Links,
-    limit: Annotated[int, Query(ge=1, le=500, description="Clips on one page.")] = 50,
+    limit: Annotated[int, Query(ge=1, le=500, description="Most clips on one page.")] = 50,
     cursor: Annotated[
-        str | None, Query(max_length=500, description="Opaque; from the Link of the page before.")
+        str | None, Query(max_length=500, description="Opaque; from the Link of the previous page.")
     ] = None,
     sha256: Annotated[
         str | None, Query(pattern="^[0-9A-Fa-f]{64}$", description="Only the clip with these bytes.")
     ] = None,
-    trash: Annotated[
-        bool, Query(description="Those in the trash instead of those in the catalogue; needs a key.")
-    ] = False,
+    trash: Annotated[bool, Query(description="List the clips in the trash instead; needs a key.")] = False,
 ) -> Response:
     if trash:
         await require_key(request)
@@ -98,7 +96,7 @@ async def get_clip(clip_id: ClipId, rt: Rt, links: Links) -> Response:
     "/play/{clip_id}",
     response_model=ClipOut,
     dependencies=WITH_KEY,
-    summary="Edit the words about a clip (JSON merge patch)",
+    summary="Edit the fields of a clip (JSON merge patch)",
     responses=problems(
         *REFUSALS,
         ClipNotFound,
@@ -129,7 +127,7 @@ async def edit_clip(request: Request, clip_id: ClipId, rt: Rt, links: Links) -> 
     "/play/{clip_id}",
     status_code=204,
     dependencies=WITH_KEY,
-    summary="Move a clip to the trash, or remove it where there is none",
+    summary="Move a clip to the trash, or remove it if there is no trash",
     responses=problems(*REFUSALS, ClipNotFound, PreconditionFailed),
 )
 async def remove_clip(request: Request, clip_id: ClipId, rt: Rt) -> Response:
@@ -142,7 +140,7 @@ async def remove_clip(request: Request, clip_id: ClipId, rt: Rt) -> Response:
     "/play/{clip_id}/restore",
     response_model=ClipOut,
     dependencies=WITH_KEY,
-    summary="Bring a clip back from the trash",
+    summary="Restore a clip from the trash",
     responses=problems(*REFUSALS, ClipNotFound),
 )
 async def restore_clip(clip_id: ClipId, rt: Rt, links: Links) -> Response:

@@ -39,8 +39,8 @@ _BYTES = {"audio/*": {"schema": {"type": "string", "format": "binary"}}}
 _DOCUMENTED: dict[str, Any] = {
     "tags": ["clips"],
     "summary": "The audio, by range or whole (RFC 9110); counts a play",
-    "description": "The ending of the clip may stand behind it, as in `/stream.mp3`, for players and feeds "
-    "that go by one.",
+    "description": "The clip's file ending may follow, as in `/stream.mp3`, for players and feeds that "
+    "need one.",
     "operationId": "stream_clip",
     "parameters": [
         {
@@ -52,7 +52,7 @@ _DOCUMENTED: dict[str, Any] = {
     ],
     "responses": {
         "200": {"description": "The whole audio.", "content": _BYTES},
-        "206": {"description": "The ranges asked for.", "content": _BYTES},
+        "206": {"description": "The requested ranges.", "content": _BYTES},
         "304": {"description": "Unchanged."},
         "307": {"description": "An external clip, with MOSIC_REMOTE_STREAM=redirect."},
         **{

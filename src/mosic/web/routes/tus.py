@@ -81,12 +81,14 @@ class UploadOut(BaseModel):
 
     id: UUID
     offset: int = Field(description="Bytes received.")
-    length: int | None = Field(description="Bytes in all; null while that is not known.")
-    expires_at: datetime | None = Field(description="Null once it has become a clip.")
-    clip_id: UUID | None = Field(description="The clip that it became.")
+    length: int | None = Field(description="Size in bytes; null while it is not known.")
+    expires_at: datetime | None = Field(description="When it is removed; null once its clip is made.")
+    clip_id: UUID | None = Field(description="The clip made from it.")
 
 
-async def _upload_id(upload_id: Annotated[str, Path(description="From the Location of the upload.")]) -> UUID:
+async def _upload_id(
+    upload_id: Annotated[str, Path(description="From the Location of the created upload.")],
+) -> UUID:
     try:
         return parse_uuid(upload_id)
     except ValueError:
@@ -97,7 +99,10 @@ UploadId = Annotated[UUID, Depends(_upload_id)]
 
 
 @router.options(
-    PATH, status_code=204, summary="What of tus is spoken here", dependencies=[Depends(known_parameters)]
+    PATH,
+    status_code=204,
+    summary="The supported tus version and extensions",
+    dependencies=[Depends(known_parameters)],
 )
 @router.options(_ONE, status_code=204, include_in_schema=False, dependencies=[Depends(known_parameters)])
 async def describe(rt: Rt) -> Response:
@@ -114,7 +119,7 @@ async def refuse_method() -> Response:
     PATH,
     status_code=201,
     dependencies=WITH_KEY,
-    summary="Create a resumable upload, with its first bytes or without",
+    summary="Create a resumable upload, with or without its first bytes",
     responses=problems(
         *_RECEIVING, TooManyUploads, InvalidRequest, DigestMismatch, UnsupportedMedia, UnreadableMedia
     ),
@@ -137,7 +142,7 @@ async def create_upload(request: Request, rt: Rt, links: Links) -> Response:
     _ONE,
     status_code=204,
     dependencies=WITH_KEY,
-    summary="Add bytes; the last ones make the clip",
+    summary="Add bytes; the last bytes make the clip",
     responses=problems(*_RECEIVING, *_GONE, OffsetMismatch, UploadLocked),
     openapi_extra=_BODY,
 )
@@ -154,7 +159,7 @@ async def add_to_upload(request: Request, upload_id: UploadId, rt: Rt, links: Li
 @router.head(
     _ONE,
     dependencies=WITH_KEY,
-    summary="Where an upload stands",
+    summary="The current offset of an upload",
     responses=problems(*REFUSALS, UnsupportedTusVersion, *_GONE),
 )
 async def look_at_upload(request: Request, upload_id: UploadId, rt: Rt, links: Links) -> Response:
@@ -173,7 +178,7 @@ async def look_at_upload(request: Request, upload_id: UploadId, rt: Rt, links: L
     _ONE,
     dependencies=WITH_KEY,
     response_model=UploadOut,
-    summary="Where an upload stands, in JSON",
+    summary="The current offset of an upload, in JSON",
     responses=problems(*REFUSALS, *_GONE),
 )
 async def show_upload(request: Request, upload_id: UploadId, rt: Rt, links: Links) -> Response:
@@ -193,7 +198,7 @@ async def show_upload(request: Request, upload_id: UploadId, rt: Rt, links: Link
     _ONE,
     status_code=204,
     dependencies=WITH_KEY,
-    summary="End an upload; the clip of a finished one stays",
+    summary="End an upload; the clip of a finished upload stays",
     responses=problems(*REFUSALS, UnsupportedTusVersion, UploadNotFound, UploadGone),
 )
 async def end_upload(request: Request, upload_id: UploadId, rt: Rt) -> Response:
