@@ -20,7 +20,7 @@ run:
 	@exec .venv/bin/mosic serve
 
 test: setup
-	@.venv/bin/pytest -n auto --dist loadfile --no-loadscope-reorder
+	@scripts/test
 
 lint: setup
 	.venv/bin/ruff check

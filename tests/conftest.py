@@ -12,6 +12,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import URL
@@ -31,6 +32,7 @@ from tests.support.service import Service, running_service
 
 SLOW = os.environ.get("MOSIC_TEST_SLOW") == "1"
 REQUIRE_PROGRAMS = os.environ.get("MOSIC_TEST_REQUIRE_PROGRAMS") == "1"
+_CRASHED = pytest.StashKey[bool]()
 
 
 def pytest_configure() -> None:
@@ -44,6 +46,18 @@ def pytest_configure() -> None:
 def pytest_xdist_auto_num_workers() -> int:
     """More than processors: half the time tests wait, for services to start and for clocks."""
     return max(3, os.cpu_count() or 1)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object | None) -> None:
+    """A worker that crashed is more than a failed test: no second run can make up for it (`scripts/test`)."""
+    if error is not None:
+        node.config.stash[_CRASHED] = True
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if _CRASHED in session.config.stash:
+        session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
