@@ -26,6 +26,7 @@ from yarl import URL
 
 from mosic.errors import RemoteFailed, RemoteRefused, RemoteTimeout
 from mosic.wire import addresses, upstream
+from mosic.wire.retrieval import Retrieval
 
 MAX_REDIRECTS = 5
 _CHECK_SECONDS = 2.0
@@ -33,7 +34,7 @@ _READ_BUFFER = 64 * 1024
 _LOGGED = 200
 _log = structlog.get_logger("mosic.remote")
 # The first that fits; the log has the rest.
-_TOLD: tuple[tuple[type[Exception], type[RemoteFailed | RemoteTimeout], str], ...] = (
+_MESSAGES: tuple[tuple[type[Exception], type[RemoteFailed | RemoteTimeout], str], ...] = (
     (TimeoutError, RemoteTimeout, "The external source did not respond in time."),
     (RemoteRefused, RemoteFailed, "The external URL, or a redirect of it, is not allowed."),
     (aiohttp.ClientConnectorDNSError, RemoteFailed, "The name of the external source could not be resolved."),
@@ -42,28 +43,28 @@ _TOLD: tuple[tuple[type[Exception], type[RemoteFailed | RemoteTimeout], str], ..
     (Exception, RemoteFailed, "The external source sent an invalid response."),
 )
 
+_WHOLE = Retrieval("GET")
+
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 """(host, port) → IP addresses as text; raises OSError when there are none."""
 
 
-class RemoteAnswer:
-    """An answer of the source, checked and ready to be passed on.
+class RemoteResponse:
+    """A response of the source, checked and ready to be passed on.
 
-    `status` is 200, 206, 304, 412 or 416; `headers` are safe to send as they are; `body` gives the bytes and
-    is empty for a HEAD and for all but 200 and 206. The body reads ahead of its consumer by some 400 KiB, no
-    more; it raises `RemoteFailed` when the source breaks off and `RemoteTimeout` when it stalls.
-    Whoever gets one must `close` it, at any time and also in the middle of the body; twice does no harm.
+    `head.status` is 200, 206, 304, 412 or 416; `body` gives the bytes and is empty for a HEAD and for all but
+    200 and 206. The body reads ahead of its consumer by some 400 KiB, no more; it raises `RemoteFailed` when
+    the source breaks off and `RemoteTimeout` when it stalls. Whoever gets one must `close` it, at any time
+    and also in the middle of the body; twice does no harm.
     """
 
     def __init__(
         self,
-        status: int,
-        headers: dict[str, str],
+        head: upstream.SourceResponse,
         response: aiohttp.ClientResponse | None = None,
         timeout_seconds: float = 0,
     ) -> None:
-        self.status = status
-        self.headers = headers
+        self.head = head
         self.body = self._read(response.content, timeout_seconds) if response else _nothing()
         self._response = response
 
@@ -94,7 +95,7 @@ class RemoteAnswer:
 class Remote:
     """Fetches external audio. Use it as an async context manager, or `start` and `close` it.
 
-    `timeout_seconds` bounds the time until an answer has begun, redirects included, and then each wait for
+    `timeout_seconds` bounds the time until a response has begun, redirects included, and then each wait for
     more bytes. `also_allow` names addresses or networks (`192.168.4.0/24`) that may be fetched from although
     they are not public; `allow_private` names all private ones and loopback. `resolve` stands in for DNS and
     `tls` for the system's certificate authorities. Connections over the limits wait for others to end.
@@ -121,7 +122,7 @@ class Remote:
         self._connections = connections
         self._connections_per_host = connections_per_host
         self._session: aiohttp.ClientSession | None = None
-        self._answers: WeakSet[RemoteAnswer] = WeakSet()
+        self._open_responses: WeakSet[RemoteResponse] = WeakSet()
 
     async def start(self) -> None:
         """Get ready; needs the running loop that will be used."""
@@ -149,8 +150,8 @@ class Remote:
     async def close(self) -> None:
         """Cut every connection; whoever still reads gets `RemoteFailed`."""
         # The session alone would close the connections and leave their readers waiting for ever.
-        for answer in tuple(self._answers):
-            await answer.close()
+        for response in tuple(self._open_responses):
+            await response.close()
         if self._session is not None:
             await self._session.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -180,45 +181,43 @@ class Remote:
         if found and not _allowed(found, self._opened):
             raise RemoteRefused("The host of the URL resolves to an IP address that is not public.")
 
-    async def open(
-        self, url: str, *, method: str = "GET", fields: Mapping[str, str] | None = None
-    ) -> RemoteAnswer:
-        """Ask the source, with GET or HEAD, and with the client's range and preconditions from `fields`.
+    async def open(self, url: str, asked: Retrieval = _WHOLE) -> RemoteResponse:
+        """Ask the source for what the client has asked for, under the same conditions.
 
         Raises `RemoteTimeout`, or `RemoteFailed` for anything else that cannot be passed on; neither says
         more of the inside than that.
         """
-        asked = upstream.asked_fields(method, fields or {})
+        method, request = asked.method, upstream.request_of(asked)
         try:
             async with asyncio.timeout(self._timeout):
-                response = await self._ask(method, url, asked)
+                response = await self._ask(method, url, request.headers)
                 # Addresses that are signed for GET alone, and servers that know nothing else.
                 if method == "HEAD" and response.status in (403, 405, 501):
                     _cut(response)
-                    response = await self._ask("GET", url, asked)
+                    response = await self._ask("GET", url, request.headers)
         except (aiohttp.ClientError, OSError, RemoteRefused) as error:
             # Not as its cause: aiohttp quotes in its errors all that the source sent.
-            raise _told(error, url) from None
+            raise _as_refusal(error, url) from None
         try:
-            headers = upstream.passed_headers(response.status, asked, response.headers.items())
+            head = upstream.read_response(response.status, request, response.raw_headers)
         except RemoteFailed:
             _cut(response)
             raise
         if method == "HEAD" or response.status not in (200, 206):
             _cut(response)
-            return RemoteAnswer(response.status, headers)
-        answer = RemoteAnswer(response.status, headers, response, self._timeout)
-        self._answers.add(answer)
-        return answer
+            return RemoteResponse(head)
+        passed_on = RemoteResponse(head, response, self._timeout)
+        self._open_responses.add(passed_on)
+        return passed_on
 
-    async def _ask(self, method: str, url: str, asked: Mapping[str, str]) -> aiohttp.ClientResponse:
-        """Follow redirects to the answer; its status is any but that of a redirect."""
+    async def _ask(self, method: str, url: str, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
+        """Follow redirects to the response; its status is any but that of a redirect."""
         if self._session is None:
             raise RuntimeError("Remote is not started")
         target = addresses.check_url(url, self._opened)
         for _ in range(MAX_REDIRECTS + 1):
             response = await self._session.request(
-                method, URL(str(target), encoded=True), headers=asked, allow_redirects=False
+                method, URL(str(target), encoded=True), headers=headers, allow_redirects=False
             )
             if response.status not in upstream.REDIRECTS:
                 return response
@@ -285,15 +284,15 @@ def _allowed(found: Iterable[str], opened: Sequence[addresses.Network]) -> list[
     return [address for address in known if addresses.is_allowed(address, opened)]
 
 
-def _told(error: Exception, url: str) -> RemoteFailed | RemoteTimeout:
+def _as_refusal(error: Exception, url: str) -> RemoteFailed | RemoteTimeout:
     # Signed URLs have their secret in the query.
     reason = f"{type(error).__name__}: {error}"[:_LOGGED]
     _log.info("external source failed", url=url.partition("?")[0], reason=reason)
-    return next(kind(detail) for fitting, kind, detail in _TOLD if isinstance(error, fitting))
+    return next(kind(detail) for fitting, kind, detail in _MESSAGES if isinstance(error, fitting))
 
 
 def _cut(response: aiohttp.ClientResponse) -> None:
-    """End an answer. Without the abort, TLS would wait half a minute for the goodbye of a silent source."""
+    """End a response. Without the abort, TLS would wait half a minute for the goodbye of a silent source."""
     connection = response.connection
     if connection is not None and connection.transport is not None:
         connection.transport.abort()

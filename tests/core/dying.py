@@ -115,11 +115,11 @@ async def _work(steps: Steps, at: int, what: str, subject: str, content: bytes) 
         steps.left = at
         match what:
             case "delete":
-                await remove_clip(rt, UUID(subject), {})
+                await remove_clip(rt, UUID(subject))
             case "replace":
                 async with rt.staging.receive(limit=10**9) as writer:
                     await writer.write(content)
-                    await replace_audio(rt, UUID(subject), await writer.finish(), Hints(), {})
+                    await replace_audio(rt, UUID(subject), await writer.finish(), Hints(), None)
             case "resume":
                 checksum = Checksum("sha256", hashlib.sha256(content).digest())
                 await append(rt, UUID(subject), Append(HALF, None, len(content), checksum), _chunks(content))

@@ -102,7 +102,7 @@ async def some_clips(rt: Runtime) -> None:
     """Played, edited, with tags that COPY has to escape, and one whose audio is elsewhere."""
     one = await upload(rt, wav(seed=1))
     two = await upload(rt, wav(seed=2))
-    await edit_clip(rt, two.id, {"title": "A\tB\\N\nÄ\u2028'\"", "description": "\\.", "genre": ""}, {})
+    await edit_clip(rt, two.id, {"title": "A\tB\\N\nÄ\u2028'\"", "description": "\\.", "genre": ""})
     for _ in range(3):
         await rt.plays.count(one.id)
     rt.plays.add_bytes(one.id, 12345)
@@ -134,7 +134,7 @@ async def test_comes_back_as_it_was(rt: Runtime, tmp_path: Path, empty: Settings
 async def test_the_trash_is_saved_as_well(open_rt: Open, tmp_path: Path, empty: Settings) -> None:
     async with open_rt(trash_days=7) as rt:
         kept, deleted = await upload(rt, wav(seed=1)), await upload(rt, wav(seed=2))
-        await remove_clip(rt, deleted.id, {})
+        await remove_clip(rt, deleted.id)
         await backup(rt, tmp_path / "backup")
     async with restored(empty, tmp_path / "backup") as again:
         assert set(await contents(again)) == {kept.id.hex}
@@ -155,7 +155,7 @@ async def test_a_clip_that_goes_to_the_trash_between_listing_and_copying(
 
         async def delete_first(copying: Any, row: Any) -> str | None:
             if not copied:
-                await remove_clip(rt, clip.id, {})
+                await remove_clip(rt, clip.id)
             copied.append(row.blob_key)
             return await copy(copying, row)
 
@@ -193,10 +193,10 @@ async def test_while_clips_come_and_go(rt: Runtime, tmp_path: Path, empty: Setti
             clip = await upload(rt, wav(seed=seed))
             await asyncio.sleep(random.random() * 0.01)
             if seed % 3:
-                await remove_clip(rt, clip.id, {})
+                await remove_clip(rt, clip.id)
             seed += 1
             if doomed:
-                await remove_clip(rt, doomed.pop().id, {})
+                await remove_clip(rt, doomed.pop().id)
 
     async def play() -> None:
         while going:
@@ -240,7 +240,7 @@ async def test_clip_deleted_between_listing_and_copying(
         if await rt.blobs.stat(late.id.hex):
             rows = await blob_keys.page(held, limit=10, after=None)
             assert late.id in {row.clip_id for row in rows}
-            await remove_clip(rt, late.id, {})
+            await remove_clip(rt, late.id)
         return await original(self, held)
 
     monkeypatch.setattr(backing_up._Copying, "all_in", all_in)
@@ -257,7 +257,7 @@ async def test_second_backup_copies_only_what_is_new(rt: Runtime, tmp_path: Path
     await backup(rt, folder)
     files = {path: path.stat().st_mtime_ns for path in folder.glob("blobs/*/*")}
     assert len(files) == 2
-    await remove_clip(rt, first.id, {})
+    await remove_clip(rt, first.id)
     third = await upload(rt, wav(seed=3))
     await backup(rt, folder, force=True)
     again = {path.name: path for path in folder.glob("blobs/*/*")}
@@ -290,7 +290,7 @@ async def test_backup_that_fails_leaves_the_last_one(
     folder = tmp_path / "backup"
     await backup(rt, folder)
     saved = await contents(rt)
-    await remove_clip(rt, next(iter(saved.values()))[0].id, {})
+    await remove_clip(rt, next(iter(saved.values()))[0].id)
     await upload(rt, wav(seed=2))
 
     def fail(*_: object) -> None:
@@ -384,7 +384,7 @@ async def test_only_into_an_empty_service(rt: Runtime, tmp_path: Path, empty: Se
         with pytest.raises(ArchiveError, match="1 clips"):
             await restore(empty, tmp_path / "backup")
         assert await contents(other) == before
-        await remove_clip(other, clip.id, {})
+        await remove_clip(other, clip.id)
         stray = await put(other, "5b" * 16)
         with pytest.raises(ArchiveError, match="not of this backup"):
             await restore(empty, tmp_path / "backup")

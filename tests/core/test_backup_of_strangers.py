@@ -40,7 +40,7 @@ def files(folder: Path) -> dict[str, bytes]:
 async def test_an_empty_service_does_not_empty_the_backup(rt: Runtime, tmp_path: Path) -> None:
     folder = tmp_path / "backup"
     for clip in await filled(rt, folder, 6):
-        await remove_clip(rt, clip.id, {})
+        await remove_clip(rt, clip.id)
     before = files(folder)
     with pytest.raises(ArchiveError, match="would lose 6 of its 6 clips"):
         await backup(rt, folder)
@@ -53,7 +53,7 @@ async def test_an_empty_service_does_not_empty_the_backup(rt: Runtime, tmp_path:
 async def test_no_more_than_a_tenth(rt: Runtime, tmp_path: Path, had: int, gone: int, kept: bool) -> None:
     folder = tmp_path / "backup"
     for clip in (await filled(rt, folder, had))[:gone]:
-        await remove_clip(rt, clip.id, {})
+        await remove_clip(rt, clip.id)
     if kept:
         assert (await backup(rt, folder)).blobs == had - gone
     else:
@@ -66,7 +66,7 @@ async def test_no_more_than_a_tenth(rt: Runtime, tmp_path: Path, had: int, gone:
 async def test_other_clips_instead_are_a_loss_too(rt: Runtime, tmp_path: Path) -> None:
     folder = tmp_path / "backup"
     for clip in await filled(rt, folder, 3):
-        await remove_clip(rt, clip.id, {})
+        await remove_clip(rt, clip.id)
     for seed in range(100, 103):
         await upload(rt, wav(seed=seed))
     with pytest.raises(ArchiveError, match="3 of its 3 blobs"):
@@ -80,7 +80,7 @@ async def test_what_was_lost_can_be_had_back_for_one_more_round(
     made = await filled(rt, folder, 3)
     saved = await contents(rt)
     for clip in made:
-        await remove_clip(rt, clip.id, {})
+        await remove_clip(rt, clip.id)
     await backup(rt, folder, force=True)
     await restore(empty, folder, previous=True)
     async with open_runtime(empty, Metrics()) as again:
@@ -113,7 +113,7 @@ async def test_a_restored_service_saves_to_the_same_folder(
 async def test_a_backup_that_lost_its_manifest_keeps_its_blobs(rt: Runtime, tmp_path: Path) -> None:
     folder = tmp_path / "backup"
     for clip in await filled(rt, folder, 3):
-        await remove_clip(rt, clip.id, {})
+        await remove_clip(rt, clip.id)
     (folder / "manifest.json").unlink()
     with pytest.raises(ArchiveError, match="3 of its 3 blobs"):
         await backup(rt, folder)

@@ -21,6 +21,7 @@ from mosic.core.stream import open_stream
 from mosic.db.clips import Clip
 from mosic.errors import ClipNotFound
 from mosic.postgres import EmbeddedPostgres
+from mosic.wire.retrieval import Retrieval
 from tests.support.sounds import wav
 from tests.support.stores import Open, upload
 
@@ -84,7 +85,7 @@ async def other(open_rt: Open) -> AsyncIterator[Runtime]:
 
 
 async def listen(rt: Runtime, clip: Clip, method: str = "HEAD") -> dict[str, str]:
-    stream = await open_stream(rt, str(clip.id), method, {})
+    stream = await open_stream(rt, str(clip.id), Retrieval(method))
     await stream.close()
     return {name.decode(): value.decode() for name, value in stream.headers}
 
@@ -103,7 +104,7 @@ async def test_an_edit_is_seen_by_the_editor_at_once_and_by_others_soon(rt: Runt
     clip = await upload(rt, wav())
     await listen(rt, clip)
     await listen(other, clip)
-    await edit_clip(rt, clip.id, {"title": "another"}, {})
+    await edit_clip(rt, clip.id, {"title": "another"})
     assert "another" in await name_told(rt, clip)
 
     async def other_knows() -> bool:
@@ -118,7 +119,7 @@ async def test_a_removed_clip_is_served_by_nobody(rt: Runtime, other: Runtime) -
         clip = await upload(rt, wav(seed=seed))
         for one in (rt, other):
             await listen(one, clip, "GET")
-        await remove_clip(rt, clip.id, {})
+        await remove_clip(rt, clip.id)
         for one in (other, rt):
             for method in ("GET", "HEAD"):
                 with pytest.raises(ClipNotFound):
@@ -131,7 +132,7 @@ async def test_a_removed_external_clip_is_served_by_nobody(open_rt: Open) -> Non
         for number in range(30):
             clip = await add_external(rt, url=f"http://127.0.0.1:8009/{number}.mp3", title="a")
             assert (await listen(other, clip))["location"].endswith(f"/{number}.mp3")
-            await remove_clip(rt, clip.id, {})
+            await remove_clip(rt, clip.id)
             for one in (other, rt):
                 with pytest.raises(ClipNotFound):
                     await listen(one, clip)
@@ -143,7 +144,7 @@ async def test_a_removed_clips_file_is_let_go_of_everywhere(rt: Runtime, other: 
     for one in (rt, other):
         await listen(one, clip)
         assert one.blobs.open_now(clip.blob_key) is not None
-    await remove_clip(rt, clip.id, {})
+    await remove_clip(rt, clip.id)
 
     async def is_let_go() -> bool:
         assert clip.blob_key
@@ -161,9 +162,9 @@ async def test_while_nothing_is_told_edits_and_removals_are_seen_all_the_same(
             await listen(one, clip)
     async with telling.ended():
         await soon(lambda: is_in_doubt(other, edited))
-        await edit_clip(rt, edited.id, {"title": "another"}, {})
+        await edit_clip(rt, edited.id, {"title": "another"})
         assert "another" in await name_told(other, edited)
-        await remove_clip(rt, removed.id, {})
+        await remove_clip(rt, removed.id)
         with pytest.raises(ClipNotFound):
             await listen(other, removed)
         assert await listen(other, added)
@@ -179,7 +180,7 @@ async def test_a_removal_just_when_the_connection_breaks_is_seen(
         clip = await upload(rt, wav(seed=seed))
         await listen(other, clip)
         ended = await telling.end()
-        await remove_clip(rt, clip.id, {})
+        await remove_clip(rt, clip.id)
         with pytest.raises(ClipNotFound):
             await listen(other, clip)
         await telling.begins_again(ended)
@@ -192,7 +193,7 @@ async def test_what_was_missed_is_known_once_told_again(
     for number in range(5):
         await soon(lambda: is_sure(other, clip))
         ended = await telling.end()
-        await edit_clip(rt, clip.id, {"title": f"name {number}"}, {})
+        await edit_clip(rt, clip.id, {"title": f"name {number}"})
         await telling.begins_again(ended)
         await soon(lambda: is_sure(other, clip))
         assert f"name {number}" in await name_told(other, clip)

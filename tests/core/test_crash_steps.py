@@ -75,7 +75,7 @@ async def test_a_delete_that_dies_at_any_step(rt: Runtime) -> None:
             if done:
                 break
             for blob_key in await known_keys(rt):
-                await remove_clip(rt, UUID(hex=blob_key), {})
+                await remove_clip(rt, UUID(hex=blob_key))
     assert 5 < step < 99
 
 
@@ -95,7 +95,7 @@ async def test_a_clip_that_dies_on_its_way_to_the_trash(open_rt: Open) -> None:
                 assert await keys_in(rt.blobs) == {restored.blob_key}
                 assert hashlib.sha256(content).digest() == restored.sha256
                 await no_trouble(rt)
-                await remove_clip(rt, clip.id, {})
+                await remove_clip(rt, clip.id)
                 await sweep(rt, grace_seconds=0, empty_trash=True)
                 assert await keys_in(rt.blobs) == set()
                 if done:
@@ -120,7 +120,7 @@ async def test_a_replacement_that_dies_at_any_step(rt: Runtime) -> None:
             allowed = [hashlib.sha256(content).digest() for content in (old, new)]
             assert found.sha256 in (allowed[1:] if done else allowed)
             assert await keys_in(rt.blobs) == {found.blob_key}
-            await remove_clip(rt, clip.id, {})
+            await remove_clip(rt, clip.id)
             if done:
                 break
     assert 5 < step < 99

@@ -63,7 +63,7 @@ def name_in(facts: Facts | None) -> str:
 
 
 async def rename(rt: Runtime, clip: Clip, title: str) -> None:
-    await edit_clip(rt, clip.id, {"title": title}, {})
+    await edit_clip(rt, clip.id, {"title": title})
 
 
 async def test_a_clip_is_looked_up_once(rt: Runtime, database: Database) -> None:

@@ -56,7 +56,7 @@ async def test_writers_that_meet_lose_nothing(rt: Runtime, engine: AsyncEngine) 
 
 async def test_a_clip_that_is_gone_is_passed_over(rt: Runtime, engine: AsyncEngine) -> None:
     gone, there = [await upload(rt, wav(seed=seed)) for seed in range(2)]
-    await remove_clip(rt, gone.id, {})
+    await remove_clip(rt, gone.id)
     writer = PlayWriter(engine, UNOBSERVED)
     await writer.add({gone.id: Tally(5, 5), there.id: Tally(1, 2), uuid.uuid4(): Tally(1, 1)})
     await writer.close()

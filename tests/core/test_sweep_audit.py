@@ -109,7 +109,7 @@ async def test_a_clip_that_is_deleted_meanwhile_is_no_trouble(rt: Runtime, momen
     auditing = asyncio.create_task(troubles(slow))
     await blobs.reached.wait()
     for clip in clips:
-        await remove_clip(rt, clip.id, {})
+        await remove_clip(rt, clip.id)
     blobs.go_on.set()
     assert await auditing == []
     with pytest.raises(BlobMissing):
@@ -119,7 +119,7 @@ async def test_a_clip_that_is_deleted_meanwhile_is_no_trouble(rt: Runtime, momen
 async def test_a_clip_that_is_being_deleted_leaves_no_orphan(rt: Runtime) -> None:
     clip = await upload(rt, wav())
     slow, blobs = paused(rt, "delete")
-    deleting = asyncio.create_task(remove_clip(slow, clip.id, {}))
+    deleting = asyncio.create_task(remove_clip(slow, clip.id))
     await blobs.reached.wait()  # the row is gone, the bytes are there
     auditing = asyncio.create_task(troubles(rt, 0))
     await asyncio.sleep(0.2)

@@ -199,7 +199,7 @@ async def test_uploads_deletes_and_sweeps_without_grace_at_once(rt: Runtime, ope
         while not done.is_set():
             await asyncio.sleep(0.02)
             if made:
-                await remove_clip(rt, made.pop(rng.randrange(len(made))).id, {})
+                await remove_clip(rt, made.pop(rng.randrange(len(made))).id)
 
     async def sweeper(its: Runtime) -> None:
         while not done.is_set():

@@ -5,12 +5,21 @@ from __future__ import annotations
 import asyncio
 import gc
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 
 import pytest
 
 from mosic.remote import Remote
+from mosic.wire.retrieval import Retrieval, read_retrieval
+
+NOW = datetime(2026, 11, 30, tzinfo=UTC)
+
+
+def requested(fields: Mapping[str, str], method: str = "GET") -> Retrieval:
+    return read_retrieval(method, {name.lower(): value for name, value in fields.items()}, lambda: NOW)
+
 
 Answer = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
 

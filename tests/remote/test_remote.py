@@ -12,7 +12,8 @@ import pytest
 from aiohttp import web
 
 from mosic.errors import RemoteFailed
-from mosic.remote import Remote, RemoteAnswer
+from mosic.remote import Remote, RemoteResponse
+from tests.remote.conftest import requested
 
 if TYPE_CHECKING:
     from tests.remote.conftest import Source
@@ -35,7 +36,7 @@ async def file_server(tmp_path: Path) -> AsyncIterator[str]:
     await runner.cleanup()
 
 
-async def read(answer: RemoteAnswer) -> bytes:
+async def read(answer: RemoteResponse) -> bytes:
     body = b"".join([chunk async for chunk in answer.body])
     await answer.close()
     return body
@@ -43,11 +44,11 @@ async def read(answer: RemoteAnswer) -> bytes:
 
 async def test_the_whole_file_arrives_with_its_type_and_validators(remote: Remote, file_server: str) -> None:
     answer = await remote.open(file_server)
-    assert answer.status == 200
-    assert answer.headers["Content-Type"] == "audio/mpeg"
-    assert answer.headers["Content-Length"] == str(len(AUDIO))
-    assert answer.headers["Accept-Ranges"] == "bytes"
-    assert {"ETag", "Last-Modified"} < set(answer.headers)
+    assert answer.head.status == 200
+    assert answer.head.headers["Content-Type"] == "audio/mpeg"
+    assert answer.head.headers["Content-Length"] == str(len(AUDIO))
+    assert answer.head.headers["Accept-Ranges"] == "bytes"
+    assert {"ETag", "Last-Modified"} < set(answer.head.headers)
     assert await read(answer) == AUDIO
 
 
@@ -64,34 +65,34 @@ async def test_the_whole_file_arrives_with_its_type_and_validators(remote: Remot
 async def test_a_range_arrives_as_that_range(
     remote: Remote, file_server: str, asked: str, first: int, stop: int
 ) -> None:
-    answer = await remote.open(file_server, fields={"Range": asked})
-    assert answer.status == 206
-    assert answer.headers["Content-Range"] == f"bytes {first}-{stop - 1}/300000"
-    assert answer.headers["Content-Length"] == str(stop - first)
+    answer = await remote.open(file_server, requested({"Range": asked}))
+    assert answer.head.status == 206
+    assert answer.head.headers["Content-Range"] == f"bytes {first}-{stop - 1}/300000"
+    assert answer.head.headers["Content-Length"] == str(stop - first)
     assert await read(answer) == AUDIO[first:stop]
 
 
 async def test_preconditions_are_answered_by_the_source(remote: Remote, file_server: str) -> None:
-    first = await remote.open(file_server, method="HEAD")
-    etag = first.headers["ETag"]
+    first = await remote.open(file_server, requested({}, "HEAD"))
+    etag = first.head.headers["ETag"]
     for fields, status in [
         ({"If-None-Match": etag}, 304),
         ({"If-None-Match": '"other"'}, 200),
-        ({"If-Modified-Since": first.headers["Last-Modified"]}, 304),
+        ({"If-Modified-Since": first.head.headers["Last-Modified"]}, 304),
         ({"If-Match": '"other"'}, 412),
         ({"If-Unmodified-Since": "Sat, 29 Oct 1994 19:43:31 GMT"}, 412),
         ({"Range": "bytes=300000-"}, 416),
     ]:
-        answer = await remote.open(file_server, fields=fields)
-        assert answer.status == status
+        answer = await remote.open(file_server, requested(fields))
+        assert answer.head.status == status
         assert await read(answer) == (AUDIO if status == 200 else b"")
         if status == 416:
-            assert answer.headers["Content-Range"] == "bytes */300000"
+            assert answer.head.headers["Content-Range"] == "bytes */300000"
 
 
 async def test_a_head_has_headers_and_no_body(remote: Remote, file_server: str) -> None:
-    answer = await remote.open(file_server, method="HEAD", fields={"Range": "bytes=0-1"})
-    assert (answer.status, answer.headers["Content-Length"]) == (200, str(len(AUDIO)))
+    answer = await remote.open(file_server, requested({"Range": "bytes=0-1"}, "HEAD"))
+    assert (answer.head.status, answer.head.headers["Content-Length"]) == (200, str(len(AUDIO)))
     assert await read(answer) == b""
 
 
@@ -106,8 +107,8 @@ async def test_a_source_that_refuses_head_is_asked_with_get(
             writer.write(OK + b"Content-Length: 5\r\n\r\nhello")
 
     async with source(answer).running() as url:
-        found = await remote.open(url, method="HEAD")
-    assert (found.status, found.headers["Content-Length"]) == (200, "5")
+        found = await remote.open(url, requested({}, "HEAD"))
+    assert (found.head.status, found.head.headers["Content-Length"]) == (200, "5")
     assert await read(found) == b""
 
 
@@ -119,10 +120,10 @@ async def test_the_source_sees_a_plain_request_and_nothing_of_the_client(
         for _ in range(2):
             answer = await remote.open(
                 url.replace("song", "a%2Fb%20c%7e") + "?s=%2B%41&t=ä#x",
-                fields={"Cookie": "a=b", "Range": "bytes=0-"},
+                requested({"Cookie": "a=b", "Range": "bytes=0-"}),
             )
             assert await read(answer) == b"hello"
-            assert "Set-Cookie" not in answer.headers
+            assert "Set-Cookie" not in answer.head.headers
     lines = server.heads[-1].decode("ascii").split("\r\n")
     assert lines[0] == "GET /a%2Fb%20c%7e.mp3?s=%2B%41&t=%C3%A4 HTTP/1.1"
     assert {line.partition(":")[0].lower() for line in lines[1:] if line} == {
@@ -155,7 +156,7 @@ async def test_redirects_are_followed_also_relative_ones(source: type[Source], r
 
     server = source(answer)
     async with server.running() as url:
-        found = await remote.open(url.replace("song.mp3", "hop0"), fields={"Range": "bytes=0-"})
+        found = await remote.open(url.replace("song.mp3", "hop0"), requested({"Range": "bytes=0-"}))
         assert await read(found) == b"hello"
     assert len(server.heads) == 6
     assert all(b"Range: bytes=0-\r\n" in head for head in server.heads)

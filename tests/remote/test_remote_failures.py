@@ -13,7 +13,8 @@ import pytest
 import structlog.testing
 
 from mosic.errors import RemoteFailed, RemoteTimeout
-from mosic.remote import Remote, RemoteAnswer
+from mosic.remote import Remote, RemoteResponse
+from tests.remote.conftest import requested
 
 if TYPE_CHECKING:
     from tests.remote.conftest import Source
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: audio/mpeg\r\n"
 
 
-async def read(answer: RemoteAnswer) -> bytes:
+async def read(answer: RemoteResponse) -> bytes:
     body = b"".join([chunk async for chunk in answer.body])
     await answer.close()
     return body
@@ -272,7 +273,7 @@ async def test_whatever_bytes_a_source_sends_only_the_errors_of_this_service_com
     async with Remote(allow_private=True, timeout_seconds=0.5) as remote, source(answer).running() as url:
         for _ in range(300):
             try:
-                await read(await remote.open(url, fields={"Range": "bytes=0-"}))
+                await read(await remote.open(url, requested({"Range": "bytes=0-"})))
                 outcomes.add("read")
             except (RemoteFailed, RemoteTimeout) as error:
                 outcomes.add(error.code)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from mosic.wire.accel import can_hand_over, handed_over
+from mosic.wire.retrieval import read_retrieval
 
 ETAG = '"abc"'
+NOW = datetime(2026, 11, 30, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -20,7 +24,7 @@ ETAG = '"abc"'
     ],
 )
 def test_whole_or_one_plain_range(fields: dict[str, str], status: int) -> None:
-    assert can_hand_over(fields, ETAG, status)
+    assert can_hand_over(read_retrieval("GET", fields, lambda: NOW), ETAG, status)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +50,7 @@ def test_whole_or_one_plain_range(fields: dict[str, str], status: int) -> None:
     ],
 )
 def test_what_nginx_could_see_differently(fields: dict[str, str], status: int) -> None:
-    assert not can_hand_over(fields, ETAG, status)
+    assert not can_hand_over(read_retrieval("GET", fields, lambda: NOW), ETAG, status)
 
 
 def test_fields_about_the_extent_are_left_to_nginx() -> None:

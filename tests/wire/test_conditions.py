@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mosic.wire.conditions import Validators, Verdict, evaluate, if_range_holds, modified_by
+from mosic.wire import conditions
+from mosic.wire.conditions import Validators, Verdict, modified_by, read_preconditions
 from mosic.wire.dates import format_http_date
 
 MODIFIED = datetime(2026, 3, 1, 12, 30, 45, 678_901, tzinfo=UTC)
@@ -23,6 +24,15 @@ STRONG = Validators('"etag"', MODIFIED)
 WEAK = Validators('W/"etag"', MODIFIED)
 
 PROCEED, NOT_MODIFIED, FAILED = Verdict.PROCEED, Verdict.NOT_MODIFIED, Verdict.PRECONDITION_FAILED
+
+
+def evaluate(method: str, fields: dict[str, str], validators: Validators) -> Verdict:
+    return conditions.evaluate(method, read_preconditions(fields, lambda: MODIFIED), validators)
+
+
+def if_range_holds(value: str | None, validators: Validators) -> bool:
+    fields = {} if value is None else {"if-range": value}
+    return conditions.if_range_holds(read_preconditions(fields, lambda: MODIFIED), validators)
 
 
 def test_without_preconditions_all_proceed() -> None:

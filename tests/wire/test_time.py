@@ -22,6 +22,7 @@ import pytest
 from starlette.datastructures import Headers
 
 import mosic.wire
+import mosic.wire.fields as header_fields
 from mosic.errors import MosicError
 from mosic.server.limits import MAX_HEAD_SIZE
 from mosic.web.auth import check_key
@@ -49,6 +50,7 @@ from mosic.wire import (
     ranges,
     redaction,
     requesthead,
+    retrieval,
     signing,
     text,
     tus,
@@ -162,9 +164,15 @@ def in_bytes(read: Callable[[bytes], object]) -> Reader:
     return lambda value: read(value.encode("latin-1", "replace"))
 
 
+def retrieved(found: dict[str, str]) -> retrieval.Retrieval:
+    return retrieval.read_retrieval("GET", found, lambda: NOW)
+
+
 def part(answer: dict[str, str]) -> object:
     complete = {"Content-Type": "audio/mpeg", "Content-Range": "bytes 0-1/2", **answer}
-    return upstream.passed_headers(206, {"Range": "bytes=0-1", "If-Range": '"x"'}, complete.items())
+    request = upstream.request_of(retrieved({"range": "bytes=0-1", "if-range": '"x"'}))
+    lines = [(name.encode(), value.encode("latin-1", "replace")) for name, value in complete.items()]
+    return upstream.read_response(206, request, lines)
 
 
 def check_head(target: bytes, *found: tuple[bytes, bytes]) -> object:
@@ -172,7 +180,9 @@ def check_head(target: bytes, *found: tuple[bytes, bytes]) -> object:
 
 
 READERS: dict[str, list[Reader]] = {
-    "accel.can_hand_over": fields("range", "if-range", read=lambda f: accel.can_hand_over(f, '"x"', 206)),
+    "accel.can_hand_over": fields(
+        "range", "if-range", read=lambda f: accel.can_hand_over(retrieved(f), '"x"', 206)
+    ),
     "addresses.check_url": framed(
         addresses.check_url, "{}", "http://{}/", "http://h.example/{}", "http://[{}]/"
     ),
@@ -190,9 +200,14 @@ READERS: dict[str, list[Reader]] = {
     "charsets.western": [in_bytes(charsets.western)],
     "conditions.evaluate": fields(
         *("if-match", "if-none-match", "if-modified-since", "if-unmodified-since"),
-        read=lambda f: conditions.evaluate("GET", f, VALIDATORS),
+        read=lambda f: conditions.evaluate("GET", retrieved(f).preconditions, VALIDATORS),
     ),
-    "conditions.if_range_holds": [lambda value: conditions.if_range_holds(value, VALIDATORS)],
+    "conditions.if_range_holds": fields(
+        "if-range", read=lambda f: conditions.if_range_holds(retrieved(f).preconditions, VALIDATORS)
+    ),
+    "conditions.read_preconditions": fields(
+        *conditions.PRECONDITIONS, read=lambda f: conditions.read_preconditions(f, lambda: NOW)
+    ),
     "cursor.decode_cursor": [lambda value: cursor.decode_cursor(value, "x", str)],
     "dates.parse_http_date": framed(
         lambda value: dates.parse_http_date(value, now=NOW), "{}", "Sun, {}", "Sun, 06 Nov {}"
@@ -203,6 +218,12 @@ READERS: dict[str, list[Reader]] = {
     "disposition.content_disposition": [lambda value: disposition.content_disposition("inline", value)],
     "disposition.name_to_save": [disposition.name_to_save],
     "disposition.safe_file_name": [disposition.safe_file_name],
+    "fields.essence_of": [header_fields.essence_of],
+    "fields.parse_length": [header_fields.parse_length],
+    "fields.fields_by_name": [in_bytes(lambda value: header_fields.fields_by_name([(value, value)]))],
+    "fields.select_fields": [
+        in_bytes(lambda value: header_fields.select_fields([(b"x", value)] * 2, {b"x": "x"}))
+    ],
     "filenames.plain_file_name": [filenames.plain_file_name],
     "filenames.extended_file_name": framed(
         lambda value: filenames.extended_file_name(value, instead=value), "{}", "utf-8''{}", "x'{}'y"
@@ -244,7 +265,10 @@ READERS: dict[str, list[Reader]] = {
     ),
     "problem.cut": [lambda value: problem.cut(value, 100)],
     "ranges.parse_range": framed(ranges.parse_range, "{}", "bytes={}", "bytes=0-1{}"),
-    "ranges.whole_size": framed(ranges.whole_size, "{}", "bytes {}", "bytes 0-{}/9", "bytes 0-1/{}"),
+    "ranges.parse_content_range": framed(
+        ranges.parse_content_range, "{}", "bytes {}", "bytes 0-{}/9", "bytes 0-1/{}", "bytes */{}"
+    ),
+    "retrieval.read_retrieval": fields(*retrieval.RETRIEVAL_FIELDS, read=retrieved),
     "redaction.redacted": framed(redaction.redacted, "{}", "http://{}", "x-api-key: {}", "key={}"),
     "requesthead.check_codings": [in_bytes(lambda value: requesthead.check_codings([value], "1.1"))],
     "requesthead.check_head": [
@@ -288,10 +312,10 @@ READERS: dict[str, list[Reader]] = {
         read=tus.parse_append,
         content_type=tus.CONTENT_TYPE,
     ),
-    "upstream.asked_fields": fields(
-        *("range", "if-range", "if-none-match"), read=lambda f: upstream.asked_fields("GET", f)
+    "upstream.request_of": fields(
+        *("range", "if-range", "if-none-match"), read=lambda f: upstream.request_of(retrieved(f))
     ),
-    "upstream.passed_headers": fields(
+    "upstream.read_response": fields(
         *("Content-Type", "Content-Range", "Content-Length", "Content-Encoding", "ETag", "Last-Modified"),
         *("Accept-Ranges", "Transfer-Encoding"),
         read=part,
@@ -363,7 +387,7 @@ OF_REQUESTS: dict[str, list[Reader]] = {
         in_bytes(lambda value: written_path({"path": "/", "raw_path": value}, refused=True)),
         *("/{}", "/play/{}/stream"),
     ),
-    "request id": [in_bytes(choose_request_id)],
+    "request id": [choose_request_id],
     "keys": [
         in_bytes(lambda value, name=name: check_key(RUNTIME, scope(name, value)))  # type: ignore[misc]
         for name in ("x-api-key", "authorization")

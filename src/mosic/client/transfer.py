@@ -17,6 +17,7 @@ from mosic.client.service import Answer, Service, not_mosic
 from mosic.client.verdict import Hopeless, Missing, Refused, Trouble
 from mosic.wire import tus
 from mosic.wire.digest import digest_field
+from mosic.wire.fields import TOO_LONG, parse_length
 
 _UPLOAD_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -99,6 +100,10 @@ class Server(Service):
 
 def _offset_of(answer: Answer, most: int) -> int:
     text = answer.headers.get("Upload-Offset", "")
-    if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= most):
+    try:
+        offset = parse_length(text)
+    except ValueError:
+        offset = TOO_LONG
+    if offset > most:
         raise Trouble(f"the service reports the invalid offset {text[:20]!r}")
-    return int(text)
+    return offset

@@ -10,6 +10,7 @@ from typing import Any
 
 from mosic.errors import TooManyFailures
 from mosic.wire.dates import parse_http_date
+from mosic.wire.fields import essence_of
 
 _TRY_AGAIN = frozenset((408, 409, 423, 425, 429))
 # These 5xx say what will still be so in a moment: not implemented, version not supported, no room.
@@ -73,7 +74,7 @@ def verdict(status: int, phrase: str | None, headers: Mapping[str, str], body: b
 
 def _problem(headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
     """The members of a problem (RFC 9457); none for an answer that is none."""
-    if headers.get("Content-Type", "").partition(";")[0].strip().lower() != "application/problem+json":
+    if essence_of(headers.get("Content-Type", "")) != "application/problem+json":
         return {}
     try:
         problem = json.loads(body)

@@ -15,6 +15,7 @@ from mosic.db import clips, pages
 from mosic.db.clips import Clip, NewClip
 from mosic.errors import ClipNotFound, RemoteRefused
 from mosic.wire.addresses import MAX_URL_LENGTH, ascii_url
+from mosic.wire.conditions import Preconditions
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +71,11 @@ async def add_external(rt: Runtime, *, url: str, **facts: Any) -> Clip:
 
 
 async def edit_clip(
-    rt: Runtime, clip_id: UUID, changes: Mapping[str, Any], conditions: Mapping[str, str]
+    rt: Runtime, clip_id: UUID, changes: Mapping[str, Any], conditions: Preconditions | None = None
 ) -> Clip:
     """Change the given columns.
 
-    Raises `ClipNotFound`, and `PreconditionFailed` when `conditions` (request fields, RFC 9110 §13) do not
+    Raises `ClipNotFound`, and `PreconditionFailed` when `conditions` (RFC 9110 §13) do not
     hold for the clip as it is at that moment: nobody edits in between.
     """
     async with rt.begin() as connection:
@@ -88,7 +89,7 @@ async def edit_clip(
     return edited
 
 
-async def remove_clip(rt: Runtime, clip_id: UUID, conditions: Mapping[str, str]) -> datetime | None:
+async def remove_clip(rt: Runtime, clip_id: UUID, conditions: Preconditions | None = None) -> datetime | None:
     """Move the clip to the trash, or remove it where there is none (`MOSIC_TRASH_DAYS=0`). Returns until when
     it can be brought back.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -12,15 +11,17 @@ from mosic.core.runtime import Runtime
 from mosic.db import blob_keys, clips
 from mosic.db.clips import Clip
 from mosic.errors import ClipNotFound, PreconditionFailed, Unavailable
-from mosic.wire.conditions import Validators, Verdict, evaluate
+from mosic.wire.conditions import Preconditions, Validators, Verdict, evaluate
 
 _log = structlog.get_logger("mosic.catalog")
 
 
-async def get_for_change(connection: Any, clip_id: UUID, method: str, conditions: Mapping[str, str]) -> Clip:
+async def get_for_change(
+    connection: Any, clip_id: UUID, method: str, conditions: Preconditions | None
+) -> Clip:
     """The clip, which nobody else changes until the transaction ends.
 
-    Raises `ClipNotFound`, and `PreconditionFailed` when `conditions` (request fields, RFC 9110 §13) do not
+    Raises `ClipNotFound`, and `PreconditionFailed` when `conditions` (RFC 9110 §13) do not
     hold.
     """
     clip = await clips.get(connection, clip_id, lock=True)

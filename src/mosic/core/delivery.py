@@ -9,7 +9,7 @@ from uuid import UUID
 
 from mosic.blobs.base import OpenBlob
 from mosic.errors import RemoteFailed
-from mosic.remote import RemoteAnswer
+from mosic.remote import RemoteResponse
 from mosic.wire.ranges import Slice
 
 Bytes = bytes | bytearray
@@ -85,13 +85,12 @@ class BlobBody:
 class RemoteBody:
     """The bytes of an external source, as they come; `RemoteFailed` when they are not as many as it said."""
 
-    def __init__(self, answer: RemoteAnswer) -> None:
-        self._answer = answer
-        length = answer.headers.get("Content-Length")
-        self._left = None if length is None else int(length)
+    def __init__(self, response: RemoteResponse) -> None:
+        self._response = response
+        self._left = response.head.length
 
     async def next(self, size: int) -> Bytes:
-        piece = await anext(self._answer.body, b"")
+        piece = await anext(self._response.body, b"")
         if self._left is not None:
             self._left -= len(piece)
             if self._left < 0 or (self._left and not piece):
@@ -99,7 +98,7 @@ class RemoteBody:
         return piece
 
     async def close(self) -> None:
-        await self._answer.close()
+        await self._response.close()
 
 
 async def read_exactly(blob: OpenBlob, start: int, size: int) -> Bytes:

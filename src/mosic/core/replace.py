@@ -15,12 +15,13 @@ from mosic.db import clips
 from mosic.db.clips import BlobSwept, Clip
 from mosic.errors import BytesTaken, Unavailable
 from mosic.staging import StagedFile
+from mosic.wire.conditions import Preconditions
 
 # Of what a probe finds. The rest are words, which stay.
 _OF_FILE = ("duration", "tags", "media_type", "codec", "bitrate", "sample_rate", "channels")
 
 
-async def check_replaceable(rt: Runtime, clip_id: UUID, conditions: Mapping[str, str]) -> Clip:
+async def check_replaceable(rt: Runtime, clip_id: UUID, conditions: Preconditions | None) -> Clip:
     """The clip, when it may be given other bytes as things stand: to refuse a request before its body.
 
     Raises `ClipNotFound` and `PreconditionFailed`.
@@ -34,7 +35,7 @@ async def replace_audio(
     clip_id: UUID,
     staged: StagedFile,
     hints: Hints,
-    conditions: Mapping[str, str],
+    conditions: Preconditions | None,
     sender: str = "",
 ) -> Clip:
     """Give the clip the bytes of the staged file, at one moment: listeners get the old or the new ones.
@@ -67,7 +68,11 @@ async def replace_audio(
 
 
 async def _publish(
-    rt: Runtime, clip_id: UUID, staged: StagedFile, changes: Mapping[str, Any], conditions: Mapping[str, str]
+    rt: Runtime,
+    clip_id: UUID,
+    staged: StagedFile,
+    changes: Mapping[str, Any],
+    conditions: Preconditions | None,
 ) -> Clip:
     blob_key: str = changes["blob_key"]
     try:

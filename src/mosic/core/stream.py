@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -26,21 +24,14 @@ from mosic.wire.addresses import MAX_URL_LENGTH, ascii_url
 from mosic.wire.byteranges import ByteRanges
 from mosic.wire.conditions import Verdict, evaluate, if_range_holds
 from mosic.wire.ids import parse_uuid
-from mosic.wire.ranges import IntRange, Slice, Unsliced, parse_range, resolve
+from mosic.wire.ranges import IntRange, Slice, Unsliced, resolve
+from mosic.wire.retrieval import Retrieval
 
 # An answer of so much is read and sent in one piece.
 _ONE_PIECE = 128 * 1024
 # Of a longer one so much is read before its status is sent.
 _FIRST_PIECE = 64 * 1024
 _PROBE_SIZE = 2
-# What nearly all players ask for, when it lies within the file: a short cut past `wire.ranges`, to the same.
-_PLAIN = re.compile(r"bytes=([0-9]{1,18})-([0-9]{1,18})")
-_TOLD_PART = re.compile(r"bytes ([0-9]+)-([0-9]+)/")
-
-# Fields that can change the answer: RFC 9110 §13.1 and §14.2.
-CONDITIONS = frozenset(
-    {"if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range", "range"}
-)
 
 
 def counts_as_play(method: str, status: int, start: int, size: int | None) -> bool:
@@ -57,23 +48,22 @@ def counts_as_play(method: str, status: int, start: int, size: int | None) -> bo
 
 
 async def open_stream(
-    rt: Runtime, clip: UUID | str, method: str, fields: Mapping[str, str], ending: str | None = None
+    rt: Runtime, clip_id: UUID | str, asked: Retrieval, ending: str | None = None
 ) -> Stream:
-    """Answer a GET or HEAD for the audio of a clip as RFC 9110 §13 and §14 ask; a play is counted.
+    """Open the audio of a clip for a GET or HEAD, as RFC 9110 §13 and §14 ask; a play is counted.
 
-    `clip` is its id, or what was given for one. `fields` are the request's, with lower-case names; of them
-    only CONDITIONS matter. `ending` (`.mp3`) is what the URL ends in, if anything: of a clip that has another
-    one there is no such stream. Raises `ClipNotFound`, `PreconditionFailed`, `RangeNotSatisfiable`,
-    `BlobMissing`, `Unavailable`, `RemoteFailed`, `RemoteTimeout`, `RemoteDisabled`, and `OSError` when the
-    medium fails.
+    `clip_id` may be what a client wrote for one. `ending` (`.mp3`) is what the URL ends in, if anything: of a
+    clip that has another one there is no such stream. Raises `ClipNotFound`, `PreconditionFailed`,
+    `RangeNotSatisfiable`, `BlobMissing`, `Unavailable`, `RemoteFailed`, `RemoteTimeout`, `RemoteDisabled`,
+    and `OSError` when the medium fails.
     """
-    facts = rt.facts.known(clip) or await rt.facts.get(_clip_id(clip))
+    facts = rt.facts.known(clip_id) or await rt.facts.get(_parsed(clip_id))
     if ending is not None and not has_ending(facts, ending):
         raise ClipNotFound(
             "This clip has another file ending. Leave the ending out: the stream URL works without it."
         )
     if isinstance(facts, ExternalFacts):
-        return await _open_external(rt, facts, method, fields)
+        return await _open_external(rt, facts, asked)
     blob = rt.blobs.open_now(facts.blob_key)
     if blob is None:
         facts, blob = await _open_blob(rt, facts)
@@ -81,12 +71,12 @@ async def open_stream(
     try:
         if blob.size != facts.size:
             raise BlobMissing("The stored file is shorter or longer than the catalogue says.")
-        answer = _answer(facts, method, fields)
+        answer = _answer(facts, asked)
         start, size = answer.start, answer.stop - answer.start
-        if counts_as_play(method, answer.status, start, size):
+        if counts_as_play(asked.method, answer.status, start, size):
             await rt.plays.count(facts.clip_id)
         if rt.settings.accel_redirect is not None and size:
-            handed = _handed_over(rt, facts, fields, answer)
+            handed = _handed_over(rt, facts, asked, answer)
             if handed is not None:
                 return handed
         # Read only now: of listeners who wait for their play to be written there may be thousands.
@@ -107,9 +97,9 @@ async def open_stream(
             blob.close()
 
 
-def _clip_id(given: UUID | str) -> UUID:
+def _parsed(clip_id: UUID | str) -> UUID:
     try:
-        return parse_uuid(str(given))
+        return parse_uuid(str(clip_id))
     except ValueError:
         raise ClipNotFound from None
 
@@ -128,11 +118,11 @@ async def _open_blob(rt: Runtime, facts: BlobFacts) -> tuple[BlobFacts, OpenBlob
             facts = current
 
 
-def _handed_over(rt: Runtime, facts: BlobFacts, fields: Mapping[str, str], answer: _Answer) -> Stream | None:
+def _handed_over(rt: Runtime, facts: BlobFacts, asked: Retrieval, answer: _Answer) -> Stream | None:
     """The answer as nginx gives it, where it can."""
     etag = facts.validators.etag
     assert etag is not None
-    if not isinstance(rt.blobs, FilesBelow) or not can_hand_over(fields, etag, answer.status):
+    if not isinstance(rt.blobs, FilesBelow) or not can_hand_over(asked, etag, answer.status):
         return None
     location = f"{rt.settings.accel_redirect}{rt.blobs.path_below_root(facts.blob_key)}"
     return Stream(facts.clip_id, 200, handed_over(answer.headers, answer.status, location))
@@ -150,32 +140,34 @@ class _Answer:
     framed: ByteRanges | None = None
 
 
-def _answer(facts: BlobFacts, method: str, fields: Mapping[str, str]) -> _Answer:
-    if len(fields) > ("range" in fields):
-        verdict = evaluate(method, fields, facts.validators)
+def _answer(facts: BlobFacts, asked: Retrieval) -> _Answer:
+    if asked.preconditions is not None:
+        verdict = evaluate(asked.method, asked.preconditions, facts.validators)
         if verdict is Verdict.NOT_MODIFIED:
             return _Answer(304, facts.unchanged)
         if verdict is Verdict.PRECONDITION_FAILED:
             raise PreconditionFailed
-    if method == "HEAD":
+    if asked.method == "HEAD":
         return _Answer(200, facts.whole)
-    value = fields.get("range")
-    if value is not None and "if-range" not in fields and (plain := _PLAIN.fullmatch(value)):
-        start, stop = int(plain[1]), min(int(plain[2]) + 1, facts.size)
-        if start < stop:
-            return _part(facts, facts.part, start, stop)
-    asked = parse_range(value)
-    if asked is None or not if_range_holds(fields.get("if-range"), facts.validators):
+    if asked.ranges is None or not if_range_holds(asked.preconditions, facts.validators):
         return _Answer(200, facts.whole, 0, facts.size)
-    slices = resolve(asked, facts.size)
+    slices = resolve(asked.ranges, facts.size)
     if slices is Unsliced.UNSATISFIABLE:
         raise RangeNotSatisfiable(facts.size)
     if slices is Unsliced.WHOLE:
         return _Answer(200, facts.whole, 0, facts.size)
     # Who asks with If-Range has the other fields (§15.3.7).
-    common = facts.part_to_if_range if "if-range" in fields else facts.part
+    has_others = asked.preconditions is not None and asked.preconditions.if_range is not None
+    common = facts.part_to_if_range if has_others else facts.part
     if len(slices) == 1:
-        return _part(facts, common, slices[0].start, slices[0].stop)
+        only = slices[0]
+        headers: Headers = (
+            *common,
+            (b"content-type", facts.media_type),
+            (b"content-length", b"%d" % (only.stop - only.start)),
+            (b"content-range", only.content_range(facts.size)),
+        )
+        return _Answer(206, headers, only.start, only.stop)
     framed = byteranges.frame(slices, facts.size, facts.media_type.decode("ascii"), secrets.token_hex(16))
     headers = (
         *common,
@@ -186,51 +178,40 @@ def _answer(facts: BlobFacts, method: str, fields: Mapping[str, str]) -> _Answer
     return _Answer(206, headers, earliest.start, earliest.stop, framed)
 
 
-def _part(facts: BlobFacts, common: Headers, start: int, stop: int) -> _Answer:
-    headers = (
-        *common,
-        (b"content-type", facts.media_type),
-        (b"content-length", b"%d" % (stop - start)),
-        (b"content-range", b"bytes %d-%d/%d" % (start, stop - 1, facts.size)),
-    )
-    return _Answer(206, headers, start, stop)
-
-
-async def _open_external(rt: Runtime, facts: ExternalFacts, method: str, fields: Mapping[str, str]) -> Stream:
+async def _open_external(rt: Runtime, facts: ExternalFacts, asked: Retrieval) -> Stream:
     if rt.settings.remote_stream == "off":
         raise RemoteDisabled
     if rt.settings.remote_stream == "redirect" and (location := _location(facts.url)) is not None:
-        asked = parse_range(fields.get("range"))
-        if method == "GET" and (asked is None or _from_start(asked)):
+        if asked.method == "GET" and (asked.ranges is None or _from_start(asked.ranges)):
             await rt.plays.count(facts.clip_id)
         return Stream(facts.clip_id, 307, ((b"location", location), (b"content-length", b"0")))
 
-    answer = await rt.remote.open(facts.url, method=method, fields=fields)
-    body = RemoteBody(answer)
+    response = await rt.remote.open(facts.url, asked)
+    head = response.head
+    body = RemoteBody(response)
     rest: Body | None = None
     try:
-        told = answer.headers.get("Content-Range", "")
-        if answer.status == 412:
+        if head.status == 412:
             raise PreconditionFailed
-        if answer.status == 416:
-            raise RangeNotSatisfiable(int(told.removeprefix("bytes */")) if told else None)
+        if head.status == 416:
+            raise RangeNotSatisfiable(head.content_range.size if head.content_range is not None else None)
         headers = (
             *(
                 (name.lower().encode("ascii"), value.encode("latin-1"))
-                for name, value in answer.headers.items()
+                for name, value in head.headers.items()
             ),
             (b"cache-control", b"no-cache"),
             (b"x-content-type-options", b"nosniff"),
         )
-        if method == "HEAD" or answer.status not in (200, 206):
-            return Stream(facts.clip_id, answer.status, headers)
+        if asked.method == "HEAD" or head.status not in (200, 206):
+            return Stream(facts.clip_id, head.status, headers)
         first = await body.next(_FIRST_PIECE)
-        part = _TOLD_PART.match(told)
-        start, size = (int(part[1]), int(part[2]) + 1 - int(part[1])) if part else (0, None)
-        if counts_as_play(method, answer.status, start, size):
+        part = head.content_range.part if head.content_range is not None else None
+        start, size = (part.start, part.size) if part is not None else (0, None)
+        if counts_as_play(asked.method, head.status, start, size):
             await rt.plays.count(facts.clip_id)
         rest = body
-        return Stream(facts.clip_id, answer.status, headers, first, rest)
+        return Stream(facts.clip_id, head.status, headers, first, rest)
     finally:
         if rest is None:
             await body.close()

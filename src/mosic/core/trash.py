@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from uuid import UUID
 
@@ -13,6 +12,7 @@ from mosic.core.runtime import Runtime
 from mosic.db import clips
 from mosic.db.clips import BlobSwept, Clip
 from mosic.errors import BlobMissing, ClipNotFound, InsufficientStorage, Unavailable
+from mosic.wire.conditions import Preconditions
 
 _log = structlog.get_logger("mosic.trash")
 
@@ -20,7 +20,7 @@ _AT_ONCE = 100
 _ATTEMPTS = 20
 
 
-async def move_to_trash(rt: Runtime, clip_id: UUID, conditions: Mapping[str, str]) -> datetime:
+async def move_to_trash(rt: Runtime, clip_id: UUID, conditions: Preconditions | None) -> datetime:
     """Take the clip out of the catalogue, but keep it and its bytes; returns when. Raises like
     `get_for_change`.
 
@@ -35,7 +35,7 @@ async def move_to_trash(rt: Runtime, clip_id: UUID, conditions: Mapping[str, str
     raise Unavailable("The clip is being changed by other requests. Repeat the request.")
 
 
-async def _move(rt: Runtime, clip: Clip, conditions: Mapping[str, str]) -> datetime | None:
+async def _move(rt: Runtime, clip: Clip, conditions: Preconditions | None) -> datetime | None:
     """When it was; None when nothing was changed: the clip has got other bytes meanwhile, or a sweep without
     a grace period has taken the bytes under the other key for an orphan."""
     blob_key = await _under_another_key(rt, clip.blob_key)

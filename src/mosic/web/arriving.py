@@ -11,6 +11,7 @@ from starlette.requests import Request
 from mosic.errors import ClientDisconnected, MalformedRequest, UnsupportedContentEncoding, UploadStalled
 from mosic.settings import Settings
 from mosic.staging import Chunk
+from mosic.wire.fields import fields_by_name, parse_length
 
 
 def declared_size(request: Request) -> int | None:
@@ -18,10 +19,10 @@ def declared_size(request: Request) -> int | None:
     text = request.headers.get("content-length")
     if text is None:
         return None
-    if not (text.isascii() and text.isdigit()):
-        raise MalformedRequest("Content-Length is not a number.")
-    # Longer than any size that could be allowed; also keeps int() from chewing on megabytes of digits.
-    return int(text) if len(text) <= 18 else 2**63
+    try:
+        return parse_length(text)
+    except ValueError:
+        raise MalformedRequest("Content-Length is not a number.") from None
 
 
 def waits_for_continue(request: Request) -> bool:
@@ -32,7 +33,7 @@ def waits_for_continue(request: Request) -> bool:
 def refuse_encoded(request: Request) -> None:
     """Raises `UnsupportedContentEncoding` when the content is not sent as it is: its coded bytes would be
     taken for the content (RFC 9110 §8.4)."""
-    codings = ",".join(request.headers.getlist("content-encoding")).lower().split(",")
+    codings = fields_by_name(request.headers.raw).get("content-encoding", "").lower().split(",")
     if any(coding.strip() not in ("", "identity") for coding in codings):
         raise UnsupportedContentEncoding
 

@@ -28,9 +28,10 @@ from mosic.web.schemas import UploadWords
 from mosic.wire.charsets import decoded
 from mosic.wire.digest import declared_sha256
 from mosic.wire.disposition import safe_file_name
+from mosic.wire.fields import essence_of, fields_by_name
 from mosic.wire.multipart import MultipartReader, PartBegin, PartData, PartEnd
 from mosic.wire.partheaders import charset_of
-from mosic.wire.ranges import whole_size
+from mosic.wire.ranges import parse_content_range
 
 IGNORED_FIELDS = "Mosic-Ignored-Fields"
 """Header of the answer to bytes that are there already: which words sent with them were not taken."""
@@ -76,7 +77,7 @@ async def receive_upload(request: Request, rt: Runtime) -> AsyncIterator[Receive
     """
     limit = rt.settings.max_upload_bytes
     content_type = request.headers.get("content-type", "application/octet-stream")
-    essence = content_type.partition(";")[0].strip().lower()
+    essence = essence_of(content_type)
     is_form = essence == "multipart/form-data"
     if not is_form and essence not in _RAW_TYPES and not essence.startswith(("audio/", "video/")):
         raise UnsupportedContentType(
@@ -118,13 +119,13 @@ async def receive_upload(request: Request, rt: Runtime) -> AsyncIterator[Receive
 def _whole_size(request: Request, declared: int | None) -> int | None:
     """What Content-Range says the file has, None without one. Raises `PartialUpload` when it is not the
     whole. `declared` is the size of the file as far as it is known before its bytes are."""
-    given = ", ".join(request.headers.getlist("content-range"))
+    given = fields_by_name(request.headers.raw).get("content-range")
     if not given:
         return None
-    size = whole_size(given)
-    if size is None or (declared is not None and declared != size):
+    content_range = parse_content_range(given)
+    if content_range is None or not content_range.is_whole or declared not in (None, content_range.size):
         raise _partial("The Content-Range says that the body is only a part of the file.")
-    return size
+    return content_range.size
 
 
 def _partial(reason: str) -> PartialUpload:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
@@ -11,7 +13,11 @@ from starlette.requests import HTTPConnection, Request
 from mosic.core.runtime import Runtime
 from mosic.errors import ClipNotFound
 from mosic.web.urls import Urls
+from mosic.wire.conditions import Preconditions, read_preconditions
+from mosic.wire.fields import fields_by_name
 from mosic.wire.ids import parse_uuid
+
+utc_now = partial(datetime.now, UTC)
 
 
 def runtime_of(request: HTTPConnection) -> Runtime:
@@ -19,14 +25,8 @@ def runtime_of(request: HTTPConnection) -> Runtime:
     return runtime
 
 
-def fields_of(request: HTTPConnection) -> dict[str, str]:
-    """Header fields by lower-case name; lines of one name are joined as RFC 9110 §5.3 says."""
-    fields: dict[str, str] = {}
-    for name, value in request.scope["headers"]:
-        text = value.decode("latin-1")
-        key = name.decode("latin-1")
-        fields[key] = f"{fields[key]}, {text}" if key in fields else text
-    return fields
+def preconditions_of(request: HTTPConnection) -> Preconditions | None:
+    return read_preconditions(fields_by_name(request.scope["headers"]), utc_now)
 
 
 def parse_clip_id(text: str) -> UUID:

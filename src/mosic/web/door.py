@@ -12,16 +12,19 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mosic.core.delivery import Stream
 from mosic.core.runtime import Runtime
-from mosic.core.stream import CONDITIONS, open_stream
+from mosic.core.stream import open_stream
 from mosic.errors import ClientDisconnected, InternalError, MosicError
 from mosic.metrics import Metrics
 from mosic.server.transport import Transport
+from mosic.web.deps import utc_now
 from mosic.web.errors import ProblemResponse
 from mosic.web.instrument import choose_request_id, request_id_in_logs, tell_of_request
 from mosic.web.paths import CLIP, PREFIX, routed_path
 from mosic.web.requestlog import written_path
 from mosic.web.routes.stream import PATH
 from mosic.web.send import send_stream
+from mosic.wire.fields import select_fields
+from mosic.wire.retrieval import RETRIEVAL_FIELDS, read_retrieval
 
 _log = structlog.get_logger("mosic.request")
 
@@ -30,7 +33,8 @@ _END = "/stream"
 _WITH_ENDING = re.compile(r"(.*/stream)(\.[A-Za-z0-9+]{1,8})")
 _ENDING = "mosic.ending"
 _COMPLETE = "complete"
-_CONDITIONS = {name.encode("ascii"): name for name in CONDITIONS}
+_REQUEST_ID = "x-request-id"
+_FIELDS = {name.encode("ascii"): name for name in (*RETRIEVAL_FIELDS, _REQUEST_ID)}
 
 
 class StreamDoor:
@@ -87,7 +91,9 @@ class StreamDoor:
         started = perf_counter()
         rt = self.runtime
         assert rt is not None
-        fields, request_id = _read(scope)
+        fields = select_fields(scope["headers"], _FIELDS)
+        asked = read_retrieval(scope["method"], fields, utc_now)
+        request_id = choose_request_id(fields.get(_REQUEST_ID))
         bound = request_id_in_logs.set(request_id)
         status = ClientDisconnected.status
         stream: Stream | None = None
@@ -96,7 +102,7 @@ class StreamDoor:
         try:
             if self._check is not None:
                 self._check(rt, scope)
-            stream = await open_stream(rt, scope[CLIP], scope["method"], fields, scope.get(_ENDING))
+            stream = await open_stream(rt, scope[CLIP], asked, scope.get(_ENDING))
             status = stream.status
             stream.headers = (*stream.headers, (b"x-request-id", request_id.encode("ascii")))
             if stream.first:
@@ -145,16 +151,3 @@ class StreamDoor:
         answer.headers["X-Request-ID"] = request_id
         await answer(scope, receive, send)
         return answer.status_code, 0 if scope["method"] == "HEAD" else len(answer.body)
-
-
-def _read(scope: Scope) -> tuple[dict[str, str], str]:
-    """The fields that can change the answer, lines of one name joined as in RFC 9110 §5.3; the request id."""
-    fields: dict[str, str] = {}
-    given: bytes | None = None
-    for name, value in scope["headers"]:
-        if name in _CONDITIONS:
-            key, text = _CONDITIONS[name], value.decode("latin-1")
-            fields[key] = f"{fields[key]}, {text}" if key in fields else text
-        elif name == b"x-request-id":
-            given = value
-    return fields, choose_request_id(given)

@@ -18,14 +18,19 @@ from mosic.web.auth import KEY_NAME
 from mosic.web.errors import ProblemResponse
 from mosic.web.proxies import plain_address
 from mosic.web.requestlog import RequestLog, written_path
+from mosic.wire.fields import select_fields
 from mosic.wire.problem import NO_SNIFFING
 
 _log = structlog.get_logger("mosic.request")
 _request_log = RequestLog()
 
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:=+/-]{1,128}")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:=+/-]{1,128}")
 # Any token is a valid method; a client must not be able to make new series with its own.
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+
+_FIELDS = {
+    name.encode("ascii"): name for name in ("x-request-id", "expect", "content-length", "transfer-encoding")
+}
 
 # A refused upload is read on for so much, so that the client sees the refusal rather than a reset while it
 # is still sending; what is longer is cut off.
@@ -36,10 +41,10 @@ request_id_in_logs: ContextVar[str] = ContextVar(f"{STRUCTLOG_KEY_PREFIX}request
 """Is in every log line while it is set: what `structlog.contextvars.bind_contextvars` makes, made once."""
 
 
-def choose_request_id(given: bytes | None) -> str:
+def choose_request_id(given: str | None) -> str:
     """The client's own (a proxy's, usually) when it is harmless, else a new one."""
     if given is not None and _REQUEST_ID.fullmatch(given):
-        return given.decode("ascii")
+        return given
     return uuid_utils.uuid7().hex
 
 
@@ -137,13 +142,11 @@ class _Exchange:
         self.status = 0
         self.sent = 0
         self.complete = False
-        headers = dict(scope["headers"])
-        self.request_id = scope["mosic.request_id"] = choose_request_id(headers.get(b"x-request-id"))
+        fields = select_fields(scope["headers"], _FIELDS)
+        self.request_id = scope["mosic.request_id"] = choose_request_id(fields.get("x-request-id"))
         # Whether the sender of a body waits for «100 Continue» before sending it.
-        self._waits_for_continue = headers.get(b"expect", b"").lower() == b"100-continue"
-        self._body_read = not (
-            headers.get(b"content-length", b"").strip(b"0") or b"transfer-encoding" in headers
-        )
+        self._waits_for_continue = fields.get("expect", "").lower() == "100-continue"
+        self._body_read = not (fields.get("content-length", "").strip("0") or "transfer-encoding" in fields)
         self._drain = False
 
     async def receive(self) -> Message:

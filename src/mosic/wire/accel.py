@@ -1,40 +1,40 @@
 """`X-Accel-Redirect`: the service decides, nginx sends the bytes (docs/nginx.md).
 
-nginx makes its answer from the same request that the service has weighed. So it is asked to only where it is
-known to come to the same answer (tests/web/test_stream_nginx.py compares them); all else goes through it.
+nginx makes its response from the same request that the service has weighed. So it does that only where it is
+known to come to the same result (tests/web/test_stream_nginx.py compares them); all else goes through it.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
-_CONDITIONS = ("if-match", "if-none-match", "if-modified-since", "if-unmodified-since")
-_PLAIN_RANGE = re.compile(r"bytes=(?:[0-9]{1,18}-[0-9]{0,18}|-[0-9]{1,18})")
+from mosic.wire.retrieval import Retrieval
 
 Headers = Iterable[tuple[bytes, bytes]]
 
 
-def can_hand_over(fields: Mapping[str, str], etag: str | None, status: int) -> bool:
-    """Whether nginx can send the answer to a GET that the service would answer with `status`, 200 or 206.
+def can_hand_over(asked: Retrieval, etag: str | None, status: int) -> bool:
+    """Whether nginx can send the response to a GET that would have `status`, 200 or 206, from the service.
 
-    `fields` are the request's, with lower-case names. nginx is not told which preconditions were met: it
-    would weigh them again, against validators of its own. A range must be one that both read alike, and
-    If-Range the ETag, which nginx is told.
+    nginx does not know which preconditions were met: it would weigh them again, against validators of its
+    own. A range must be a single one in its plainest form, which all read alike, and If-Range the ETag, which
+    nginx is given.
     """
-    if any(name in fields for name in _CONDITIONS):
-        return False
-    asked = fields.get("range")
-    if asked is None:
+    if_range = None
+    if asked.preconditions is not None:
+        if asked.preconditions.sent.keys() != {"if-range"}:
+            return False
+        if_range = asked.preconditions.if_range
+    if asked.range_sent is None:
         return status == 200
-    return (
-        status == 206 and _PLAIN_RANGE.fullmatch(asked) is not None and fields.get("if-range") in (None, etag)
-    )
+    if status != 206 or asked.ranges is None or len(asked.ranges) != 1:
+        return False
+    return asked.range_sent == str(asked.ranges[0]) and if_range in (None, etag)
 
 
 def handed_over(headers: Headers, status: int, location: str) -> tuple[tuple[bytes, bytes], ...]:
-    """What to answer nginx with: the fields of the answer that are not about its extent, and where the bytes
-    are. nginx adds the others, and to a 200 Accept-Ranges too.
+    """What nginx gets: the fields of the response that are not about its extent, and where the bytes are.
+    nginx adds the others, and to a 200 Accept-Ranges too.
     """
     dropped = {b"content-length", b"content-range"} | ({b"accept-ranges"} if status == 200 else set())
     kept = [(name, value) for name, value in headers if name not in dropped]

@@ -1,4 +1,4 @@
-"""Framing of several slices in one answer: `multipart/byteranges` (RFC 9110 §14.6, RFC 2046 §5.1)."""
+"""Framing of several slices in one response: `multipart/byteranges` (RFC 9110 §14.6, RFC 2046 §5.1)."""
 
 from __future__ import annotations
 
@@ -36,12 +36,8 @@ def frame(slices: Sequence[Slice], size: int, media_type: str, boundary: str) ->
     parts = []
     opening = "--"
     for piece in slices:
-        head = (
-            f"{opening}{boundary}\r\n"
-            f"Content-Type: {media_type}\r\n"
-            f"Content-Range: {piece.content_range(size)}\r\n\r\n"
-        )
-        parts.append((head.encode("latin-1"), piece))
+        head = f"{opening}{boundary}\r\nContent-Type: {media_type}\r\nContent-Range: "
+        parts.append((b"%b%b\r\n\r\n" % (head.encode("latin-1"), piece.content_range(size)), piece))
         opening = "\r\n--"
     closing = f"\r\n--{boundary}--\r\n".encode("ascii")
     length = sum(len(head) + piece.size for head, piece in parts) + len(closing)

@@ -1,8 +1,9 @@
-"""From a Range field to the slices of a file that answer it (RFC 9110 §14).
+"""From a Range field to the slices of a file that are sent for it (RFC 9110 §14).
+
+Nothing else reads or prints Range and Content-Range.
 
 What a client asks for (`IntRange`, `SuffixRange`) and what will be sent (`Slice`) are different types, joined
-by `resolve`: only a slice is known to lie within the file, and only `Slice.content_range` prints a last
-position. Time is linear in the length of the field.
+by `resolve`: only a slice is known to lie within the file. Time is linear in the length of the field.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ MAX_FIELD_SIZE = 8192
 _FAR_DIGITS = 18
 _FAR: int = 10**_FAR_DIGITS
 
-# What nearly all clients send; a short cut past _parse_set, to the same answer.
+# What nearly all clients send; a short cut past _parse_set, to the same result.
 _SINGLE = re.compile(r"bytes=([0-9]{1,18})-([0-9]{1,18})?")
 _SPEC = re.compile(r"([0-9]*)-([0-9]*)")
-_WHOLE = re.compile(r"[ \t]*bytes[ \t]+0-([0-9]{1,18})/([0-9]{1,18})[ \t]*", re.IGNORECASE)
+_CONTENT_RANGE = re.compile(
+    r"[ \t]*bytes[ \t]+(?:([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)|\*/([0-9]{1,18}))[ \t]*", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +41,23 @@ class Slice:
     def size(self) -> int:
         return self.stop - self.start
 
-    def content_range(self, size: int) -> str:
+    def content_range(self, size: int) -> bytes:
         """The Content-Range value for this slice of a file of `size` bytes (§14.4): `bytes 0-4/100`."""
-        return f"bytes {self.start}-{self.stop - 1}/{size}"
+        return b"bytes %d-%d/%d" % (self.start, self.stop - 1, size)
 
 
 @dataclass(frozen=True, slots=True)
 class IntRange:
-    """Asked: the bytes from position `first` through `last`, or through the end when `last` is None."""
+    """Asked: the bytes from position `first` through `last`, or through the end when `last` is None.
+
+    As text it is a Range field for this range alone.
+    """
 
     first: int
     last: int | None
+
+    def __str__(self) -> str:
+        return f"bytes={self.first}-{'' if self.last is None else self.last}"
 
     def within(self, size: int) -> Slice | None:
         """The part of a file of `size` bytes that this names, or None when there is none (§14.1.2)."""
@@ -60,9 +69,12 @@ class IntRange:
 
 @dataclass(frozen=True, slots=True)
 class SuffixRange:
-    """Asked: the last `length` bytes."""
+    """Asked: the last `length` bytes. As text it is a Range field for this range alone."""
 
     length: int
+
+    def __str__(self) -> str:
+        return f"bytes=-{self.length}"
 
     def within(self, size: int) -> Slice | None:
         """The part of a file of `size` bytes that this names, or None when there is none (§14.1.2)."""
@@ -74,8 +86,28 @@ class SuffixRange:
 AskedRange = IntRange | SuffixRange
 
 
+@dataclass(frozen=True, slots=True)
+class ContentRange:
+    """A Content-Range that another has sent (§14.4), printed by `str()`: `bytes 0-4/100`, `bytes */100`."""
+
+    part: Slice | None
+    """Which bytes these are; None says that no range of the request lies within the file."""
+
+    size: int | None
+    """Of the whole; None when the sender does not say it, which only a `part` allows."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the part is all there is."""
+        return self.part is not None and self.part.size == self.size
+
+    def __str__(self) -> str:
+        positions = "*" if self.part is None else f"{self.part.start}-{self.part.stop - 1}"
+        return f"bytes {positions}/{'*' if self.size is None else self.size}"
+
+
 class Unsliced(Enum):
-    """Why a set of ranges is not answered with slices."""
+    """Why no slices are sent for a set of ranges."""
 
     WHOLE = "whole"
     """Send the whole file, as if no range had been asked for (200)."""
@@ -101,24 +133,41 @@ def parse_range(value: str | None) -> tuple[AskedRange, ...] | None:
     return _parse_set(value)
 
 
+def parse_content_range(value: str) -> ContentRange | None:
+    """Read a Content-Range field value; None when it does not follow the grammar of §14.4, or names what no
+    file has (`5-4/9`, `0-9/5`)."""
+    match = _CONTENT_RANGE.fullmatch(value)
+    if match is None:
+        return None
+    first, last, size, unsatisfied_size = match.groups()
+    if unsatisfied_size is not None:
+        return ContentRange(None, int(unsatisfied_size))
+    start, stop = int(first), int(last) + 1
+    whole = None if size == "*" else int(size)
+    if start >= stop or (whole is not None and stop > whole):
+        return None
+    return ContentRange(Slice(start, stop), whole)
+
+
 def resolve(asked: tuple[AskedRange, ...], size: int) -> tuple[Slice, ...] | Unsliced:
-    """Choose what to send of a file of `size` bytes; `asked` is what `parse_range` gave.
+    """Choose what to send of a file of `size` bytes; `asked` is what `parse_range` returned.
 
     Ranges outside of the file are dropped, those that overlap or touch are joined, and the slices keep the
-    order of asking (a joined one stands where the first of its ranges stood). One slice may be the answer to
+    order of asking (a joined one stands where the first of its ranges stood). One slice may stand for
     several ranges. Several ranges that add up to the whole file or more (overlaps counted as often as they
-    are asked for) are answered with the whole; a single one never is, since players send `bytes=0-` and rely
+    are asked for) get the whole; a single one never does, since players send `bytes=0-` and rely
     on a 206.
     """
     if size == 0:
         # A suffix of nothing is satisfiable (§14.1.2), but no Content-Range can say so.
         suffix = any(isinstance(member, SuffixRange) and member.length > 0 for member in asked)
         return Unsliced.WHOLE if suffix else Unsliced.UNSATISFIABLE
+    if len(asked) == 1:
+        only = asked[0].within(size)
+        return Unsliced.UNSATISFIABLE if only is None else (only,)
     slices = tuple(found for member in asked if (found := member.within(size)) is not None)
     if not slices:
         return Unsliced.UNSATISFIABLE
-    if len(asked) == 1:
-        return slices
     if sum(found.size for found in slices) >= size:
         return Unsliced.WHOLE
     return _joined(slices)
@@ -174,12 +223,3 @@ def _joined(slices: tuple[Slice, ...]) -> tuple[Slice, ...]:
         else:
             groups.append((place, piece))
     return tuple(joined for _, joined in sorted(groups, key=lambda group: group[0]))
-
-
-def whole_size(content_range: str) -> int | None:
-    """The size of a body whose Content-Range (§14.4) says that it is the whole; None when it is a part, or
-    when there is no telling."""
-    match = _WHOLE.fullmatch(content_range)
-    if match is None or int(match[1]) + 1 != int(match[2]):
-        return None
-    return int(match[2])

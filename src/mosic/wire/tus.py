@@ -25,6 +25,7 @@ from mosic.errors import (
 )
 from mosic.wire.charsets import decoded
 from mosic.wire.digest import declared_sha256
+from mosic.wire.fields import TOO_LONG, essence_of, fields_by_name, parse_length
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -105,12 +106,12 @@ class Append:
 
 def effective_method(method: str, headers: RawHeaders) -> str:
     """The method to act on: `X-HTTP-Method-Override`, when there is one, is the method."""
-    return _fields(headers).get("x-http-method-override", method).upper()
+    return fields_by_name(headers).get("x-http-method-override", method).upper()
 
 
 def check_version(headers: RawHeaders) -> None:
     """Every request but OPTIONS must name the version; raises `UnsupportedTusVersion`."""
-    version = _fields(headers).get("tus-resumable")
+    version = fields_by_name(headers).get("tus-resumable")
     if version != VERSION:
         said = "names no tus version" if version is None else "is for another tus version"
         raise UnsupportedTusVersion(
@@ -120,7 +121,7 @@ def check_version(headers: RawHeaders) -> None:
 
 def parse_creation(headers: RawHeaders, *, max_size: int) -> Creation:
     """Raises `MalformedRequest`, `TooLarge`, and `UnsupportedContentType` for a body of another type."""
-    fields = _fields(headers)
+    fields = fields_by_name(headers)
     if "upload-concat" in fields:
         # Taken for a whole upload, a partial one would be published by itself.
         raise MalformedRequest("Concatenation is not supported.")
@@ -151,7 +152,7 @@ def parse_creation(headers: RawHeaders, *, max_size: int) -> Creation:
 
 def parse_append(headers: RawHeaders) -> Append:
     """Raises `UnsupportedContentType` and `MalformedRequest`."""
-    fields = _fields(headers)
+    fields = fields_by_name(headers)
     if not _is_upload(fields):
         raise UnsupportedContentType(f"The body of a PATCH must be {CONTENT_TYPE}.")
     offset = _integer(fields, "upload-offset")
@@ -243,25 +244,19 @@ def offset_headers(offset: int, expires: datetime | None = None) -> dict[str, st
 
 
 _KEY = re.compile(r"[\x21-\x2b\x2d-\x7e]+")
-_INTEGER = re.compile(r"[0-9]{1,19}")
-
-
-def _fields(headers: RawHeaders) -> dict[str, str]:
-    fields: dict[str, str] = {}
-    for raw_name, raw_value in headers:
-        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1").strip(" \t")
-        fields[name] = f"{fields[name]}, {value}" if name in fields else value
-    return fields
 
 
 def _integer(fields: Mapping[str, str], name: str) -> int | None:
-    """int() is too kind: it takes signs, underscores, spaces and the digits of other scripts."""
     text = fields.get(name)
     if text is None:
         return None
-    if not _INTEGER.fullmatch(text) or int(text) > LARGEST_INTEGER:
+    try:
+        number = parse_length(text)
+    except ValueError:
+        number = TOO_LONG
+    if number > LARGEST_INTEGER:
         raise MalformedRequest(f"{name.title()} is not a whole number from 0 to 2^63 - 1.")
-    return int(text)
+    return number
 
 
 def _check_size(length: int | None, max_size: int) -> None:
@@ -272,7 +267,7 @@ def _check_size(length: int | None, max_size: int) -> None:
 
 
 def _is_upload(fields: Mapping[str, str]) -> bool:
-    return fields.get("content-type", "").partition(";")[0].strip(" \t").lower() == CONTENT_TYPE
+    return essence_of(fields.get("content-type", "")) == CONTENT_TYPE
 
 
 def _checksum(fields: Mapping[str, str]) -> Checksum | None:

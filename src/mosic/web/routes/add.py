@@ -39,12 +39,13 @@ from mosic.web.answers import clip_answer, parsed, small_body
 from mosic.web.arriving import waits_for_continue
 from mosic.web.auth import REFUSALS, WITH_KEY, sender_of
 from mosic.web.body import IGNORED_FIELDS, declared_digest, raw_hints, receive_upload
-from mosic.web.deps import ClipId, Links, Rt, fields_of
+from mosic.web.deps import ClipId, Links, Rt, preconditions_of
 from mosic.web.errors import problems
 from mosic.web.parameters import refuse_unknown
 from mosic.web.paths import CLIP
 from mosic.web.schemas import ClipOut, ExternalClipIn
 from mosic.web.urls import Urls
+from mosic.wire.fields import essence_of
 from mosic.words import NUMBERS, TEXTS
 
 router = APIRouter(tags=["clips"], responses=problems(Unavailable))
@@ -127,7 +128,7 @@ _JSON_BODY: dict[str, Any] = {"application/json": {"schema": ExternalClipIn.mode
     },
 )
 async def add_clip(request: Request, rt: Rt, links: Links) -> Response:
-    essence = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    essence = essence_of(request.headers.get("content-type", ""))
     if essence == "application/json" or essence.endswith("+json"):
         refuse_unknown(request, ())
         given = parsed(ExternalClipIn, await small_body(request, rt))
@@ -183,7 +184,7 @@ router.add_api_route(
     },
 )
 async def replace_audio(request: Request, clip_id: ClipId, rt: Rt, links: Links) -> Response:
-    conditions = fields_of(request)
+    conditions = preconditions_of(request)
     await replace.check_replaceable(rt, clip_id, conditions)
     async with receive_upload(request, rt) as received:
         clip = await replace.replace_audio(

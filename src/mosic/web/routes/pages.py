@@ -12,7 +12,7 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.responses import HTMLResponse
 
 from mosic.errors import NotFound
-from mosic.web.deps import Links, Rt
+from mosic.web.deps import Links, Rt, preconditions_of
 from mosic.web.pages import SECURITY_POLICY, STRICT_POLICY, asset, errors_as_html, icon, read_page
 from mosic.web.routes.reads import readable
 from mosic.web.urls import Urls
@@ -103,9 +103,7 @@ async def _page(name: str, links: Urls, policy: str, **filled_in: str) -> Respon
 
 def _revalidated(request: Request, headers: Mapping[str, str]) -> Response | None:
     """304 where the client has it already (RFC 9110 §13.1.2); `headers` are those of the whole answer."""
-    conditions = {"if-none-match": request.headers.get("if-none-match", "")}
-    if not conditions["if-none-match"]:
-        return None
+    conditions = preconditions_of(request)
     if evaluate(request.method, conditions, Validators(headers["ETag"], None)) is not Verdict.NOT_MODIFIED:
         return None
     kept = {name: headers[name] for name in ("ETag", "Cache-Control", "Vary") if name in headers}

@@ -25,7 +25,7 @@ from mosic.errors import (
 )
 from mosic.web.answers import clip_answer, json_answer, parsed, small_body
 from mosic.web.auth import REFUSALS, WITH_KEY, require_key
-from mosic.web.deps import ClipId, Links, Rt, fields_of
+from mosic.web.deps import ClipId, Links, Rt, preconditions_of
 from mosic.web.errors import problems
 from mosic.web.routes.reads import readable
 from mosic.web.schemas import ClipEdit, ClipOut, Stats
@@ -119,7 +119,7 @@ async def get_clip(clip_id: ClipId, rt: Rt, links: Links) -> Response:
 )
 async def edit_clip(request: Request, clip_id: ClipId, rt: Rt, links: Links) -> Response:
     edit = parsed(ClipEdit, await small_body(request, rt))
-    clip = await catalog.edit_clip(rt, clip_id, edit.changes(), fields_of(request))
+    clip = await catalog.edit_clip(rt, clip_id, edit.changes(), preconditions_of(request))
     return clip_answer(clip, links, HTTPStatus.OK)
 
 
@@ -131,7 +131,7 @@ async def edit_clip(request: Request, clip_id: ClipId, rt: Rt, links: Links) -> 
     responses=problems(*REFUSALS, ClipNotFound, PreconditionFailed),
 )
 async def remove_clip(request: Request, clip_id: ClipId, rt: Rt) -> Response:
-    until = await catalog.remove_clip(rt, clip_id, fields_of(request))
+    until = await catalog.remove_clip(rt, clip_id, preconditions_of(request))
     headers = {RESTORABLE_UNTIL: format_http_date(until)} if until else None
     return PlainResponse(status_code=204, headers=headers)
 
