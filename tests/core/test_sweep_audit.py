@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from mosic.core.catalog import remove_clip
 from mosic.core.runtime import Runtime
-from mosic.core.sweep import Trouble, audit
+from mosic.core.sweep import Finding, audit
 from mosic.db.clips import Clip
 from mosic.errors import BlobMissing
 from tests.support.sounds import wav
@@ -22,8 +22,8 @@ from tests.support.stores import HOUR, FailingOnce, key_of, paused, put, upload
 MEBIBYTE = 1024 * 1024
 
 
-async def troubles(rt: Runtime, grace_seconds: float = HOUR) -> list[Trouble]:
-    return [trouble async for trouble in audit(rt, grace_seconds=grace_seconds, on_progress=lambda *_: None)]
+async def findings(rt: Runtime, grace_seconds: float = HOUR) -> list[Finding]:
+    return [finding async for finding in audit(rt, grace_seconds=grace_seconds, on_progress=lambda *_: None)]
 
 
 def path_of(rt: Runtime, clip: Clip) -> Path:
@@ -35,16 +35,16 @@ async def test_all_is_well(rt: Runtime) -> None:
     clips = [await upload(rt, wav(seed=seed)) for seed in range(3)]
     seen: list[tuple[int, int]] = []
     found = audit(rt, grace_seconds=0, on_progress=lambda *told: seen.append(told))
-    assert [trouble async for trouble in found] == []
+    assert [finding async for finding in found] == []
     size = clips[0].size or 0
     assert seen == [(1, size), (2, 2 * size), (3, 3 * size)]
 
 
 async def test_an_empty_catalogue(rt: Runtime) -> None:
-    assert await troubles(rt) == []
+    assert await findings(rt) == []
 
 
-async def test_each_trouble_is_told_and_named(rt: Runtime) -> None:
+async def test_each_finding_is_told_and_named(rt: Runtime) -> None:
     whole, gone, cut, grown, other = [await upload(rt, wav(seed=seed)) for seed in range(5)]
     path_of(rt, gone).unlink()
     with path_of(rt, cut).open("r+b") as file:
@@ -58,14 +58,14 @@ async def test_each_trouble_is_told_and_named(rt: Runtime) -> None:
         file.write(bytes([byte[0] ^ 1]))
     orphan, young = await put(rt, key_of(HOUR)), await put(rt, key_of(0))
     size = other.size
-    assert await troubles(rt) == [
-        Trouble("missing", gone.id.hex, gone.id, "the store does not have it"),
-        Trouble("corrupt", cut.id.hex, cut.id, f"has 1000 bytes instead of {size}"),
-        Trouble("corrupt", grown.id.hex, grown.id, f"has {(size or 0) + 1} bytes instead of {size}"),
-        Trouble("corrupt", other.id.hex, other.id, "its bytes are not those that were uploaded"),
-        Trouble("orphaned", orphan, None, "it belongs to no clip"),
+    assert await findings(rt) == [
+        Finding("missing", gone.id.hex, gone.id, "the store does not have it"),
+        Finding("corrupt", cut.id.hex, cut.id, f"has 1000 bytes instead of {size}"),
+        Finding("corrupt", grown.id.hex, grown.id, f"has {(size or 0) + 1} bytes instead of {size}"),
+        Finding("corrupt", other.id.hex, other.id, "its bytes are not those that were uploaded"),
+        Finding("orphaned", orphan, None, "it belongs to no clip"),
     ]
-    assert {trouble.blob_key for trouble in await troubles(rt, 0)} >= {orphan, young}
+    assert {finding.blob_key for finding in await findings(rt, 0)} >= {orphan, young}
     assert path_of(rt, whole).read_bytes() == wav(seed=0)
 
 
@@ -77,9 +77,9 @@ async def test_more_clips_than_one_page_holds(rt: Runtime) -> None:
     )
     async with rt.begin() as connection:
         await connection.execute(insert)
-    found = await troubles(rt)
-    assert len({trouble.clip_id for trouble in found}) == len(found) == 1001
-    assert {trouble.kind for trouble in found} == {"missing"}
+    found = await findings(rt)
+    assert len({finding.clip_id for finding in found}) == len(found) == 1001
+    assert {finding.kind for finding in found} == {"missing"}
 
 
 async def test_a_blob_that_cannot_be_read(rt: Runtime) -> None:
@@ -96,17 +96,17 @@ async def test_a_blob_that_cannot_be_read(rt: Runtime) -> None:
             return failing
 
     blobs: Any = Blobs()
-    assert await troubles(dataclasses.replace(rt, blobs=blobs)) == [
-        Trouble("corrupt", clip.id.hex, clip.id, "cannot be read: the medium fails")
+    assert await findings(dataclasses.replace(rt, blobs=blobs)) == [
+        Finding("corrupt", clip.id.hex, clip.id, "cannot be read: the medium fails")
     ]
 
 
 @pytest.mark.parametrize("moment", ["before it is opened", "while it is read"])
-async def test_a_clip_that_is_deleted_meanwhile_is_no_trouble(rt: Runtime, moment: str) -> None:
+async def test_a_clip_that_is_deleted_meanwhile_is_no_finding(rt: Runtime, moment: str) -> None:
     clips = [await upload(rt, wav(seed=seed)) for seed in range(3)]
     before = moment == "before it is opened"
     slow, blobs = paused(rt, "open", after=not before)
-    auditing = asyncio.create_task(troubles(slow))
+    auditing = asyncio.create_task(findings(slow))
     await blobs.reached.wait()
     for clip in clips:
         await remove_clip(rt, clip.id)
@@ -121,7 +121,7 @@ async def test_a_clip_that_is_being_deleted_leaves_no_orphan(rt: Runtime) -> Non
     slow, blobs = paused(rt, "delete")
     deleting = asyncio.create_task(remove_clip(slow, clip.id))
     await blobs.reached.wait()  # the row is gone, the bytes are there
-    auditing = asyncio.create_task(troubles(rt, 0))
+    auditing = asyncio.create_task(findings(rt, 0))
     await asyncio.sleep(0.2)
     blobs.go_on.set()
     await deleting
@@ -135,12 +135,12 @@ async def test_memory_stays_flat(rt: Runtime) -> None:
         file.truncate(size)
     async with rt.begin() as connection:
         await connection.execute(sa.text("UPDATE clips SET size = :size"), {"size": size})
-    await troubles(rt)
+    await findings(rt)
     tracemalloc.start()
     try:
-        (trouble,) = await troubles(rt)
+        (finding,) = await findings(rt)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert trouble.detail == "its bytes are not those that were uploaded"
+    assert finding.detail == "its bytes are not those that were uploaded"
     assert peak < 8 * MEBIBYTE

@@ -23,7 +23,7 @@ _LONGEST_GAP = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class _Page:
+class _OggPage:
     """A page header (RFC 3533 §6) and where its data lies."""
 
     first: bool
@@ -35,7 +35,7 @@ class _Page:
 
 
 @dataclass(slots=True)
-class _Stream:
+class _LogicalStream:
     """One logical stream of sound. `prefix` is how its second packet, the comments, begins."""
 
     codec: str
@@ -69,7 +69,7 @@ def read(source: Source, start: int, end: int, *, most_pages: int = _MOST_PAGES)
     Behind so many pages only the last ones are looked at. Where these are of another stream, the duration is
     an estimate.
     """
-    links: list[_Stream] = []
+    links: list[_LogicalStream] = []
     comments: Pairs | None = None
     audio_bytes = walked = 0
     serials: set[int] = set()
@@ -115,7 +115,7 @@ def read(source: Source, start: int, end: int, *, most_pages: int = _MOST_PAGES)
     )
 
 
-def _end(source: Source, start: int, end: int, link: _Stream, serials: set[int]) -> bool:
+def _end(source: Source, start: int, end: int, link: _LogicalStream, serials: set[int]) -> bool:
     """Note the last positions of the stream; False when there are none, or those of a later stream."""
     last = 0
     for page in _pages(source, start, end):
@@ -129,24 +129,24 @@ def _end(source: Source, start: int, end: int, link: _Stream, serials: set[int])
     return True
 
 
-def _identify(packet: bytes, serial: int) -> _Stream | None:
+def _identify(packet: bytes, serial: int) -> _LogicalStream | None:
     def number(at: int, size: int) -> int:
         return int.from_bytes(packet[at : at + size], "little")
 
     stream = None
     if packet.startswith(b"\x01vorbis"):
-        stream = _Stream("vorbis", b"\x03vorbis", number(12, 4), number(11, 1), serial)
+        stream = _LogicalStream("vorbis", b"\x03vorbis", number(12, 4), number(11, 1), serial)
     elif packet.startswith(b"OpusHead"):
-        stream = _Stream("opus", b"OpusTags", 48000, number(9, 1), serial, pre_skip=number(10, 2))
+        stream = _LogicalStream("opus", b"OpusTags", 48000, number(9, 1), serial, pre_skip=number(10, 2))
     elif packet.startswith(b"Speex   "):
-        stream = _Stream("speex", b"", number(36, 4), number(48, 4), serial)
+        stream = _LogicalStream("speex", b"", number(36, 4), number(48, 4), serial)
     elif packet.startswith(b"\x7fFLAC"):
         info = parse_stream_info(packet[17:])
-        stream = _Stream("flac", b"\x04", info.sample_rate, info.channels, serial)
+        stream = _LogicalStream("flac", b"\x04", info.sample_rate, info.channels, serial)
     return stream if stream and stream.sample_rate and stream.channels else None
 
 
-def _packet(source: Source, page: _Page, end: int) -> Iterator[tuple[int, int]]:
+def _packet(source: Source, page: _OggPage, end: int) -> Iterator[tuple[int, int]]:
     """Where the packet lies that begins with `page`, which may go on over many pages of its stream."""
     pages = _pages(source, page.offset - 27 - len(page.lacing), end)
     for following in islice(pages, _MOST_PAGES_OF_A_PACKET):
@@ -161,7 +161,7 @@ def _packet(source: Source, page: _Page, end: int) -> Iterator[tuple[int, int]]:
                 return
 
 
-def _pages(source: Source, start: int, end: int) -> Iterator[_Page]:
+def _pages(source: Source, start: int, end: int) -> Iterator[_OggPage]:
     at = start
     while (found := _find_page(source, at, end)) is not None:
         header = source.read(found, 27 + 255)
@@ -173,7 +173,9 @@ def _pages(source: Source, start: int, end: int) -> Iterator[_Page]:
         if at > end:
             return
         serial = int.from_bytes(header[14:18], "little")
-        yield _Page(bool(header[5] & 2), int.from_bytes(header[6:14], "little"), serial, lacing, offset, at)
+        yield _OggPage(
+            bool(header[5] & 2), int.from_bytes(header[6:14], "little"), serial, lacing, offset, at
+        )
 
 
 def _find_page(source: Source, at: int, end: int) -> int | None:

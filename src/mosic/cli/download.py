@@ -24,7 +24,7 @@ from mosic.cli.table import as_json
 from mosic.cli.target import WrongCommand
 from mosic.client.clips import Clip, Clips
 from mosic.client.gather import Found
-from mosic.client.part import Part
+from mosic.client.partial import PartialFile
 from mosic.client.patience import Patience
 from mosic.client.sending import Outcome, Result, Watcher
 from mosic.client.verdict import Failed, Hopeless, Missing, Redirected, Trouble
@@ -164,7 +164,7 @@ class _Saving:
             return Result.PRESENT
         # Of other bytes it is another part.
         key = self._sha256 or UUID(self._clip["id"]).hex[::-1]
-        with Part(self._path.with_name(f"{self._path.name}.{key[:8]}.part")) as part:
+        with PartialFile(self._path.with_name(f"{self._path.name}.{key[:8]}.part")) as part:
             if self._sha256 is None or (self._size is not None and part.size() > self._size):
                 part.cut()
             if self._size is None or part.size() < self._size:
@@ -189,7 +189,7 @@ class _Saving:
             raise Failed("the file exists with other content; --force overwrites it")
         return False
 
-    async def _fetch(self, part: Part) -> None:
+    async def _fetch(self, part: PartialFile) -> None:
         offset = part.size()
         headers = {"Range": f"bytes={offset}-", "If-Range": f'"{self._sha256}"'} if offset else {}
         try:
@@ -206,7 +206,7 @@ class _Saving:
         except Redirected:
             raise Failed(f"its audio is external: {self._clip.get('audio_url')}") from None
 
-    def _check(self, part: Part) -> None:
+    def _check(self, part: PartialFile) -> None:
         if self._sha256 is not None and part.sha256() != self._sha256:
             # Nothing that a later call would go on with.
             part.remove()

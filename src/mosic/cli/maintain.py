@@ -12,7 +12,7 @@ from mosic.boot import open_runtime
 from mosic.cli.setup import set_up
 from mosic.core import sweep as sweeping
 from mosic.core.catalog import list_clips
-from mosic.core.sweep import SweepRefused, Trouble
+from mosic.core.sweep import Finding, SweepRefused
 from mosic.errors import StartupError
 from mosic.metrics import Metrics
 from mosic.settings import Settings
@@ -40,26 +40,26 @@ async def sweep(*, grace_seconds: float | None, force: bool, empty_trash: bool =
 
 
 async def audit(*, grace_seconds: float | None, as_json: bool) -> None:
-    """Report each trouble as it is found, or all as one JSON object. Exits with 1 if there are any, and where
+    """Report each finding as it comes, or all as one JSON object. Exits with 1 if there are any, and where
     there is nothing to look at: an audit that has proved nothing should not pass for a good one."""
     settings = _settings()
     grace = settings.sweep_grace_seconds if grace_seconds is None else grace_seconds
-    troubles: list[Trouble] = []
+    findings: list[Finding] = []
     seen = _Seen(shown=sys.stderr.isatty())
     async with (
         open_runtime(settings, Metrics(), existing=True) as rt,
         aclosing(sweeping.audit(rt, grace_seconds=grace, on_progress=seen)) as found,
     ):
         clips = (await list_clips(rt, limit=1, before=None, sha256=None)).total
-        async for trouble in found:
-            troubles.append(trouble)
+        async for finding in found:
+            findings.append(finding)
             if not as_json:
                 seen.clear()
-                clip = f"  of clip {trouble.clip_id}" if trouble.clip_id else ""
-                typer.echo(f"{trouble.kind:<8}  {trouble.blob_key}{clip}  {trouble.detail}")
+                clip = f"  of clip {finding.clip_id}" if finding.clip_id else ""
+                typer.echo(f"{finding.kind:<8}  {finding.blob_key}{clip}  {finding.detail}")
     seen.clear()
     by_kind = {
-        kind: [trouble for trouble in troubles if trouble.kind == kind]
+        kind: [finding for finding in findings if finding.kind == kind]
         for kind in ("missing", "corrupt", "orphaned")
     }
     if as_json:
@@ -69,7 +69,7 @@ async def audit(*, grace_seconds: float | None, as_json: bool) -> None:
         typer.echo(f"Read {seen.clips} clips, {seen.bytes} bytes in all: {counts}.")
     if not clips:
         typer.echo("mosic: there is nothing to audit: this service has no clips", err=True)
-    if troubles or not clips:
+    if findings or not clips:
         raise typer.Exit(1)
 
 
@@ -97,18 +97,18 @@ class _Seen:
             typer.echo("\r\x1b[K", nl=False, err=True)
 
 
-def _report(seen: _Seen, by_kind: dict[str, list[Trouble]]) -> dict[str, object]:
+def _report(seen: _Seen, by_kind: dict[str, list[Finding]]) -> dict[str, object]:
     return {
         "clips": seen.clips,
         "bytes": seen.bytes,
         **{
             kind: [
                 {
-                    "blob_key": trouble.blob_key,
-                    "clip_id": str(trouble.clip_id) if trouble.clip_id else None,
-                    "detail": trouble.detail,
+                    "blob_key": finding.blob_key,
+                    "clip_id": str(finding.clip_id) if finding.clip_id else None,
+                    "detail": finding.detail,
                 }
-                for trouble in found
+                for finding in found
             ]
             for kind, found in by_kind.items()
         },

@@ -33,7 +33,7 @@ class Options:
 
 
 @dataclass(slots=True)
-class _Tally:
+class _Results:
     counts: Counter[Result] = field(default_factory=Counter)
     added_bytes: int = 0
 
@@ -65,33 +65,33 @@ def upload(paths: Sequence[str], options: Options) -> int:
         return WRONG_COMMAND
     except KeyboardInterrupt:
         return INTERRUPTED
-    tally = _Tally()
+    results = _Results()
     for folder, reason in gathered.unreadable:
         failure = Found(folder, 0), Outcome(Result.FAILED, reason)
-        tally.add(*failure)
+        results.add(*failure)
         typer.echo("".join(line_of(*failure)), err=True)
     remembered = Remembered(state_folder())
     try:
         hopeless = asyncio.run(
-            _send_all(gathered.files, Server(target.base, target.api_key), remembered, options, tally)
+            _send_all(gathered.files, Server(target.base, target.api_key), remembered, options, results)
         )
     except (KeyboardInterrupt, asyncio.CancelledError) as error:
         goes_on = "resumes from here" if remembered.lasting else "skips what the service has"
-        typer.echo(f"\nmosic: interrupted. {tally} The same command {goes_on}.", err=True)
+        typer.echo(f"\nmosic: interrupted. {results} The same command {goes_on}.", err=True)
         return INTERRUPTED if isinstance(error, KeyboardInterrupt) else TERMINATED
     finally:
         remembered.close()
     passed_over = (
         f" Skipped {gathered.passed_over} (hidden, or no audio file by name)." if gathered.passed_over else ""
     )
-    typer.echo(f"{tally}{passed_over}")
+    typer.echo(f"{results}{passed_over}")
     if hopeless is not None:
         say(str(hopeless))
-    return SOME_FAILED if hopeless is not None or tally.counts[Result.FAILED] else DONE
+    return SOME_FAILED if hopeless is not None or results.counts[Result.FAILED] else DONE
 
 
 async def _send_all(
-    files: Sequence[Found], server: Server, remembered: Remembered, options: Options, tally: _Tally
+    files: Sequence[Found], server: Server, remembered: Remembered, options: Options, results: _Results
 ) -> Hopeless | None:
     """Why not all were tried, if that is so."""
     task = asyncio.current_task()
@@ -105,7 +105,7 @@ async def _send_all(
         with open_display(files) as display:
             following = iter(files)
             workers = [
-                asyncio.create_task(_work(following, sender, display, tally)) for _ in range(options.jobs)
+                asyncio.create_task(_work(following, sender, display, results)) for _ in range(options.jobs)
             ]
             try:
                 await asyncio.gather(*workers)
@@ -116,8 +116,8 @@ async def _send_all(
         return sender.hopeless
 
 
-async def _work(following: Iterator[Found], sender: Sender, display: Display, tally: _Tally) -> None:
+async def _work(following: Iterator[Found], sender: Sender, display: Display, results: _Results) -> None:
     for found in following:
         outcome = await sender.send(found, display.begin(found))
-        tally.add(found, outcome)
+        results.add(found, outcome)
         display.end(found, outcome)

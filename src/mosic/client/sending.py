@@ -10,9 +10,9 @@ from enum import Enum
 from typing import Protocol
 
 from mosic.client.gather import Found
+from mosic.client.localfile import FileFailed, LocalFile, open_file
 from mosic.client.patience import Patience, Wait
 from mosic.client.remembered import Remembered
-from mosic.client.source import Source, SourceFailed, open_source
 from mosic.client.transfer import Server
 from mosic.client.verdict import BodyTooLarge, Failed, Hopeless, Missing, Refused, Trouble
 
@@ -59,19 +59,19 @@ class _Job:
     """`offset` is what the service has confirmed, `handed_over` what the last request took beyond that."""
 
     found: Found
-    source: Source
+    file: LocalFile
     sha256: str
     watcher: Watcher
     offset: int = 0
     handed_over: int = 0
     has_sent: bool = False
-    failure: SourceFailed | None = None
+    failure: FileFailed | None = None
 
     async def chunks(self, start: int, stop: int) -> AsyncIterator[bytes]:
         while start < stop:
             try:
-                block = await asyncio.to_thread(self.source.read, start, stop - start)
-            except SourceFailed as error:
+                block = await asyncio.to_thread(self.file.read, start, stop - start)
+            except FileFailed as error:
                 # The request only breaks; this is why.
                 self.failure = error
                 raise
@@ -105,15 +105,15 @@ class Sender:
         try:
             if self.hopeless is not None:
                 raise self.hopeless
-            with open_source(found.path) as source:
-                sha256 = await asyncio.to_thread(source.sha256, watcher.hashing)
-                job = _Job(found, source, sha256, watcher)
+            with open_file(found.path) as file:
+                sha256 = await asyncio.to_thread(file.sha256, watcher.hashing)
+                job = _Job(found, file, sha256, watcher)
                 async with self._remembered.alone(self._server.shown, sha256, lambda: watcher.waiting(None)):
                     return Outcome(await self._persist(job))
         except Hopeless as error:
             self.hopeless = error
             return Outcome(Result.UNSENT)
-        except (Failed, SourceFailed) as error:
+        except (Failed, FileFailed) as error:
             return Outcome(Result.FAILED, str(error))
 
     async def _persist(self, job: _Job) -> Result:
@@ -132,13 +132,13 @@ class Sender:
                 await asyncio.sleep(wait.seconds)
                 if self.hopeless is not None:
                     raise self.hopeless from None
-            except (Refused, SourceFailed):
+            except (Refused, FileFailed):
                 await self._give_up(job)
                 raise
 
     async def _attempt(self, job: _Job) -> Result:
         """From wherever things stand to the end; may be repeated."""
-        server, size = self._server, job.source.size
+        server, size = self._server, job.file.size
         if await server.has(job.sha256):
             # Sent by this very call, if only the answer to the last byte was lost.
             return await self._done(job, Result.ADDED if job.has_sent else Result.PRESENT)
@@ -162,7 +162,7 @@ class Sender:
                 await self._remembered.forget(server.shown, job.sha256)
                 raise Trouble("the upload is no longer there") from None
         job.watcher.finishing()
-        await asyncio.to_thread(job.source.check)
+        await asyncio.to_thread(job.file.check)
         if not await server.has(job.sha256):
             raise Refused("the service has stored other bytes than those of this file")
         return await self._done(job, Result.ADDED)
@@ -174,7 +174,7 @@ class Sender:
             return None
         before = job.offset
         try:
-            job.offset = await self._server.offset(upload_id, job.source.size)
+            job.offset = await self._server.offset(upload_id, job.file.size)
         except Missing:
             await self._remembered.forget(self._server.shown, job.sha256)
             return None

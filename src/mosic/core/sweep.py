@@ -56,7 +56,7 @@ class Swept:
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class Finding:
     """A clip or a blob that is not as it should be. `clip_id` is None for an orphan, which has no clip."""
 
     kind: Literal["missing", "corrupt", "orphaned"]
@@ -189,11 +189,11 @@ async def _age(rt: Runtime, blob_key: str) -> float:
 
 async def audit(
     rt: Runtime, *, grace_seconds: float, on_progress: Callable[[int, int], None]
-) -> AsyncGenerator[Trouble]:
+) -> AsyncGenerator[Finding]:
     """Read the bytes of every clip and compare them with what the catalogue says; then look for orphans.
 
     What is in the trash is not read, and is no orphan. May run beside a service: what is deleted or added
-    meanwhile is no trouble. `on_progress` is told after each clip how many were read so far, and how many
+    meanwhile is no finding. `on_progress` is told after each clip how many were read so far, and how many
     bytes they had.
     """
     clips = size = 0
@@ -205,20 +205,20 @@ async def audit(
             break
         after = rows[-1].clip_id
         for row in rows:
-            trouble = await _examine(rt, row)
-            if trouble is not None and await _still_there(rt, row):
-                yield trouble
+            finding = await _examine(rt, row)
+            if finding is not None and await _still_there(rt, row):
+                yield finding
             clips, size = clips + 1, size + row.size
             on_progress(clips, size)
     for blob_key in await _settled_orphans(rt, grace_seconds):
-        yield Trouble("orphaned", blob_key, None, "it belongs to no clip")
+        yield Finding("orphaned", blob_key, None, "it belongs to no clip")
 
 
-async def _examine(rt: Runtime, row: ClipBytes) -> Trouble | None:
+async def _examine(rt: Runtime, row: ClipBytes) -> Finding | None:
     try:
         blob = await rt.blobs.open(row.blob_key)
     except BlobMissing:
-        return Trouble("missing", row.blob_key, row.clip_id, "the store does not have it")
+        return Finding("missing", row.blob_key, row.clip_id, "the store does not have it")
     try:
         if blob.size != row.size:
             detail = f"has {blob.size} bytes instead of {row.size}"
@@ -230,7 +230,7 @@ async def _examine(rt: Runtime, row: ClipBytes) -> Trouble | None:
         detail = f"cannot be read: {error.strerror or error}"
     finally:
         blob.close()
-    return Trouble("corrupt", row.blob_key, row.clip_id, detail)
+    return Finding("corrupt", row.blob_key, row.clip_id, detail)
 
 
 async def _sha256(blob: OpenBlob) -> bytes:

@@ -12,12 +12,12 @@ from contextlib import contextmanager
 _BLOCK_BYTES = 1024 * 1024
 
 
-class SourceFailed(Exception):
+class FileFailed(Exception):
     """The file cannot be read, or has changed since it was opened; the message says which."""
 
 
-class Source:
-    """An open file. The methods block, so call them in a thread; they raise `SourceFailed`."""
+class LocalFile:
+    """An open file. The methods block, so call them in a thread; they raise `FileFailed`."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -46,9 +46,9 @@ class Source:
         try:
             block = os.pread(self._descriptor, min(most, _BLOCK_BYTES), offset)
         except OSError as error:
-            raise SourceFailed(f"reading it failed: {error.strerror}") from None
+            raise FileFailed(f"reading it failed: {error.strerror}") from None
         if not block:
-            raise SourceFailed("it became shorter while it was being read")
+            raise FileFailed("it became shorter while it was being read")
         self.check()
         return block
 
@@ -56,7 +56,7 @@ class Source:
         """That nobody has written to the file meanwhile."""
         now = os.fstat(self._descriptor)
         if now.st_size != self._opened.st_size or now.st_mtime_ns != self._opened.st_mtime_ns:
-            raise SourceFailed("it changed while it was being read")
+            raise FileFailed("it changed while it was being read")
 
     def close(self) -> None:
         # A thread that nobody waits for any longer may still be reading. It then ends soon, and what it gets
@@ -66,17 +66,17 @@ class Source:
 
 
 @contextmanager
-def open_source(path: str) -> Iterator[Source]:
+def open_file(path: str) -> Iterator[LocalFile]:
     try:
         # Not to wait for a writer, should a pipe have taken the place of the file.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        raise SourceFailed(error.strerror or str(error)) from None
+        raise FileFailed(error.strerror or str(error)) from None
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise SourceFailed("it is not a file")
-    source = Source(descriptor)
+        raise FileFailed("it is not a file")
+    file = LocalFile(descriptor)
     try:
-        yield source
+        yield file
     finally:
-        source.close()
+        file.close()

@@ -14,7 +14,7 @@ from mosic.disk import fsync, lock, publish
 _BLOCK_BYTES = 1024 * 1024
 
 
-class Part:
+class PartialFile:
     """Made where there is none; else what an earlier call has of it. Nobody else writes to it meanwhile.
 
     It stays when the block ends, unless it was removed or has got its place. All methods raise `Failed`, with
