@@ -77,8 +77,8 @@ def errors_table() -> str:
 def file_types() -> str:
     *names, last = (one.name for one in FILE_TYPES)
     sentence = (
-        f"What it takes: {', '.join(names)} and {last}; of a film in one of these, the sound track. "
-        "What a file is, its bytes decide, never its name."
+        f"Formats: {', '.join(names)} and {last}; of a video in one of these, the audio track. "
+        "The bytes of a file decide its format, never its name."
     )
     return "\n".join(textwrap.wrap(sentence, 110, break_on_hyphens=False))
 
