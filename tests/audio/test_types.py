@@ -120,7 +120,7 @@ HEADERS = {
 def test_the_readme_says_what_is_taken(made: Path, tmp_path: Path) -> None:
     """Each name in its sentence is a kind of file that a probe takes, and each kind is named."""
     readme = (Path(__file__).parents[2] / "README.md").read_text()
-    listed = re.search(r"What it takes: (.*?);", readme, re.DOTALL)
+    listed = re.search(r"Formats: (.*?);", readme, re.DOTALL)
     assert listed
     sentence = re.sub(r"\(.*?\)", "", " ".join(listed[1].replace(" and ", ", ").split()))
     named = {name.strip() for name in sentence.split(",")}

@@ -74,7 +74,7 @@ async def test_audit_says_what_is_wrong_and_sweep_mends_what_can_be(stage: tuple
     clean = await operator("audit")
     assert (clean.status, clean.stderr) == (0, "")
     size = len(wav())
-    assert clean.stdout == f"Read 3 clips of {3 * size} bytes in all: 0 missing, 0 corrupt, 0 orphaned.\n"
+    assert clean.stdout == f"Read 3 clips, {3 * size} bytes in all: 0 missing, 0 corrupt, 0 orphaned.\n"
 
     blob_path(service, gone).unlink()
     with blob_path(service, corrupt).open("r+b") as file:
@@ -87,7 +87,7 @@ async def test_audit_says_what_is_wrong_and_sweep_mends_what_can_be(stage: tuple
     told = await operator("audit")
     assert told.status == 1
     lines = told.stdout.splitlines()
-    assert lines[-1] == f"Read 3 clips of {3 * size} bytes in all: 1 missing, 1 corrupt, 1 orphaned."
+    assert lines[-1] == f"Read 3 clips, {3 * size} bytes in all: 1 missing, 1 corrupt, 1 orphaned."
     for line, kind, named in zip(
         lines, ("missing", "corrupt", "orphaned"), (gone, corrupt, orphan), strict=False
     ):

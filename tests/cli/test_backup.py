@@ -98,7 +98,7 @@ def test_backup_beside_the_store(houses: tuple[House, House]) -> None:
     (old.folder / ".env").write_text(f"MOSIC_STORE_URL=file://{old.folder}/st%20ore\n")
     ended = old.run("backup", f"{old.folder}/st ore/backup")
     assert ended.returncode == 1
-    assert "MOSIC_STORE_URL must not lie" in ended.stderr
+    assert "MOSIC_STORE_URL must not be inside" in ended.stderr
 
 
 def test_what_is_no_backup_makes_nothing(houses: tuple[House, House]) -> None:

@@ -182,7 +182,7 @@ async def test_what_is_removed_can_be_brought_back(
     assert in_trash == {clip["id"], other["id"]}
 
     assert await mosic("rm", "--undo", clip["id"]) == 0
-    assert capsys.readouterr().out == f"{clip['id']}  is back\n"
+    assert capsys.readouterr().out == f"{clip['id']}  restored\n"
     assert (await service.http.get(f"/play/{clip['id']}")).status_code == 200
     assert await mosic("rm", clip["id"], "--json") == 0
     gone = json.loads(capsys.readouterr().out)
@@ -312,7 +312,7 @@ async def test_where_there_is_no_service_it_is_said_once(
     assert out == ""
     assert err == (
         f"mosic: cannot connect to {url.removeprefix('http://')}: Connection refused. "
-        f"Is the service running, and is {url} its address?\n"
+        f"Is the service running, and is {url} its URL?\n"
     )
 
 

@@ -104,7 +104,7 @@ def test_a_key_is_revoked_and_the_rest_stays(
     before = Path("keys").stat()
     monkeypatch.setenv("MOSIC_API_KEYS_FILE", "keys")
     assert key("revoke", "phone") == 0
-    assert "phone is revoked: 2 lines taken out of" in capsys.readouterr().out
+    assert "phone is revoked: 2 lines removed from" in capsys.readouterr().out
     assert Path("keys").read_bytes() == b"# of the house\r\n  # indented\n\nradio:key-of-the-radio-1\r\n"
     after = Path("keys").stat()
     assert (after.st_mode, after.st_uid, after.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
@@ -117,7 +117,7 @@ def test_a_key_is_revoked_and_the_rest_stays(
     assert key("new", "tv", "--add") == 0
     assert key("revoke", "radio") == 0
     assert key("revoke", "radio") == 1
-    assert "there is no key of the name radio" in capsys.readouterr().err
+    assert "there is no key named radio" in capsys.readouterr().err
     assert [one.name for one in parse_key_file(Path("keys").read_bytes())] == ["tv"]
 
 
@@ -127,7 +127,7 @@ def test_what_is_set_elsewhere_is_told_of(
     monkeypatch.setenv("MOSIC_API_KEYS", "tv:key-of-the-tv")
     assert key("revoke", "tv") == 1
     assert capsys.readouterr().err == (
-        "mosic: tv is set in MOSIC_API_KEYS: take it out of MOSIC_API_KEYS, and restart the service\n"
+        "mosic: tv is set in MOSIC_API_KEYS: remove it from MOSIC_API_KEYS, and restart the service\n"
     )
     Path("keys").write_text("tv:another-key-of-the-tv\nno key\n")
     monkeypatch.setenv("MOSIC_API_KEYS_FILE", "keys")

@@ -264,7 +264,7 @@ def test_readable_on_a_terminal(home: Installation) -> None:
     (start, *_) = [line for line in lines if "listens on" in line]
     assert start.startswith("Mosic listens on http://localhost:")
     assert f"Media:    {home.folder}/media" in lines
-    assert f"Database: PostgreSQL of its own in {home.folder}/data/postgres" in lines
+    assert f"Database: embedded PostgreSQL in {home.folder}/data/postgres" in lines
     assert not any(line.startswith("{") for line in lines)
     # A person gets a line to paste that needs nothing else.
     key = (home.folder / "data/api_key").read_text().strip()

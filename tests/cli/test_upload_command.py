@@ -138,7 +138,7 @@ async def test_a_folder_is_sent_once(service: Service, capsys: pytest.CaptureFix
         "added   music/a/Ü 1.WAV\n"
         "added   music/a/b/c.wav\n"
         f"Added 3 ({size / 1000:.1f} kB), already there 0, failed 0. "
-        "Passed over 5 (hidden, or no audio by name).\n"
+        "Skipped 5 (hidden, or no audio file by name).\n"
     )
     assert await stored(service) == {Path(name).stem: sha256(content) for name, content in contents.items()}
 
@@ -148,7 +148,7 @@ async def test_a_folder_is_sent_once(service: Service, capsys: pytest.CaptureFix
         "present music/b.wav\n"
         "present music/a/Ü 1.WAV\n"
         "present music/a/b/c.wav\n"
-        "Added 0, already there 3, failed 0. Passed over 5 (hidden, or no audio by name).\n"
+        "Added 0, already there 3, failed 0. Skipped 5 (hidden, or no audio file by name).\n"
     )
     assert err == ""
 
@@ -490,7 +490,7 @@ async def test_one_that_says_nothing_is_not_waited_for_for_ever() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         async with Server(URL(f"http://127.0.0.1:{port}"), KEY, patience=0.2) as server:
-            with pytest.raises(Trouble, match=f"no answer from 127.0.0.1:{port}"):
+            with pytest.raises(Trouble, match=f"no response from 127.0.0.1:{port}"):
                 await server.has(sha256(b""))
 
 
@@ -688,7 +688,7 @@ async def test_behind_a_proxy_with_tls_a_prefix_and_a_limit_of_1_mb(
     with nginx(short_tmp / f"nginx-{port}", server, port=port) as log:
         arguments = ("a.wav", "--url", f"https://localhost:{port}/music")
         status, _, err = await ended(await start(*arguments))
-        assert (status, f"no safe connection to localhost:{port}: " in err) == (1, True)
+        assert (status, f"no secure connection to localhost:{port}: " in err) == (1, True)
         status, _, err = await ended(await start(*arguments, SSL_CERT_FILE=str(certificate)))
         assert (status, err) == (0, "")
         assert log.read_text().count('" 204 ') == 3

@@ -42,7 +42,7 @@ def test_an_unknown_name_is_said_with_the_one_that_was_meant(
 def test_an_unknown_name_that_is_like_none_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MOSIC_COLOUR_OF_THE_SKY", "blue")
     (notice,) = read_settings().notices
-    assert "MOSIC_COLOUR_OF_THE_SKY is no setting" in notice
+    assert "MOSIC_COLOUR_OF_THE_SKY is not a setting" in notice
     assert "did you mean" not in notice
 
 
