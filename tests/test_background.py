@@ -18,12 +18,13 @@ from mosic.audio.isolation import ProbePool
 from mosic.background import Background, end
 from mosic.core import sweep
 from mosic.core.plays import PlayCounter
-from mosic.core.uploads.watchdog import Fence
+from mosic.core.uploads.watchdog import WriterWatchdog
 from mosic.db import changes
 from mosic.keys import open as key_files
 from mosic.metrics.database import DatabaseMetrics
 from mosic.postgres import EmbeddedPostgres, open_embedded
-from mosic.staging import StagedWriter
+from mosic.settings.timings import Timings
+from mosic.staging.writer import FileWriter
 from tests.support.databases import shown
 from tests.support.service import AUTH, KEY, Service, running_service
 from tests.support.sounds import wav
@@ -51,19 +52,17 @@ class FailsOnce:
 
 
 @pytest.fixture
-async def service(
-    tmp_path: Path, database_url: URL, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Service]:
+async def service(tmp_path: Path, database_url: URL) -> AsyncIterator[Service]:
     keys = tmp_path / "keys"
     keys.write_text("phone:a-key-that-nobody-uses-here-0123456789\n")
     keys.chmod(0o600)
-    monkeypatch.setattr(key_files, "_LOOK_SECONDS", 0.05)
     async with running_service(
         tmp_path / "media",
         shown(database_url),
         sweep_seconds=1,
         metrics_refresh_seconds=1,
         api_keys_file=keys,
+        timings=Timings(key_file_check=0.05),
     ) as running:
         yield running
 
@@ -104,8 +103,8 @@ async def nothing(_: Service) -> None:
 LOOPS: dict[str, tuple[object, str, Callable[[Service], Awaitable[None]]]] = {
     "plays": (PlayCounter, "_take_bytes", listen),
     "probes": (ProbePool, "_do", upload_twice),
-    "fence-write": (StagedWriter, "hand_over", send_slowly),
-    "fence-watch": (Fence, "_interrupt_replaced", send_slowly),
+    "writers-flush": (FileWriter, "flush", send_slowly),
+    "writers-watch": (WriterWatchdog, "_stop_replaced", send_slowly),
     "sweep": (sweep, "sweep", nothing),
     "watch": (DatabaseMetrics, "seen", nothing),
     "keys": (key_files, "_look", nothing),

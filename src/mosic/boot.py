@@ -24,7 +24,7 @@ from mosic.core.plays import PlayCounter
 from mosic.core.room import STAGING, free_without_database, is_short, keeping_of, note_media_root
 from mosic.core.runtime import Runtime
 from mosic.core.sweep import sweeping
-from mosic.core.uploads.watchdog import Fence
+from mosic.core.uploads.watchdog import WriterWatchdog
 from mosic.core.watch import watching
 from mosic.db.changes import Changes
 from mosic.db.connecting import shown
@@ -43,7 +43,7 @@ from mosic.metrics import Metrics
 from mosic.postgres import has_cluster, open_embedded
 from mosic.remote import Remote
 from mosic.settings import Settings
-from mosic.staging import Staging
+from mosic.staging import LocalUploadArea, UploadArea
 from mosic.wire.signing import UrlSigner
 
 _log = structlog.get_logger("mosic.boot")
@@ -91,7 +91,7 @@ class Holdings:
 
     engine: AsyncEngine
     blobs: BlobStore
-    staging: Staging
+    staging: UploadArea
 
 
 @asynccontextmanager
@@ -126,7 +126,7 @@ def _without_tables(url: URL) -> str:
     return f"There is no service here: the database {shown(url)} has no tables of Mosic yet."
 
 
-async def _open_folders(settings: Settings, stack: AsyncExitStack) -> tuple[BlobStore, Staging]:
+async def _open_folders(settings: Settings, stack: AsyncExitStack) -> tuple[BlobStore, UploadArea]:
     for setting, folder in store_folders(settings).items():
         await asyncio.to_thread(make_folder, folder, setting, settings.file_mode)
         await asyncio.to_thread(look_over, folder, setting)
@@ -135,7 +135,7 @@ async def _open_folders(settings: Settings, stack: AsyncExitStack) -> tuple[Blob
     blobs = open_blobs(settings.store_url, settings.media_root, store)
     stack.push_async_callback(blobs.close)
     await blobs.start()
-    staging = await asyncio.to_thread(Staging, settings.media_root / STAGING, media)
+    staging = await asyncio.to_thread(LocalUploadArea, settings.media_root / STAGING, media)
     stack.push_async_callback(staging.close)
     return blobs, staging
 
@@ -230,9 +230,15 @@ async def open_runtime(
         changes = Changes(beside, facts, background)
         stack.push_async_callback(changes.close)
         await changes.start()
-        fence = Fence(begin, staging, expiry_seconds=settings.upload_expiry_seconds, background=background)
-        fence.start()
-        stack.push_async_callback(fence.close)
+        watchdog = WriterWatchdog(
+            begin,
+            staging,
+            expiry_seconds=settings.upload_expiry_seconds,
+            timings=settings.timings,
+            background=background,
+        )
+        watchdog.start()
+        stack.push_async_callback(watchdog.close)
 
         runtime = Runtime(
             settings=settings,
@@ -246,7 +252,7 @@ async def open_runtime(
             probes=probes,
             facts=facts,
             plays=plays,
-            fence=fence,
+            watchdog=watchdog,
             remote=remote,
             metrics=metrics,
             keys=keys,

@@ -30,6 +30,7 @@ from mosic.core.runtime import Runtime
 from mosic.core.uploads.append import append
 from mosic.metrics import Metrics
 from mosic.settings import load_settings
+from mosic.staging import Incoming
 from mosic.wire.tus import Append, Checksum
 
 HALF = 1000
@@ -117,14 +118,14 @@ async def _work(steps: Steps, at: int, what: str, subject: str, content: bytes) 
             case "delete":
                 await remove_clip(rt, UUID(subject))
             case "replace":
-                async with rt.staging.receive(limit=10**9) as writer:
+                async with rt.staging.create(Incoming(limit=10**9)) as writer:
                     await writer.write(content)
                     await replace_audio(rt, UUID(subject), await writer.finish(), Hints(), None)
             case "resume":
                 checksum = Checksum("sha256", hashlib.sha256(content).digest())
                 await append(rt, UUID(subject), Append(HALF, None, len(content), checksum), _chunks(content))
             case _:
-                async with rt.staging.receive(limit=10**9) as writer:
+                async with rt.staging.create(Incoming(limit=10**9)) as writer:
                     await writer.write(content)
                     await ingest(rt, await writer.finish(), Hints())
 

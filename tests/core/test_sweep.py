@@ -22,6 +22,7 @@ from mosic.core.uploads.unfinished import create, look_up
 from mosic.db import clips
 from mosic.db.clips import BlobSwept, NewClip
 from mosic.errors import UploadNotFound
+from mosic.staging import Incoming
 from mosic.wire.tus import Creation, Metadata
 from tests.support.sounds import wav
 from tests.support.stores import HOUR, FailingOnce, Open, key_of, keys_in, known_keys, put, swept_keys, upload
@@ -117,7 +118,7 @@ async def test_staged_files_go_unless_a_living_process_holds_them(rt: Runtime) -
     staging = rt.settings.media_root / ".staging"
     left = staging / f"{'0' * 32}.part"
     left.write_bytes(b"of a process that was killed")
-    async with rt.staging.receive(limit=100) as writer:
+    async with rt.staging.create(Incoming(limit=100)) as writer:
         await writer.write(b"being received")
         assert await sweep(rt, grace_seconds=HOUR) == NOTHING
         assert await sweep(rt, grace_seconds=0) == Swept(staged=1)

@@ -11,9 +11,10 @@ import sqlalchemy as sa
 from mosic.core.catalog import list_clips
 from mosic.core.ingest import Hints
 from mosic.core.runtime import Runtime
-from mosic.core.uploads import unfinished
+from mosic.core.uploads import leftovers
 from mosic.core.uploads.append import append
-from mosic.core.uploads.unfinished import create, finish_whole, remove_expired
+from mosic.core.uploads.leftovers import finish_whole, remove_expired
+from mosic.core.uploads.unfinished import create
 from mosic.wire.tus import Append, Creation, Metadata
 from tests.support.sounds import wav
 
@@ -29,7 +30,7 @@ async def begin(rt: Runtime, length: int) -> UUID:
 
 @pytest.mark.parametrize("page", [1, 3, 4, 100])
 async def test_no_upload_is_missed(rt: Runtime, monkeypatch: pytest.MonkeyPatch, page: int) -> None:
-    monkeypatch.setattr(unfinished, "ROWS_AT_ONCE", page)
+    monkeypatch.setattr(leftovers, "ROWS_AT_ONCE", page)
     staging = rt.settings.media_root / ".staging"
     contents = [wav(seed=seed) for seed in range(8)]
     for content in contents:

@@ -19,10 +19,11 @@ import sqlalchemy as sa
 from mosic.core.catalog import list_clips
 from mosic.core.ingest import Hints
 from mosic.core.runtime import Runtime
-from mosic.core.uploads import append as append_module
-from mosic.core.uploads import claim, watchdog
-from mosic.core.uploads.append import UploadState, append
-from mosic.core.uploads.unfinished import create, finish_whole, look_up, remove, remove_expired
+from mosic.core.uploads import finish as finish_module
+from mosic.core.uploads.append import append
+from mosic.core.uploads.leftovers import finish_whole, remove_expired
+from mosic.core.uploads.state import UploadState
+from mosic.core.uploads.unfinished import create, look_up, remove
 from mosic.db import uploads
 from mosic.db.clips import get as get_clip
 from mosic.errors import (
@@ -39,6 +40,7 @@ from mosic.errors import (
     UploadNotFound,
     UploadStalled,
 )
+from mosic.settings.timings import Timings
 from mosic.wire.tus import Append, Checksum, Creation, Metadata
 from tests.support.sounds import wav
 from tests.support.stores import Open, paused
@@ -270,34 +272,30 @@ async def test_what_a_replaced_holder_writes_late_counts_for_nothing(
     blob.close()
 
 
-async def test_what_comes_to_the_disk_while_another_takes_over_is_cut(
-    rt: Runtime, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_comes_to_the_disk_while_another_takes_over_is_cut(open_rt: Open) -> None:
     """Of two at one offset one wins, also when the first has bytes in hand that its file does not show."""
     audio = wav(5)
-    upload_id = await created(rt, len(audio))
-    # Nothing is written out before it lets go.
-    monkeypatch.setattr(watchdog, "TICK_SECONDS", 60.0)
-    holder = asyncio.create_task(outcome(send(rt, upload_id, 0, bytes(1000), 60.0)))
-    await asyncio.sleep(0.1)
-    assert (await send(rt, upload_id, 0, audio)).clip_id == await only_clip(rt, audio)
-    assert await holder == "upload-locked"
+    # Nothing is written out before it is stopped.
+    async with open_rt(timings=Timings(writer_check=60.0)) as rt:
+        upload_id = await created(rt, len(audio))
+        holder = asyncio.create_task(outcome(send(rt, upload_id, 0, bytes(1000), 60.0)))
+        await asyncio.sleep(0.1)
+        assert (await send(rt, upload_id, 0, audio)).clip_id == await only_clip(rt, audio)
+        assert await holder == "upload-locked"
 
 
-async def test_whoever_asks_for_a_clip_that_a_stopped_process_was_making_gets_it(
-    two: tuple[Runtime, Runtime], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(claim, "OUTCOME_SECONDS", 0.3)
-    audio = wav(1)
-    upload_id = await created(two[0], len(audio))
-    stopped, blobs = paused(two[0], "put", after=True)
-    first = asyncio.create_task(send(stopped, upload_id, 0, audio))
-    await blobs.reached.wait()
-    state = await look_up(two[1], upload_id)
-    assert state.clip_id == await only_clip(two[1], audio)
-    blobs.go_on.set()
-    assert (await first).clip_id == state.clip_id
-    assert staged(two[0]) == []
+async def test_whoever_asks_for_a_clip_that_a_stopped_process_was_making_gets_it(open_rt: Open) -> None:
+    async with open_rt() as stopping, open_rt(timings=Timings(clip_wait=0.3)) as asking:
+        audio = wav(1)
+        upload_id = await created(stopping, len(audio))
+        stopped, blobs = paused(stopping, "put", after=True)
+        first = asyncio.create_task(send(stopped, upload_id, 0, audio))
+        await blobs.reached.wait()
+        state = await look_up(asking, upload_id)
+        assert state.clip_id == await only_clip(asking, audio)
+        blobs.go_on.set()
+        assert (await first).clip_id == state.clip_id
+        assert staged(asking) == []
 
 
 async def test_no_process_is_told_two_stories(open_rt: Open) -> None:
@@ -354,7 +352,7 @@ def fails(module: Any, name: str, error: type[BaseException]) -> Step:
 
 @pytest.mark.parametrize(
     "step",
-    [fails(append_module, "ingest", RuntimeError), fails(uploads, "settle", RuntimeError)],
+    [fails(finish_module, "ingest", RuntimeError), fails(uploads, "settle", RuntimeError)],
     ids=["before the clip", "after the clip"],
 )
 @pytest.mark.parametrize("again", ["look", "append", "sweep"])
@@ -388,7 +386,7 @@ async def test_many_look_at_one_that_is_whole(
     audio = wav()
     upload_id = await created(two[0], len(audio))
     with monkeypatch.context() as patch:
-        fails(append_module, "ingest", RuntimeError)(patch)
+        fails(finish_module, "ingest", RuntimeError)(patch)
         with pytest.raises(RuntimeError):
             await send(two[0], upload_id, 0, audio)
     states = await asyncio.gather(*(look_up(two[n % 2], upload_id) for n in range(6)))
@@ -401,7 +399,7 @@ async def test_trouble_at_the_end_is_no_refusal(rt: Runtime, monkeypatch: pytest
     upload_id = await created(rt, len(audio))
     for error in (InsufficientStorage, Unavailable):
         with monkeypatch.context() as patch:
-            fails(append_module, "ingest", error)(patch)
+            fails(finish_module, "ingest", error)(patch)
             with pytest.raises(error):
                 await send(rt, upload_id, *((0, audio) if error is InsufficientStorage else (len(audio),)))
             with pytest.raises(error):

@@ -24,9 +24,11 @@ from mosic.keys.open import open_keys
 from mosic.keys.ring import KeyRing
 from mosic.metrics import Metrics
 from mosic.settings import Settings
+from mosic.settings.timings import Timings
 from tests.support.waiting import until
 
 _READS = "mosic_api_key_file_reads_total"
+_QUICK = Timings(key_file_check=0.1)
 
 
 def settings(folder: Path, **given: Any) -> Settings:
@@ -43,11 +45,6 @@ def reads(metrics: Metrics) -> tuple[float, float]:
 
 def refused(metrics: Metrics, times: int) -> bool:
     return reads(metrics)[1] == times
-
-
-@pytest.fixture
-def _quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mosic.keys.open._LOOK_SECONDS", 0.1)
 
 
 async def test_every_source_beside_the_others(tmp_path: Path) -> None:
@@ -92,7 +89,6 @@ async def test_a_start_without_a_good_file_is_refused(
     assert "secret" not in str(raised.value)
 
 
-@pytest.mark.usefixtures("_quick_looks")
 async def test_the_file_is_followed(tmp_path: Path) -> None:
     """Written over, replaced by a rename, and a link turned to another folder as Kubernetes does."""
     real = tmp_path / "one"
@@ -100,7 +96,9 @@ async def test_the_file_is_followed(tmp_path: Path) -> None:
     (real / "keys").write_text("a:k1\n")
     (tmp_path / "current").symlink_to(real)
     file, metrics = tmp_path / "current/keys", Metrics()
-    async with open_keys(settings(tmp_path, api_keys_file=file), metrics.keys, watch=Background()) as ring:
+    async with open_keys(
+        settings(tmp_path, api_keys_file=file, timings=_QUICK), metrics.keys, watch=Background()
+    ) as ring:
         assert ring.holder(b"k1") == "a"
         file.write_text("a:k1\nb:k2\n")
         await until(lambda: ring.holder(b"k2") == "b")
@@ -116,13 +114,12 @@ async def test_the_file_is_followed(tmp_path: Path) -> None:
         assert reads(metrics) == (3, 0)
 
 
-@pytest.mark.usefixtures("_quick_looks")
 async def test_a_wrong_or_missing_file_changes_nothing_and_is_said_once(tmp_path: Path) -> None:
     file, metrics = tmp_path / "keys", Metrics()
     file.write_text("a:k1\n")
     with structlog.testing.capture_logs() as logs:
         async with open_keys(
-            settings(tmp_path, api_keys_file=file), metrics.keys, watch=Background()
+            settings(tmp_path, api_keys_file=file, timings=_QUICK), metrics.keys, watch=Background()
         ) as ring:
             spoils: tuple[Callable[[], object], ...] = (
                 lambda: file.write_text("b:k2\nsecret-k3\n"),

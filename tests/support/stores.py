@@ -17,6 +17,7 @@ from mosic.core.ingest import Hints, ingest
 from mosic.core.runtime import Runtime
 from mosic.db import blob_keys
 from mosic.db.clips import Clip
+from mosic.staging import Incoming
 
 Open = Callable[..., AbstractAsyncContextManager[Runtime]]
 HOUR = 3600
@@ -36,7 +37,7 @@ async def put(rt: Runtime, blob_key: str, content: bytes = b"orphan") -> str:
 
 
 async def upload(rt: Runtime, content: bytes) -> Clip:
-    async with rt.staging.receive(limit=10**9) as writer:
+    async with rt.staging.create(Incoming(limit=10**9)) as writer:
         await writer.write(content)
         clip, _ = await ingest(rt, await writer.finish(), Hints())
         return clip

@@ -18,6 +18,7 @@ from mosic.core.ingest import Hints, ingest
 from mosic.demo.synth import DEMO_CLIPS, render
 from mosic.metrics import Metrics
 from mosic.settings import Settings
+from mosic.staging import Incoming
 from mosic.wire.signing import UrlSigner
 
 _PATIENCE_SECONDS = 10
@@ -29,7 +30,7 @@ async def demo() -> None:
     clips: list[tuple[UUID, str]] = []
     async with open_runtime(settings, Metrics(), existing=True) as rt:
         for one in DEMO_CLIPS:
-            async with rt.staging.receive(limit=settings.max_upload_bytes) as writer:
+            async with rt.staging.create(Incoming(limit=settings.max_upload_bytes)) as writer:
                 await writer.write(render(one))
                 staged = await writer.finish()
                 clip, created = await ingest(rt, staged, Hints(file_name=one.file_name))

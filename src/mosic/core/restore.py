@@ -18,7 +18,7 @@ from mosic.db import blob_keys, dump, migrate
 from mosic.db import identity as service_rows
 from mosic.db.engine import begin
 from mosic.errors import BlobMissing, Unavailable
-from mosic.staging import Staging
+from mosic.staging import Incoming, UploadArea
 
 _log = structlog.get_logger("mosic.restore")
 
@@ -29,7 +29,7 @@ _ROWS_AT_ONCE = 500
 async def restore(
     engine: AsyncEngine,
     blobs: BlobStore,
-    staging: Staging,
+    staging: UploadArea,
     archive: Archive,
     *,
     place: str,
@@ -154,7 +154,7 @@ async def _compare(
 class _Placing:
     """Publishes blobs out of the archive, and knows which, should it have been in vain."""
 
-    def __init__(self, blobs: BlobStore, staging: Staging, archive: Archive) -> None:
+    def __init__(self, blobs: BlobStore, staging: UploadArea, archive: Archive) -> None:
         self._blobs = blobs
         self._staging = staging
         self._archive = archive
@@ -169,7 +169,7 @@ class _Placing:
         with await asyncio.to_thread(self._archive.open_blob, blob_key) as file:
             size = os.fstat(file.fileno()).st_size
             await self._staging.admit(size)
-            async with self._staging.receive(limit=max(size, 1), declared_size=size) as writer:
+            async with self._staging.create(Incoming(limit=max(size, 1), declared_size=size)) as writer:
                 while chunk := await asyncio.to_thread(file.read, min(_CHUNK_BYTES, size - file.tell())):
                     await writer.write(chunk)
                 staged = await writer.finish()

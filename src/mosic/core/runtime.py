@@ -14,7 +14,7 @@ from mosic.background import Background
 from mosic.blobs.base import BlobStore
 from mosic.core.facts import FactsCache
 from mosic.core.plays import PlayCounter
-from mosic.core.uploads.watchdog import Fence
+from mosic.core.uploads.watchdog import WriterWatchdog
 from mosic.db.clock import DatabaseClock
 from mosic.db.engine import begin, statements
 from mosic.db.state import DatabaseState
@@ -23,7 +23,7 @@ from mosic.keys.ring import KeyRing
 from mosic.metrics import Metrics
 from mosic.remote import Remote
 from mosic.settings import Settings
-from mosic.staging import Staging
+from mosic.staging import UploadArea
 from mosic.wire.signing import UrlSigner
 
 
@@ -40,11 +40,11 @@ class Runtime:
     database: DatabaseState
     clock: DatabaseClock
     blobs: BlobStore
-    staging: Staging
+    staging: UploadArea
     probes: ProbePool
     facts: FactsCache
     plays: PlayCounter
-    fence: Fence
+    watchdog: WriterWatchdog
     remote: Remote
     metrics: Metrics
     keys: KeyRing

@@ -23,7 +23,7 @@ from mosic.background import end
 from mosic.blobs.base import LeavesUnfinished, OpenBlob
 from mosic.core import identity, trash
 from mosic.core.runtime import Runtime
-from mosic.core.uploads.unfinished import finish_whole, remove_expired
+from mosic.core.uploads.leftovers import finish_whole, remove_expired
 from mosic.db import blob_keys
 from mosic.db.blob_keys import ClipBytes
 from mosic.errors import BlobMissing, Unavailable

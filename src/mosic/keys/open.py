@@ -24,8 +24,6 @@ from mosic.wire.apikeys import MOST_SIZE, NamedKey, parse_key_file
 
 _log = structlog.get_logger("mosic.keys")
 
-_LOOK_SECONDS = 1.0
-
 _Seen = tuple[int, ...] | str
 """What tells one state of the file from another; a word when it cannot be looked at."""
 
@@ -98,7 +96,7 @@ class _Follower:
     async def follow(self) -> None:
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._asked.wait(), _LOOK_SECONDS)
+                await asyncio.wait_for(self._asked.wait(), self._settings.timings.key_file_check)
             asked = self._asked.is_set()
             self._asked.clear()
             before, self._looked_at = self._looked_at, await asyncio.to_thread(_look, self._file)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import ValidationError, field_validator, model_validator
+from pydantic import PrivateAttr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from mosic.errors import StartupError
@@ -22,6 +22,7 @@ from mosic.settings.names import PREFIX, names_of
 from mosic.settings.network import NetworkSettings
 from mosic.settings.places import PlaceSettings
 from mosic.settings.sources import Found, Value, from_environment, from_file
+from mosic.settings.timings import Timings
 from mosic.settings.upkeep import SweepSettings, WatchSettings
 
 
@@ -41,6 +42,12 @@ class Settings(
     """Frozen: a running service never changes its mind. The documents show the descriptions of the fields."""
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True, validate_default=True)
+
+    _timings: Timings = PrivateAttr()
+
+    def __init__(self, *, timings: Timings | None = None, **values: Any) -> None:
+        super().__init__(**values)
+        self._timings = timings or Timings()
 
     @classmethod
     def settings_customise_sources(
@@ -76,6 +83,11 @@ class Settings(
                 "MOSIC_STORE_URL=memory: cannot be shared by several workers; set MOSIC_WORKERS=1"
             )
         return self
+
+    @property
+    def timings(self) -> Timings:
+        """No field, so that no variable of the environment sets it."""
+        return self._timings
 
     @property
     def secrets(self) -> tuple[str, ...]:

@@ -1,9 +1,25 @@
-"""Bytes on their way in: one pass of writing and hashing, into files next to where they will be published."""
+"""Upload areas, where bytes are received before they become blobs; `base` is the contract."""
 
 from __future__ import annotations
 
-from mosic.staging.diskfile import StagedFile
-from mosic.staging.local import LEFTOVER_SECONDS, Staging
-from mosic.staging.writer import Chunk, StagedWriter
+from mosic.staging.base import (
+    LEFTOVER_SECONDS,
+    Chunk,
+    Incoming,
+    Position,
+    StagedFile,
+    UploadArea,
+    UploadWriter,
+)
+from mosic.staging.local import LocalUploadArea
 
-__all__ = ["LEFTOVER_SECONDS", "Chunk", "StagedFile", "StagedWriter", "Staging"]
+__all__ = [
+    "LEFTOVER_SECONDS",
+    "Chunk",
+    "Incoming",
+    "LocalUploadArea",
+    "Position",
+    "StagedFile",
+    "UploadArea",
+    "UploadWriter",
+]

@@ -1,4 +1,4 @@
-"""The file under an upload on its way in, which only one thread touches."""
+"""The file that an upload is received into, which only one thread touches."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from mosic import disk
 from mosic.disk import Keeping
 from mosic.errors import OffsetMismatch, UploadLocked
+from mosic.staging.base import StagedFile
+from mosic.wire.tus import Checksum
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -21,19 +23,10 @@ _COPY_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class StagedFile:
-    """A whole file, fsynced, not yet published. `sha256` is in hex."""
-
-    path: Path
-    size: int
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
+class KnownHash:
     """A hash of the first `hashed` bytes of a file as it was when `status` was taken.
 
-    It is good for as long as nobody has written there: another process may have cut them off and written
+    It is right for as long as nobody has written there: another process may have cut them off and written
     others, but not once they were `acknowledged`.
     """
 
@@ -42,7 +35,7 @@ class Known:
     status: os.stat_result
     acknowledged: bool
 
-    def holds_for(self, now: os.stat_result) -> bool:
+    def is_right_for(self, now: os.stat_result) -> bool:
         if not os.path.samestat(self.status, now):
             return False
         unchanged = (self.status.st_size, self.status.st_mtime_ns) == (now.st_size, now.st_mtime_ns)
@@ -57,18 +50,20 @@ class DiskFile:
     the disk for good, `acknowledged` whether the sender was promised all that is in it.
 
     After an error of a write or a sync what is behind `confirmed` goes, and the hash with it: `mosic.disk`
-    says why. Where only the room ran out, `settle` can confirm what was written before.
+    says why. Where only the room ran out, `salvage` can confirm what was written before.
     """
 
-    def __init__(self, path: Path, keeping: Keeping, *, also: _Hash | None = None) -> None:
+    def __init__(self, path: Path, keeping: Keeping, *, checksum: Checksum | None = None) -> None:
+        """The `checksum` is that of the bytes that are stored after the file was opened."""
         self.path = path
         self.start = self.size = self.hashed = self.confirmed = 0
         self.sha256 = hashlib.sha256()
         self.acknowledged = False
-        self.known: Known | None = None
+        self.known: KnownHash | None = None
         self._hash_at_start = 0, hashlib.sha256()
         self._keeping = keeping
-        self._also = also
+        self._checksum = checksum
+        self._checked = checksum.hasher() if checksum is not None else None
         self._descriptor = -1
         self._failure: OSError | None = None
         self._finished = False
@@ -79,7 +74,7 @@ class DiskFile:
             with suppress(UploadLocked):
                 self._descriptor = self._open_locked(create=True)
 
-    def resume(self, offset: int, known: Known | None, *, cut: bool = False) -> None:
+    def resume(self, offset: int, known: KnownHash | None, *, cut: bool = False) -> None:
         """Opens the file of an upload that stands at `offset`, which was confirmed; a new one at 0. With
         `cut` also one that has more, which goes.
         """
@@ -88,7 +83,7 @@ class DiskFile:
             status = os.fstat(descriptor)
             if status.st_size != offset and not (cut and status.st_size > offset):
                 raise _mismatch(status.st_size)
-            if known is not None and known.hashed <= offset and known.holds_for(status):
+            if known is not None and known.hashed <= offset and known.is_right_for(status):
                 self.hashed, self.sha256 = known.hashed, known.sha256.copy()
             if status.st_size > offset:
                 os.ftruncate(descriptor, offset)
@@ -105,7 +100,6 @@ class DiskFile:
         """Makes the file, of the first `offset` bytes of another that somebody may still write to behind
         them. Once it returns they are on the disk for good."""
         self._descriptor = self._open_locked(create=True)
-        also, self._also = self._also, None  # which is about the bytes to come
         try:
             with suppress(FileNotFoundError), source.open("rb", buffering=0) as whole:
                 while chunk := whole.read(min(_COPY_BYTES, offset - self.size)):
@@ -117,8 +111,6 @@ class DiskFile:
         except BaseException:
             self.discard()
             raise
-        self._also, self.start = also, offset
-        self._hash_at_start = self.hashed, self.sha256.copy()
 
     def store(self, chunks: Sequence[bytes | bytearray | memoryview]) -> None:
         if self._failure is not None:
@@ -143,14 +135,20 @@ class DiskFile:
             if self.hashed == self.size:
                 self.sha256.update(view[:written])
                 self.hashed += written
-            if self._also is not None:
-                self._also.update(view[:written])
+            if self._checked is not None:
+                self._checked.update(view[:written])
             self.size += written
             view = view[written:]
 
     def sync(self) -> None:
+        """Raises `ChecksumMismatch` before anything is confirmed."""
         if self._failure is not None:
             raise self._failure
+        if self._checksum is not None and self._checked is not None:
+            self._checksum.verify(self._checked)
+        self._confirm()
+
+    def _confirm(self) -> None:
         if self.confirmed == self.size:
             return
         try:
@@ -175,16 +173,12 @@ class DiskFile:
                 os.ftruncate(self._descriptor, offset)
                 disk.fsync(self._descriptor)
 
-    def settle(self) -> int:
+    def salvage(self) -> int:
         """After a failure: how much is on the disk for good. What fitted before the room ran out still can
         be; of anything else that was not confirmed nothing is left."""
         if self._failure is not None and self.confirmed < self.size:
-            failure, self._failure = self._failure, None
-            try:
-                self.sync()
-            except OSError:
-                return self.confirmed
-            self._failure = failure
+            with suppress(OSError):
+                self._confirm()
         return self.confirmed
 
     def finish(self) -> StagedFile:
@@ -206,12 +200,12 @@ class DiskFile:
             if not keep and not self._finished:
                 self._take_back(self.start)
             elif self._failure is not None:
-                self.settle()
+                self.salvage()
             else:
                 with suppress(OSError):  # which has taken back what was not confirmed
-                    self.sync()
+                    self._confirm()
             status = os.fstat(self._descriptor)
-            self.known = Known(self.hashed, self.sha256, status, self.acknowledged)
+            self.known = KnownHash(self.hashed, self.sha256, status, self.acknowledged)
         finally:
             self._close()
 

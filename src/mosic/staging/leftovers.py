@@ -1,4 +1,7 @@
-"""What processes that died left in the staging area, told from what living ones hold. All of it blocks."""
+"""What processes that died left in the folder of uploads, told apart from what living ones hold.
+
+Everything here blocks.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from mosic.staging.looking import is_locked
 
 
 def idle_uploads(root: Path, grace_seconds: float) -> list[str]:
-    """The names of resumable uploads that nobody holds or has written to for so long."""
+    """As `UploadArea.idle` says."""
     found = []
     for path in root.glob("*.upload"):
         with suppress(FileNotFoundError):
@@ -23,13 +26,13 @@ def idle_uploads(root: Path, grace_seconds: float) -> list[str]:
 
 
 def sweep(root: Path, grace_seconds: float) -> int:
-    """Removes what uploads in one piece have left for so long; says how many files."""
+    """As `UploadArea.sweep` says."""
     return sum(_remove_leftover(path, grace_seconds) for path in root.glob("*.part"))
 
 
-def heed_marks(root: Path) -> None:
-    """Earlier versions marked a piece with a checksum by a link beside its file, which says where it began:
-    what a crash has left of such a piece goes."""
+def cut_at_marks(root: Path) -> None:
+    """Earlier versions marked a piece with a checksum by a link beside its file that says where the piece
+    begins: what a crash has left of it is cut off."""
     for mark in root.glob("*.atomic"):
         with suppress(OSError, ValueError), disk.locked(mark.with_suffix(".upload")):
             start = int(os.readlink(mark))

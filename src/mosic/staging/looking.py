@@ -1,4 +1,4 @@
-"""What can be seen of the file of an upload without being its writer. All of it blocks."""
+"""What can be seen of the file of an upload without being its writer. Everything here blocks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from fcntl import LOCK_NB, LOCK_SH, LOCK_UN, flock
 from pathlib import Path
 
 from mosic import disk
-from mosic.staging.diskfile import Known, StagedFile, hash_on
+from mosic.staging.base import StagedFile
+from mosic.staging.diskfile import KnownHash, hash_on
 
 
 def is_locked(path: Path) -> bool:
@@ -23,15 +24,16 @@ def is_locked(path: Path) -> bool:
     return False
 
 
-def read_whole(path: Path, known: Known | None) -> StagedFile:
-    """A file that has all its bytes, while somebody else may hold it.; raises `FileNotFoundError`."""
+def read_whole(path: Path, known: KnownHash | None) -> StagedFile:
+    """A file that has all its bytes, while somebody else may hold it. Raises `FileNotFoundError`."""
     with path.open("rb", buffering=0) as file:
         disk.fsync(file.fileno())
         status = os.fstat(file.fileno())
         hashed, sha256 = 0, hashlib.sha256()
-        if known is not None and known.holds_for(status):
+        if known is not None and known.is_right_for(status):
             hashed, sha256 = known.hashed, known.sha256.copy()
-        hash_on(file.fileno(), hashed, sha256)
+        if hashed < status.st_size:
+            hash_on(file.fileno(), hashed, sha256)
         return StagedFile(path, status.st_size, sha256.hexdigest())
 
 
@@ -44,8 +46,8 @@ def size_of(path: Path) -> int:
 
 
 def confirm(path: Path) -> int:
-    """So much of the file is on the disk for good, whoever has written it; 0 when there is no file.;
-    raises `OSError` when that cannot be said."""
+    """How much of the file is on the disk for good, whoever has written it; 0 when there is no file. Raises
+    `OSError` when that cannot be said."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:

@@ -1,8 +1,8 @@
-"""The writer of one staged file, which a request feeds.
+"""The writer of one file in the local upload area, which a request feeds.
 
-While the event loop receives, the thread writes and hashes what came before: one pass over the bytes.
-Chunks are gathered into lots, of which a writer has few, so a sender that is faster than the disk is made to
-wait, and what a slow one sends is not kept for long. The thread does the jobs of a file in the order given,
+While the event loop receives, the thread writes and hashes what came before: one pass over the bytes. Chunks
+are gathered in buffers, of which a writer has few: a sender that is faster than the disk has to wait, and
+what a slow one sends does not stay in memory for long. The thread does the jobs of a file in the order given,
 so none is closed or removed while still written to, however its request ends.
 """
 
@@ -17,27 +17,23 @@ from typing import TypeVar
 
 from mosic.disk import as_refusal
 from mosic.errors import TooLarge
-from mosic.staging.diskfile import DiskFile, StagedFile
+from mosic.staging.base import Chunk, StagedFile
+from mosic.staging.diskfile import DiskFile
 
 T = TypeVar("T")
 
-Chunk = bytes | bytearray
-"""Bytes that nobody changes any more."""
-
 BUFFER_BYTES = 1024 * 1024
 BUFFERS_AHEAD = 2  # with the thread or waiting for it; one more is being filled
-# Of many slow senders each would keep up to a whole lot in memory.
-_LOT_SECONDS = 1.0
+# Else each of many slow senders would keep up to a whole buffer in memory.
+_BUFFER_SECONDS = 1.0
 # Chunks smaller than this are copied together: one by one they would cost more than a copy.
 _COPIED_BYTES = 16 * 1024
 
 
-class StagedWriter:
-    """Takes the bytes of one request. `mosic.staging.Staging` gives it out and ends it."""
+class FileWriter:
+    """An `UploadWriter`. `LocalUploadArea` makes it and closes its file."""
 
-    def __init__(
-        self, file: DiskFile, thread: ThreadPoolExecutor, *, limit: int, declared_size: int = 0
-    ) -> None:
+    def __init__(self, file: DiskFile, thread: ThreadPoolExecutor, *, limit: int, declared_size: int) -> None:
         self._file, self._thread = file, thread
         self._limit, self._declared_size = limit, declared_size
         self._filling: list[bytearray | memoryview] = []
@@ -53,26 +49,22 @@ class StagedWriter:
         return self._file.start + self._taken
 
     @property
-    def outstanding(self) -> int:
+    def unwritten(self) -> int:
         """Of what the request declared, the bytes that the disk has yet to take."""
         return max(0, self._declared_size - (self._file.size - self._file.start))
 
     async def write(self, chunk: Chunk | memoryview) -> None:
-        """Takes all of `chunk` or raises `TooLarge` and takes nothing of it.
-        Waits only while the disk is behind. Raises `InsufficientStorage` or `Unavailable` (the medium fails),
-        perhaps for earlier bytes.
-        """
         if self.size + len(chunk) > self._limit:
             raise TooLarge(f"An upload may have at most {self._limit} bytes.")
         self._taken += len(chunk)
         if len(chunk) > BUFFER_BYTES:
             view = memoryview(chunk)
             for start in range(0, len(view), BUFFER_BYTES):
-                await self._take(view[start : start + BUFFER_BYTES])
+                await self._gather(view[start : start + BUFFER_BYTES])
         else:
-            await self._take(chunk)
+            await self._gather(chunk)
 
-    async def _take(self, chunk: Chunk | memoryview) -> None:
+    async def _gather(self, chunk: Chunk | memoryview) -> None:
         now = time.monotonic()
         if not self._filling:
             self._begun = now
@@ -83,37 +75,31 @@ class StagedWriter:
         else:
             self._filling.append(bytearray(chunk))
         self._filled += len(chunk)
-        if self._filled >= BUFFER_BYTES or now - self._begun >= _LOT_SECONDS:
-            self.hand_over()
+        if self._filled >= BUFFER_BYTES or now - self._begun >= _BUFFER_SECONDS:
+            self.flush()
             if len(self._ahead) > BUFFERS_AHEAD:
                 await _done(self._ahead.popleft())
 
+    def flush(self) -> None:
+        if self._filling:
+            chunks, self._filling, self._filled = self._filling, [], 0
+            self._ahead.append(self._thread.submit(self._file.store, chunks))
+
     async def sync(self) -> int:
-        """The size of the file, once all of it is on disk for good. Raises as `write` does."""
-        self.hand_over()
+        self.flush()
         await self.run(self._file.sync)
         self._ahead.clear()
         return self.size
 
-    async def settle(self) -> int:
-        """After `write` or `sync` raised `InsufficientStorage` or `Unavailable`: how much of the file is on
-        disk for good. The rest of it is gone."""
-        return await self.run(self._file.settle)
+    async def salvage(self) -> int:
+        return await self.run(self._file.salvage)
 
     def acknowledge(self) -> None:
-        """What `sync` or `settle` confirmed is promised to the sender now: nobody will cut it off."""
         self._file.acknowledged = True
 
     async def finish(self) -> StagedFile:
-        """The end: `sync`, and what the file is. Reads again only bytes that came to other processes."""
-        self.hand_over()
+        self.flush()
         return await self.run(self._file.finish)
-
-    def hand_over(self) -> None:
-        """Gives the thread what was gathered. An error shows in the next job that is waited for."""
-        if self._filling:
-            chunks, self._filling, self._filled = self._filling, [], 0
-            self._ahead.append(self._thread.submit(self._file.store, chunks))
 
     async def run(self, job: Callable[[], T]) -> T:
         """Has the thread do `job` after all that was given to it; it will even if the caller is cancelled."""

@@ -21,7 +21,7 @@ from mosic.errors import (
     TooLarge,
     UnsupportedContentType,
 )
-from mosic.staging import Chunk, StagedFile, StagedWriter
+from mosic.staging import Chunk, Incoming, StagedFile, UploadWriter
 from mosic.web.arriving import arriving_chunks, declared_size
 from mosic.web.errors import invalid_request
 from mosic.web.schemas import UploadWords
@@ -94,7 +94,7 @@ async def receive_upload(request: Request, rt: Runtime) -> AsyncIterator[Receive
 
     # What a form says of its length includes its framing: of the file it is only a bound.
     expected_size = min(declared, limit) if declared is not None else None
-    async with rt.staging.receive(limit=limit, declared_size=expected_size) as writer:
+    async with rt.staging.create(Incoming(limit=limit, declared_size=expected_size)) as writer:
         chunks = content.watched(arriving_chunks(request, rt.settings))
         if reader is not None:
             form = await _read_form(reader, chunks, writer)
@@ -162,7 +162,7 @@ class _Content:
             raise DigestMismatch(f"The body received has the SHA-256 {self._hash.hexdigest()}.")
 
 
-async def _read_form(reader: MultipartReader, chunks: AsyncIterator[Chunk], writer: StagedWriter) -> _Form:
+async def _read_form(reader: MultipartReader, chunks: AsyncIterator[Chunk], writer: UploadWriter) -> _Form:
     form = _Form()
     into_file = False
     text: bytearray | None = None

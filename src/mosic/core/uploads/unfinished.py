@@ -1,4 +1,4 @@
-"""Resumable uploads (tus 1.0.0) but for their bytes: create, look, end, and what time does to them."""
+"""Resumable uploads (tus 1.0.0) but for their bytes: created, looked up, removed."""
 
 from __future__ import annotations
 
@@ -11,22 +11,16 @@ import structlog
 
 from mosic.core.ingest import Hints
 from mosic.core.runtime import Runtime
-from mosic.core.uploads.append import UploadState, append, finish
-from mosic.core.uploads.claim import POLL_SECONDS, read
+from mosic.core.uploads.append import append, complete
 from mosic.core.uploads.promises import admit_upload, room_for_promises
+from mosic.core.uploads.state import UploadState, read
 from mosic.db import uploads
 from mosic.db.uploads import Upload
 from mosic.errors import MosicError, UploadGone, UploadNotFound
-from mosic.staging import LEFTOVER_SECONDS, Chunk
+from mosic.staging import Chunk
 from mosic.wire import tus
 
 _log = structlog.get_logger("mosic.uploads")
-
-# So many rows are in memory at a time, however many there are.
-ROWS_AT_ONCE = 500
-# What a look waits for a writer whose connection may be gone, so that it notices and brings all to the disk.
-# Longer than the tick of `Fence`.
-_LOOK_SECONDS = 0.3
 
 
 async def create(
@@ -67,25 +61,33 @@ async def create(
     try:
         return await append(rt, upload_id, first, body, sender)
     except BaseException:
-        await asyncio.shield(asyncio.ensure_future(_forget(rt, upload_id)))
+        await asyncio.shield(asyncio.ensure_future(_take_back(rt, upload_id)))
         raise
+
+
+async def _take_back(rt: Runtime, upload_id: UUID) -> None:
+    try:
+        await remove(rt, upload_id)
+    except MosicError as error:
+        _log.warning("upload left to expire", upload_id=str(upload_id), error=str(error))
 
 
 async def look_up(rt: Runtime, upload_id: UUID) -> UploadState:
     """Where the upload stands, such that an `append` can go on from there.
 
-    One that has all its bytes and no outcome yet is finished first. Raises like `append`.
+    One that has all its bytes and no outcome yet is completed first. Raises like `append`.
     """
     upload, offset = await read(rt, upload_id)
-    if upload.clip_id is None and await _wait_until_let_go(rt, upload, _LOOK_SECONDS):
+    # A writer whose connection may be gone notices that and brings what it has to the disk.
+    if upload.clip_id is None and await _wait_for_writers(rt, upload, rt.settings.timings.writer_end):
         upload, offset = await read(rt, upload_id)
     if upload.clip_id is None and offset == upload.length:
-        return await finish(rt, upload_id, offset)
+        return await complete(rt, upload_id, offset)
     return UploadState.of(upload, offset)
 
 
 async def remove(rt: Runtime, upload_id: UUID) -> None:
-    """End the upload: who writes to it is interrupted, its bytes go. The clip of a finished one stays.
+    """End the upload: whoever writes to it is stopped, its bytes go. The clip of a finished one stays.
 
     Raises `UploadNotFound` and `UploadGone`.
     """
@@ -96,92 +98,27 @@ async def remove(rt: Runtime, upload_id: UUID) -> None:
             raise UploadNotFound
         if upload.expired:
             raise UploadGone("This upload has expired.")
-        if upload.clip_id is None and await rt.staging.upload_size(str(upload.file_id)) == upload.length:
-            # Its clip may be in the making, which is not to be torn.
-            await _wait_until_let_go(rt, upload, rt.settings.probe_timeout_seconds)
+        if upload.clip_id is None and await rt.staging.size(str(upload.file_id)) == upload.length:
+            # Its clip may be in the making, which must not be interrupted.
+            await _wait_for_writers(rt, upload, rt.settings.probe_timeout_seconds)
         async with rt.begin() as connection:
             if await uploads.delete(connection, upload_id, held=upload.writer):
                 break
-    await rt.staging.remove_upload(str(upload.file_id))
+    await rt.staging.interrupt(str(upload.file_id))
+    await rt.staging.discard(str(upload.file_id))
 
 
-async def remove_expired(rt: Runtime, *, grace_seconds: float = LEFTOVER_SECONDS) -> int:
-    """Remove every upload that has expired, and staged files that belong to none and have been left alone for
-    the grace period; says how many expired."""
-    idle = await rt.staging.idle_uploads(grace_seconds)
-    removed = 0
-    while True:
-        async with rt.begin() as connection:
-            expired = await uploads.delete_expired(connection, limit=ROWS_AT_ONCE)
-        for file_id in expired:
-            await rt.staging.remove_upload(str(file_id))
-        removed += len(expired)
-        if len(expired) < ROWS_AT_ONCE:
-            break
-    for start in range(0, len(idle), ROWS_AT_ONCE):
-        names = idle[start : start + ROWS_AT_ONCE]
-        async with rt.begin() as connection:
-            live = await uploads.unsettled_files(connection, [UUID(name) for name in names if _is_id(name)])
-        for name in set(names) - {str(file_id) for file_id in live}:
-            await rt.staging.remove_upload(name)
-    return removed
-
-
-def _is_id(name: str) -> bool:
-    try:
-        return str(UUID(name)) == name
-    except ValueError:
-        return False
-
-
-async def finish_whole(rt: Runtime) -> int:
-    """Make the clips of uploads that got their last byte from a process that then died; says how many.
-
-    For clients that do not come back to ask. One that fails is logged, and tried again the next time.
-    """
-    finished = 0
-    after: UUID | None = None
-    while True:
-        async with rt.begin() as connection:
-            found = await uploads.unsettled(connection, limit=ROWS_AT_ONCE, after=after)
-        for upload in found:
-            finished += await _finish_whole(rt, upload)
-        if len(found) < ROWS_AT_ONCE:
-            return finished
-        after = found[-1].id
-
-
-async def _finish_whole(rt: Runtime, upload: Upload) -> bool:
-    name = str(upload.file_id)
-    offset = await rt.staging.upload_size(name)
-    if offset != upload.length or upload.expired or await rt.staging.is_held(name):
-        return False
-    try:
-        await finish(rt, upload.id, offset)
-    except Exception as error:
-        _log.warning("upload not finished", upload_id=name, error=str(error))
-        return False
-    return True
-
-
-async def _wait_until_let_go(rt: Runtime, upload: Upload, seconds: float) -> bool:
-    """Wait for whoever writes to the upload, or is about to, but not for longer than this; says whether
+async def _wait_for_writers(rt: Runtime, upload: Upload, seconds: float) -> bool:
+    """Wait until nobody writes to the upload, or is about to, but not for longer than this; returns whether
     there was anybody."""
     loop = asyncio.get_running_loop()
     until = loop.time() + seconds
     waited = False
     while loop.time() < until:
-        # Of another process there is nothing to see but the lock.
+        # Of another process only this can be seen.
         held = await rt.staging.is_held(str(upload.file_id))
-        if not held and not rt.fence.expects(upload.id):
+        if not held and not rt.watchdog.expects(upload.id):
             break
         waited = True
-        await asyncio.sleep(POLL_SECONDS)
+        await asyncio.sleep(rt.settings.timings.upload_poll)
     return waited
-
-
-async def _forget(rt: Runtime, upload_id: UUID) -> None:
-    try:
-        await remove(rt, upload_id)
-    except MosicError as error:
-        _log.warning("upload left to expire", upload_id=str(upload_id), error=str(error))

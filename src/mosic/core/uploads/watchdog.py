@@ -1,4 +1,4 @@
-"""Keeps an eye on the uploads that this process writes to, for the sake of requests that it cannot see."""
+"""The watchdog over the uploads that this process writes to, for requests to them in other processes."""
 
 from __future__ import annotations
 
@@ -16,49 +16,51 @@ from mosic.background import Background, end
 from mosic.db import uploads
 from mosic.db.uploads import Upload
 from mosic.errors import Unavailable
-from mosic.staging import StagedWriter, Staging
+from mosic.settings.timings import Timings
+from mosic.staging import UploadArea, UploadWriter
 
-_log = structlog.get_logger("mosic.fence")
-
-# What a writer takes is in its file, and a writer that was replaced knows it, after about so long.
-TICK_SECONDS = 0.2
+_log = structlog.get_logger("mosic.uploads")
 
 
-class Fence:
-    """Guards writers. One per process, started and closed with the runtime.
+class WriterWatchdog:
+    """One per process, started and closed with the runtime.
 
-    All of them together cost one look at the database per tick, and nothing while nobody writes.
+    Every `writer_check` seconds it writes out what the writers have gathered, so that others see how far they
+    are, and stops those that were replaced. All of them together cost one statement each time, and nothing
+    while nobody writes.
     """
 
     def __init__(
         self,
         begin: Callable[[], AbstractAsyncContextManager[AsyncConnection]],
-        staging: Staging,
+        area: UploadArea,
         *,
         expiry_seconds: float,
+        timings: Timings,
         background: Background,
     ) -> None:
-        self._background = background
         self._begin = begin
-        self._staging = staging
+        self._area = area
         self._expiry_seconds = expiry_seconds
+        self._interval = timings.writer_check
+        self._background = background
         self._expected = Counter[UUID]()
-        self._guarded: dict[UUID, tuple[Upload, StagedWriter]] = {}
+        self._watched: dict[UUID, tuple[Upload, UploadWriter]] = {}
         self._any = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         self._tasks = [
-            self._background.start("fence-write", self._write_out),
-            self._background.start("fence-watch", self._watch),
+            self._background.start("writers-flush", self._flush),
+            self._background.start("writers-watch", self._watch),
         ]
 
     async def close(self) -> None:
         await end(*self._tasks)
 
     @contextmanager
-    def expect(self, upload_id: UUID) -> Iterator[None]:
-        """While the block runs, bytes for the upload have come to this process or are about to."""
+    def expecting(self, upload_id: UUID) -> Iterator[None]:
+        """While the block runs, bytes for the upload have come to this process or will soon."""
         self._expected[upload_id] += 1
         try:
             yield
@@ -71,55 +73,55 @@ class Fence:
         return upload_id in self._expected
 
     @contextmanager
-    def guard(self, upload: Upload, writer: StagedWriter) -> Iterator[None]:
-        """While the block runs, what the writer takes comes to its file without waiting for more, the upload
-        does not expire, and the writer is interrupted once another token stands in the row.
+    def watching(self, upload: Upload, writer: UploadWriter) -> Iterator[None]:
+        """While the block runs, what the writer takes is written out without waiting for more, the upload
+        does not expire, and the writer is stopped once another token stands in the row.
         """
         token = upload.writer
         assert token is not None
-        self._guarded[token] = upload, writer
+        self._watched[token] = upload, writer
         self._any.set()
         try:
             yield
         finally:
-            del self._guarded[token]
-            if not self._guarded:
+            del self._watched[token]
+            if not self._watched:
                 self._any.clear()
 
-    async def _write_out(self) -> None:
+    async def _flush(self) -> None:
         while True:
             await self._any.wait()
-            await asyncio.sleep(TICK_SECONDS)
-            for _, writer in self._guarded.values():
-                writer.hand_over()
+            await asyncio.sleep(self._interval)
+            for _, writer in self._watched.values():
+                writer.flush()
 
     async def _watch(self) -> None:
-        watched = True
+        reachable = True
         while True:
             await self._any.wait()
-            await asyncio.sleep(TICK_SECONDS)
+            await asyncio.sleep(self._interval)
             try:
-                await self._interrupt_replaced()
+                await self._stop_replaced()
             except (Unavailable, DBAPIError) as error:
                 # Without the database nobody can take over either.
-                if watched:
+                if reachable:
                     _log.warning("writers go on unwatched", error=str(error))
-                watched = False
+                reachable = False
             else:
-                watched = True
+                reachable = True
 
-    async def _interrupt_replaced(self) -> None:
-        asked = {token: upload for token, (upload, _) in self._guarded.items()}
-        if not asked:
+    async def _stop_replaced(self) -> None:
+        watched = {token: upload for token, (upload, _) in self._watched.items()}
+        if not watched:
             return
-        ids = [upload.id for upload in asked.values()]
+        ids = [upload.id for upload in watched.values()]
         async with self._begin() as connection:
             standing = await uploads.writers(connection, ids, expiry_seconds=self._expiry_seconds)
-        # Those that ended meanwhile are no longer guarded, and may have changed the token themselves.
+        # Those that ended meanwhile are no longer watched, and may have changed the token themselves.
         replaced = {
             str(upload.file_id)
-            for token, upload in asked.items()
-            if token in self._guarded and standing.get(upload.id) != token
+            for token, upload in watched.items()
+            if token in self._watched and standing.get(upload.id) != token
         }
         # One whose disk is stuck must not keep the others from being watched.
-        await asyncio.gather(*(self._staging.interrupt(name, seconds=TICK_SECONDS) for name in replaced))
+        await asyncio.gather(*(self._area.interrupt(name, seconds=self._interval) for name in replaced))

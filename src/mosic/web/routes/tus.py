@@ -13,7 +13,8 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mosic.core.ingest import Hints
-from mosic.core.uploads.append import UploadState, append
+from mosic.core.uploads.append import append
+from mosic.core.uploads.state import UploadState
 from mosic.core.uploads.unfinished import create, look_up, remove
 from mosic.errors import (
     BlobDamaged,

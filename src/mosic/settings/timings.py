@@ -1,0 +1,27 @@
+"""Time limits that are no setting: no operator has a reason to change them, but tests wait for less."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timings:
+    """All in seconds."""
+
+    key_file_check: float = 1.0
+    """How often Mosic looks whether the key file has changed."""
+
+    writer_check: float = 0.2
+    """How often a process looks whether its writers were replaced, and writes out what they have gathered."""
+    writer_silence: float = 0.5
+    """A writer whose upload has not grown for so long is taken for dead. Longer than `writer_check`."""
+    writer_stop: float = 1.0
+    """How long a writer that was replaced may take to notice and to stop."""
+    writer_end: float = 0.3
+    """How long a request for the state of an upload waits for a writer whose connection may be gone. Longer
+    than `writer_check`."""
+    clip_wait: float = 5.0
+    """How long another process may take to make the clip of a whole upload before this one does it too."""
+    upload_poll: float = 0.05
+    """How often a request that waits for any of these looks again."""
