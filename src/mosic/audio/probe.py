@@ -1,7 +1,7 @@
-"""What is in an audio file: path → AudioInfo. The only importer of mutagen.
+"""What is in an audio file: path → AudioInfo.
 
-mutagen reads the tags of ID3, MP4 and ASF, and the headers of the rarer formats. In the others the modules
-beside this one measure the sound, where mutagen estimates or believes a header.
+The modules beside this one measure the sound. mutagen reads the headers of rare formats (`rare`), and
+the tags of ID3, MP4 and ASF.
 """
 
 # Parts of mutagen have no type annotations.
@@ -13,21 +13,14 @@ import math
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from mutagen.aac import AACInfo
 from mutagen.asf import ASF
-from mutagen.dsdiff import DSDIFFFile, DSDIFFInfo
-from mutagen.dsf import DSFFile, DSFInfo
 from mutagen.id3 import ID3, TCON
-from mutagen.monkeysaudio import MonkeysAudioInfo
 from mutagen.mp4 import MP4Tags
 from mutagen.mp4._atom import Atoms
-from mutagen.optimfrog import OptimFROGInfo
-from mutagen.tak import TAKInfo
 
 from mosic.audio import (
     ac3,
@@ -43,9 +36,9 @@ from mosic.audio import (
     matroska,
     mp4,
     mpeg,
-    musepack,
     names,
     ogg,
+    rare,
     transport,
     trueaudio,
     voc,
@@ -55,19 +48,14 @@ from mosic.audio import (
 from mosic.audio.id3texts import version_1
 from mosic.audio.info import AudioInfo
 from mosic.audio.sniff import Format, sniff
-from mosic.audio.source import FewReads, Pairs, Sound, Source
-from mosic.audio.tagblocks import read_id3
+from mosic.audio.source import Pairs, Sound, Source
 from mosic.audio.tags import normalise
 from mosic.errors import UnreadableMedia, UnsupportedMedia
-
-_Reader = Callable[[BinaryIO, Source, int, int], Sound]
 
 # Fewer bits a second than these are no recording but a false length. Silence gets by with very few.
 _LEAST_BITRATE = 20
 _LEAST_BITRATES = {"flac": 1, "ape": 10, "dsd": 1_000_000}
 _MAX_INT32 = 2**31 - 1
-# Of mutagen, for one look at the headers of a file: real ones need some hundred.
-_MOST_READS = 10_000
 _NO_GENRE = 255
 _CODEC = re.compile(r"[a-z0-9][a-z0-9_.+-]{0,31}")
 
@@ -193,49 +181,11 @@ def _read_asf(block: bytes) -> Pairs:
     ]
 
 
-def _read_dsf(file: BinaryIO, source: Source, start: int, end: int) -> Sound:
-    file.seek(start)
-    dsf: Any = DSFFile(FewReads(file, _MOST_READS))
-    sound = _sound("audio/x-dsf", "dsd", DSFInfo(dsf.fmt_chunk))
-    tag = dsf.dsd_chunk.offset_metdata_chunk
-    return replace(sound, tags=read_id3(source, tag) if tag else [])
-
-
-def _read_dsdiff(file: BinaryIO, source: Source, start: int, end: int) -> Sound:
-    file.seek(start)
-    chunks = DSDIFFFile(FewReads(file, _MOST_READS))
-    file.seek(start)
-    info = DSDIFFInfo(FewReads(file, _MOST_READS))
-    tags = read_id3(source, chunks["ID3"].data_offset) if "ID3" in chunks else []
-    return replace(_sound("audio/x-dff", "dst" if info.compression == "DST" else "dsd", info), tags=tags)
-
-
-def _sound(media_type: str, codec: str, info: Any) -> Sound:
-    return Sound(
-        media_type,
-        codec,
-        duration=info.length,
-        bitrate=getattr(info, "bitrate", None),
-        sample_rate=info.sample_rate,
-        channels=getattr(info, "channels", None),
-    )
-
-
-def _by_mutagen(media_type: str, codec: str, read: Callable[[FewReads], Any]) -> _Reader:
-    def reader(file: BinaryIO, source: Source, start: int, end: int) -> Sound:
-        file.seek(start)
-        sound = _sound(media_type, codec, read(FewReads(file, _MOST_READS)))
-        bitrate = sound.bitrate or (round((end - start) * 8 / sound.duration) if sound.duration else None)
-        return replace(sound, bitrate=bitrate)
-
-    return reader
-
-
-def _native(read: Callable[[Source, int, int], Sound]) -> _Reader:
+def _native(read: Callable[[Source, int, int], Sound]) -> rare.Reader:
     return lambda file, source, start, end: read(source, start, end)
 
 
-_READERS: dict[Format, _Reader] = {
+_READERS: dict[Format, rare.Reader] = {
     Format.AAC: _native(adts.read),
     Format.AC3: _native(ac3.read),
     Format.AIFF: _native(aiff.read),
@@ -254,13 +204,13 @@ _READERS: dict[Format, _Reader] = {
     Format.WAVE: _native(wave.read),
     Format.WAVE64: _native(wave.read_wave64),
     Format.ASF: _native(asf.read),
-    Format.DSF: _read_dsf,
-    Format.DSDIFF: _read_dsdiff,
-    Format.ADIF: _by_mutagen("audio/aac", "aac", AACInfo),
-    Format.APE: _by_mutagen("audio/x-ape", "ape", MonkeysAudioInfo),
-    Format.MUSEPACK: _native(musepack.read),
-    Format.OPTIMFROG: _by_mutagen("audio/x-ofr", "optimfrog", OptimFROGInfo),
-    Format.TAK: _by_mutagen("audio/x-tak", "tak", TAKInfo),
+    Format.DSF: rare.read_dsf,
+    Format.DSDIFF: rare.read_dsdiff,
+    Format.ADIF: rare.READ_ADIF,
+    Format.APE: rare.read_ape,
+    Format.MUSEPACK: rare.read_musepack,
+    Format.OPTIMFROG: rare.READ_OPTIMFROG,
+    Format.TAK: rare.READ_TAK,
     Format.TRUE_AUDIO: _native(trueaudio.read),
     Format.WAVPACK: _native(wavpack.read),
 }

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import BinaryIO, Protocol, TypeAlias
 
+_LARGEST_READ = 1 << 20
+
 
 class Readable(Protocol):
     """A file, or a part of one in memory: `read` gives fewer bytes where there are no more."""
@@ -73,15 +75,16 @@ class Forward:
 
 
 class FewReads:
-    """A file for readers that are not ours, which ends after so many reads: a file of nothing but headers
-    costs no more than that."""
+    """A file for readers that are not ours. It ends after so many reads, and none gives more than a mebibyte:
+    a file of nothing but headers, or of one that claims all, costs no more than that."""
 
     def __init__(self, file: BinaryIO, most: int) -> None:
         self._file, self._left = file, most
 
     def read(self, size: int = -1) -> bytes:
         self._left -= 1
-        return self._file.read(size) if self._left >= 0 else b""
+        most = _LARGEST_READ if size < 0 else min(size, _LARGEST_READ)
+        return self._file.read(most) if self._left >= 0 else b""
 
     def seek(self, offset: int, whence: int = 0) -> int:
         return self._file.seek(offset, whence)
