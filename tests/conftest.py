@@ -27,6 +27,7 @@ from tests.support.databases import TEMPLATE, shown
 from tests.support.house import House
 from tests.support.installation import Installation
 from tests.support.kept import KeptConnection
+from tests.support.limits import wait_for_the_database
 from tests.support.probes import KeptProbes
 from tests.support.service import Service, running_service
 
@@ -80,7 +81,12 @@ def _guess(*, slow: bool, limited: bool) -> float:
 
 
 def pytest_collection_finish() -> None:
-    """Thousands of tests are no garbage; to look through them again and again takes its time."""
+    _look_for_garbage_in_what_comes()
+
+
+def _look_for_garbage_in_what_comes() -> None:
+    """Thousands of tests are no garbage, nor is what libraries keep of each service: to look through them
+    again and again takes longer than most tests."""
     gc.collect()
     gc.freeze()
 
@@ -94,6 +100,13 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     return report
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_left_open() -> Iterator[None]:
+    """What a file of tests has left open warns at its end, and a warning is an error."""
+    yield
+    _look_for_garbage_in_what_comes()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _no_settings_from_outside() -> Iterator[None]:
     """The machine's own MOSIC_* settings and .env must not reach the tests."""
@@ -104,6 +117,20 @@ def _no_settings_from_outside() -> Iterator[None]:
     patch.setenv("MOSIC_LOG_FORMAT", "json")
     yield
     patch.undo()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _slow_databases_are_waited_for() -> Iterator[None]:
+    patch = pytest.MonkeyPatch()
+    wait_for_the_database(patch, times=12)
+    yield
+    patch.undo()
+
+
+@pytest.fixture
+def impatient_with_the_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests in which it does not answer, and that are about what is done then."""
+    wait_for_the_database(monkeypatch, times=0.2)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -116,7 +116,7 @@ async def test_a_change_that_fails(
 ) -> None:
     reason = REASONS[sqlstate]
     async with running_service(
-        tmp_path / "media", shown(own_database_url), remote_allow_private=True
+        tmp_path / "media", shown(own_database_url), remote_allow_private=True, play_wait_seconds=0.5
     ) as service:
         clip = (await service.http.post("/play/upload", content=wav(), headers=AUTH)).json()
         await fail_with(own_database_url, sqlstate)
@@ -160,7 +160,7 @@ async def test_a_database_that_takes_no_changes_after_a_failover(
     tmp_path: Path, own_database_url: URL, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The connections that there are lead to the server that was demoted: new ones are made."""
-    async with running_service(tmp_path / "media", shown(own_database_url)) as service:
+    async with running_service(tmp_path / "media", shown(own_database_url), play_wait_seconds=0.5) as service:
         clip = (await service.http.post("/play/upload", content=wav(), headers=AUTH)).json()
         name = own_database_url.database
         async with connected(own_database_url) as connection:

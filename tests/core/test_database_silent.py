@@ -18,6 +18,7 @@ from tests.support.sounds import wav
 
 # A TCP connection says nothing for a quarter of an hour; what is asked for here is seconds.
 PATIENCE = 60.0
+pytestmark = pytest.mark.usefixtures("impatient_with_the_database")
 POOL = 4
 
 
@@ -44,7 +45,7 @@ async def works_again(service: Service) -> None:
 @pytest.mark.parametrize("idle", [0.0, pytest.param(1.2, marks=pytest.mark.slow)], ids=["just used", "idle"])
 async def test_everybody_is_answered_and_new_connections_serve(tmp_path: Path, way: Way, idle: float) -> None:
     async with running_service(
-        tmp_path / "media", way.url, db_pool_size=POOL, db_statement_seconds=1
+        tmp_path / "media", way.url, db_pool_size=POOL, db_statement_seconds=1, play_wait_seconds=1
     ) as service:
         clip = (await warmed(service)).json()
         await asyncio.sleep(idle)
@@ -74,7 +75,7 @@ async def test_everybody_is_answered_and_new_connections_serve(tmp_path: Path, w
 
 async def test_slots_are_free_when_their_clients_have_gone(tmp_path: Path, way: Way) -> None:
     async with running_service(
-        tmp_path / "media", way.url, db_pool_size=POOL, db_statement_seconds=1
+        tmp_path / "media", way.url, db_pool_size=POOL, db_statement_seconds=1, play_wait_seconds=1
     ) as service:
         await warmed(service)
         await way.swallow()
@@ -91,7 +92,7 @@ async def test_slots_are_free_when_their_clients_have_gone(tmp_path: Path, way: 
 async def test_it_ends_whatever_hangs(tmp_path: Path, way: Way) -> None:
     async with asyncio.timeout(PATIENCE):
         async with running_service(
-            tmp_path / "media", way.url, db_pool_size=POOL, db_statement_seconds=600
+            tmp_path / "media", way.url, db_pool_size=POOL, db_statement_seconds=600, play_wait_seconds=1
         ) as service:
             clip = (await warmed(service)).json()
             await way.swallow()

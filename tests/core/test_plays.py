@@ -211,7 +211,7 @@ async def test_close_without_a_database_ends_and_refuses_those_who_wait(make: Ma
     table.away = True
     waiting = [asyncio.create_task(counter.count(ONE)) for _ in range(3)]
     await table.writing.wait()
-    async with asyncio.timeout(8):
+    async with asyncio.timeout(60):
         await counter.close()
     results = await asyncio.gather(*waiting, return_exceptions=True)
     assert [type(result) for result in results] == [Unavailable] * 3
@@ -219,12 +219,17 @@ async def test_close_without_a_database_ends_and_refuses_those_who_wait(make: Ma
         await counter.count(ONE)
 
 
-async def test_close_does_not_wait_for_ever_for_a_database_that_hangs(make: Make, table: Table) -> None:
+async def test_close_does_not_wait_for_ever_for_a_database_that_hangs(
+    make: Make, table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mosic.core.plays._CLOSE_SECONDS", 0.2)
+    monkeypatch.setattr("mosic.core.plays._LAST_SECONDS", 0.2)
     counter = make(wait_seconds=60)
     table.go_on.clear()
     waiting = asyncio.create_task(counter.count(ONE))
     await table.writing.wait()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await counter.close()
     with pytest.raises(Unavailable):
         await waiting
+    table.go_on.set()

@@ -75,6 +75,9 @@ async def running_service(media_root: Path, database_url: str, **settings: Any) 
             "api_key": KEY,
             "probe_workers": 1,
             "db_pool_size": 4,
+            # As in tests/support/limits.py.
+            "db_statement_seconds": 60,
+            "play_wait_seconds": 60,
             "allowed_hosts": "*",
             "trash_days": 0,
             "metrics_cache_seconds": 0,
