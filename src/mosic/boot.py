@@ -132,9 +132,7 @@ async def _open_folders(settings: Settings, stack: AsyncExitStack) -> tuple[Blob
         await asyncio.to_thread(look_over, folder, setting)
     media = await asyncio.to_thread(keeping_of, settings, settings.media_root)
     store = await asyncio.to_thread(keeping_of, settings, list(store_folders(settings).values())[-1])
-    blobs = open_blobs(settings.store_url, settings.media_root, store)
-    stack.push_async_callback(blobs.close)
-    await blobs.start()
+    blobs = await stack.enter_async_context(open_blobs(settings.store, store))
     staging = await asyncio.to_thread(LocalUploadArea, settings.media_root / STAGING, media)
     stack.push_async_callback(staging.close)
     return blobs, staging
@@ -226,7 +224,7 @@ async def open_runtime(
         plays.start()
         stack.push_async_callback(plays.close)
 
-        facts = FactsCache(begin, blobs, wait_seconds=settings.play_wait_seconds)
+        facts = FactsCache(begin, wait_seconds=settings.play_wait_seconds)
         changes = Changes(beside, facts, background)
         stack.push_async_callback(changes.close)
         await changes.start()

@@ -29,18 +29,17 @@ def stage(tmp_path: Path) -> Stage:
 
 @pytest.fixture
 async def local(tmp_path: Path) -> AsyncIterator[LocalBlobs]:
-    blobs = LocalBlobs(tmp_path / "media")
-    await blobs.start()
-    yield blobs
-    await blobs.close()
+    async with LocalBlobs(tmp_path / "media") as blobs:
+        yield blobs
 
 
 @pytest.fixture(params=["local", "memory"])
 async def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[BlobStore]:
-    made: BlobStore = LocalBlobs(tmp_path / "media") if request.param == "local" else MemoryBlobs()
-    await made.start()
-    yield made
-    await made.close()
+    if request.param == "memory":
+        yield MemoryBlobs()
+    else:
+        async with LocalBlobs(tmp_path / "media") as local:
+            yield local
 
 
 def new_key() -> str:

@@ -28,12 +28,11 @@ async def test_a_folder_that_was_removed_is_made_again(
         await local.put(second, path)
     assert path.read_bytes() == b"second"
     await local.put(second, path)
-    blob = await local.open(second)
-    assert await blob.read(0, 100) == b"second"
-    blob.close()
-    local.forget_all()
+    async with local.open(second) as blob:
+        assert await blob.read(100) == b"second"
     with pytest.raises(BlobMissing):
-        await local.open(first)
+        async with local.open(first):
+            pass
 
 
 async def test_a_file_in_the_place_of_a_folder(local: LocalBlobs, stage: Stage, tmp_path: Path) -> None:
@@ -43,4 +42,5 @@ async def test_a_file_in_the_place_of_a_folder(local: LocalBlobs, stage: Stage, 
         await local.put(blob_key, path)
     assert path.read_bytes() == b"song"
     with pytest.raises(Unavailable):
-        await local.open(blob_key)
+        async with local.open(blob_key):
+            pass

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -22,6 +23,7 @@ from mosic.db.clips import Clip
 from mosic.errors import ClipNotFound
 from mosic.postgres import EmbeddedPostgres
 from mosic.wire.retrieval import Retrieval
+from tests.support.service import open_files
 from tests.support.sounds import wav
 from tests.support.stores import Open, upload
 
@@ -138,19 +140,23 @@ async def test_a_removed_external_clip_is_served_by_nobody(open_rt: Open) -> Non
                     await listen(one, clip)
 
 
-async def test_a_removed_clips_file_is_let_go_of_everywhere(rt: Runtime, other: Runtime) -> None:
+async def test_a_removed_clips_file_is_let_go_of_everywhere(
+    rt: Runtime, other: Runtime, tmp_path: Path
+) -> None:
     clip = await upload(rt, wav())
-    assert clip.blob_key
     for one in (rt, other):
         await listen(one, clip)
-        assert one.blobs.open_now(clip.blob_key) is not None
+    assert len(open_blobs(tmp_path)) == 2
     await remove_clip(rt, clip.id)
 
     async def is_let_go() -> bool:
-        assert clip.blob_key
-        return other.blobs.open_now(clip.blob_key) is None
+        return not open_blobs(tmp_path)
 
     await soon(is_let_go)
+
+
+def open_blobs(folder: Path) -> list[str]:
+    return [path for path in open_files(folder) if "/blobs/" in path]
 
 
 async def test_while_nothing_is_told_edits_and_removals_are_seen_all_the_same(

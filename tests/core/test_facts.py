@@ -52,7 +52,7 @@ def database(rt: Runtime) -> Database:
 
 
 def cache(rt: Runtime, database: Database, **options: Any) -> FactsCache:
-    made = FactsCache(database.begin, rt.blobs, wait_seconds=WAIT, **options)
+    made = FactsCache(database.begin, wait_seconds=WAIT, **options)
     made.believe()
     return made
 

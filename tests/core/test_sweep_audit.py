@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import tracemalloc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from mosic.core.sweep import Finding, audit
 from mosic.db.clips import Clip
 from mosic.errors import BlobMissing
 from tests.support.sounds import wav
-from tests.support.stores import HOUR, FailingOnce, key_of, paused, put, upload
+from tests.support.stores import HOUR, FailingOnce, key_of, paused, put, read_blob, upload
 
 MEBIBYTE = 1024 * 1024
 
@@ -89,11 +91,12 @@ async def test_a_blob_that_cannot_be_read(rt: Runtime) -> None:
         def __getattr__(self, name: str) -> Any:
             return getattr(rt.blobs, name)
 
-        async def open(self, blob_key: str) -> Any:
-            blob = await rt.blobs.open(blob_key)
-            failing: Any = FailingOnce(blob, "read")
-            failing.size = blob.size
-            return failing
+        @asynccontextmanager
+        async def open(self, blob_key: str) -> AsyncIterator[Any]:
+            async with rt.blobs.open(blob_key) as blob:
+                failing: Any = FailingOnce(blob, "read")
+                failing.size = blob.size
+                yield failing
 
     blobs: Any = Blobs()
     assert await findings(dataclasses.replace(rt, blobs=blobs)) == [
@@ -113,7 +116,7 @@ async def test_a_clip_that_is_deleted_meanwhile_is_no_finding(rt: Runtime, momen
     blobs.go_on.set()
     assert await auditing == []
     with pytest.raises(BlobMissing):
-        await rt.blobs.open(clips[0].id.hex)
+        await read_blob(rt.blobs, clips[0].id.hex)
 
 
 async def test_a_clip_that_is_being_deleted_leaves_no_orphan(rt: Runtime) -> None:

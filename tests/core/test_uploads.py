@@ -43,7 +43,7 @@ from mosic.errors import (
 from mosic.settings.timings import Timings
 from mosic.wire.tus import Append, Checksum, Creation, Metadata
 from tests.support.sounds import wav
-from tests.support.stores import Open, paused
+from tests.support.stores import Open, paused, read_blob
 
 MEBIBYTE = 1024 * 1024
 
@@ -267,9 +267,7 @@ async def test_what_a_replaced_holder_writes_late_counts_for_nothing(
         clip = await get_clip(connection, clip_id)
     assert clip is not None
     assert clip.blob_key is not None
-    blob = await second.blobs.open(clip.blob_key)
-    assert await blob.read(0, len(audio)) == audio
-    blob.close()
+    assert await read_blob(second.blobs, clip.blob_key) == audio
 
 
 async def test_what_comes_to_the_disk_while_another_takes_over_is_cut(open_rt: Open) -> None:

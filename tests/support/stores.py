@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import sqlalchemy as sa
@@ -58,6 +58,15 @@ async def swept_keys(rt: Runtime) -> set[str]:
         return set((await connection.scalars(sa.text("SELECT blob_key FROM swept_blobs"))).all())
 
 
+async def read_blob(blobs: BlobStore, blob_key: str) -> bytes:
+    """All its bytes."""
+    content = bytearray()
+    async with blobs.open(blob_key) as blob:
+        while piece := await blob.read(2**20):
+            content += piece
+    return bytes(content)
+
+
 class PausedBlobs:
     """A store that stops in one of its methods, after or before what it does, as a process may be stopped."""
 
@@ -69,6 +78,8 @@ class PausedBlobs:
         inner = getattr(self._blobs, name)
         if name != self._method:
             return inner
+        if name == "open":
+            return self._opening
 
         async def paused(*arguments: Any) -> Any:
             done = await inner(*arguments) if self._after else None
@@ -77,6 +88,17 @@ class PausedBlobs:
             return done if self._after else await inner(*arguments)
 
         return paused
+
+    @asynccontextmanager
+    async def _opening(self, *arguments: Any) -> AsyncIterator[OpenBlob]:
+        if not self._after:
+            self.reached.set()
+            await self.go_on.wait()
+        async with self._blobs.open(*arguments) as blob:
+            if self._after:
+                self.reached.set()
+                await self.go_on.wait()
+            yield blob
 
 
 class FailingOnce:

@@ -1,17 +1,22 @@
-"""The contract of a blob store: a handful of methods on a finished local file, and what they promise.
+"""The contract of a blob store: five methods, and what they promise.
 
 A blob is immutable: its bytes never change under a `blob_key`, they only appear (`put`) and go (`delete`).
-The contract suite in `tests/blobs/` runs over every store.
+What only some stores can do is a protocol of its own below. The contract suite in `tests/blobs/` runs over
+every store.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
+
+Span = tuple[int, int]
+"""Of bytes: the first one's position, and that behind the last."""
 
 # Only what Mosic itself makes (the hex form of a UUID), so that no key can ever be a path.
 _BLOB_KEY = re.compile(r"[0-9a-f]{32}")
@@ -37,47 +42,24 @@ class BlobStat:
 
 
 class OpenBlob(Protocol):
-    """A blob held open: a `delete` meanwhile does not disturb its reader. Must be closed."""
+    """A blob held open to send one span of it, once: a `delete` meanwhile does not disturb its reader."""
 
     @property
-    def size(self) -> int: ...
-
-    def read_now(self, start: int, size: int) -> bytearray | None:
-        """Up to `size` bytes from `start` that can be had without waiting; None when none can.
-
-        The buffer is the caller's: the store keeps no reference to it.
-        """
+    def size(self) -> int:
+        """Of the whole blob, in bytes."""
         ...
 
-    async def read(self, start: int, size: int) -> bytes | bytearray:
-        """Up to `size` bytes from `start`, at least one unless `start` is at the end.
+    async def read(self, size: int) -> bytes | bytearray:
+        """The next bytes of the span, `size` at most, at least one; empty at its end.
 
-        Raises `OSError` when the medium fails.
+        What can be had without waiting comes without waiting. The buffer is the caller's. Raises `OSError`
+        when the medium fails, and when the blob ends before the span does.
         """
-        ...
-
-    def close(self) -> None:
-        """Let go of it. Does not block; calling it again does nothing."""
         ...
 
 
 class BlobStore(Protocol):
     """Where blobs live. Every method is safe to call at the same time from many tasks and processes."""
-
-    lasting: ClassVar[bool]
-    """Whether blobs are there after the end of the process that put them."""
-
-    async def start(self) -> None:
-        """Make ready and check that the store can be written; raises `StartupError` when it cannot."""
-        ...
-
-    async def close(self) -> None:
-        """Let go of everything. Blobs that are still held open can be read no more."""
-        ...
-
-    async def check(self) -> None:
-        """Raises `InsufficientStorage` or `Unavailable` when the store cannot be written at the moment."""
-        ...
 
     async def put(self, blob_key: str, path: Path) -> None:
         """Publish the finished file at `path` under `blob_key`.
@@ -89,10 +71,12 @@ class BlobStore(Protocol):
         """
         ...
 
-    async def duplicate(self, blob_key: str, other_key: str) -> None:
-        """Make the blob available under a second key as well, for good, where possible without a copy.
+    def open(self, blob_key: str, span: Span | None = None) -> AbstractAsyncContextManager[OpenBlob]:
+        """A block in which the span can be read, by default the whole blob; the blob is let go at its end.
 
-        Raises `BlobMissing` when there is none, and for the second key what `put` raises.
+        A store that is asked over a network needs one request for a span, however many reads there are. An
+        empty span is for its `size` alone. Entering raises `BlobMissing` when there is none, `Unavailable`
+        when the medium fails.
         """
         ...
 
@@ -100,51 +84,61 @@ class BlobStore(Protocol):
         """Size and time of the blob, None when there is none. Raises `Unavailable` when the medium fails."""
         ...
 
-    def open_now(self, blob_key: str) -> OpenBlob | None:
-        """Like `open`, if that takes no waiting; else None."""
-        ...
-
-    async def open(self, blob_key: str) -> OpenBlob:
-        """Hold the blob open for reading; raises `BlobMissing` when there is none, and `Unavailable` when the
-        medium fails."""
-        ...
-
     async def delete(self, blob_key: str) -> bool:
         """Remove the blob; False when there was none. Those who hold it open go on reading.
 
-        Once this has returned, nobody can open the blob any more, in no process.
+        Once this has returned, nobody can open the blob any more, in no process. Raises `OSError`.
         """
-        ...
-
-    def forget(self, blob_key: str) -> None:
-        """Let go of what is kept of the blob for its next readers, as it was probably removed elsewhere.
-
-        This only frees resources; what `open` promises holds without it.
-        """
-        ...
-
-    def forget_all(self) -> None:
-        """`forget` for every blob."""
         ...
 
     def keys(self) -> AsyncIterator[str]:
         """Every key in no order. Blobs that come or go meanwhile may or may not be seen."""
         ...
 
-    async def identity(self) -> bytes | None:
-        """What was last given to `identify`, at most 4 KiB, kept under the name `mosic-store.json`; None when
-        the store has none. Something else under that name may give any bytes.
+
+@runtime_checkable
+class CopiesBlobs(Protocol):
+    """Besides: a store that gives a blob a second key without its bytes passing through this process."""
+
+    async def copy(self, blob_key: str, other_key: str) -> None:
+        """Publish the bytes of the blob under the other key as well. Each lives and goes by itself.
+
+        Raises `BlobMissing` when there is none, and for the other key what `put` raises.
+        """
+        ...
+
+
+@runtime_checkable
+class HasIdentity(Protocol):
+    """Besides: a store that outlives the process, so that it can say whose it is (`mosic.blobs.identity`)."""
+
+    async def read_identity(self) -> bytes | None:
+        """What was last given to `write_identity`, at most 4 KiB, kept under the name `mosic-store.json`;
+        None when the store has none. Something else under that name may give any bytes.
 
         Raises `Unavailable` when the medium fails.
         """
         ...
 
-    async def identify(self, content: bytes, *, replace: bool = False) -> bool:
+    async def write_identity(self, content: bytes, *, replace: bool = False) -> bool:
         """Say who the store is; False when it has an identity already, which only `replace` overwrites.
 
         Of several who call it at once without `replace` one succeeds. Returning True means that the identity
         survives a crash of the machine; nobody ever sees half of it. Raises like `put`.
         """
+        ...
+
+
+class LastingStore(BlobStore, HasIdentity, Protocol):
+    """A store that outlives the process."""
+
+
+@runtime_checkable
+class ChecksWriting(Protocol):
+    """Besides: a store that can stop to take blobs, as disks do."""
+
+    async def check_writable(self) -> None:
+        """Raises `InsufficientStorage` or `Unavailable` when the store cannot be written at the moment."""
         ...
 
 

@@ -4,31 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import ClassVar
 
-from mosic.blobs.base import BlobStat, check_blob_key
+from mosic.blobs.base import BlobStat, Span, check_blob_key
 from mosic.errors import BlobMissing
 
 
 class MemoryBlobs:
     """Gone when the process ends, which `put`'s promise of durability cannot outlive here."""
 
-    lasting: ClassVar[bool] = False
-
     def __init__(self) -> None:
-        self._identity: bytes | None = None
         self._blobs: dict[str, tuple[bytes, datetime]] = {}
-
-    async def start(self) -> None:
-        return
-
-    async def close(self) -> None:
-        return
-
-    async def check(self) -> None:
-        return
 
     async def put(self, blob_key: str, path: Path) -> None:
         check_blob_key(blob_key)
@@ -38,7 +26,7 @@ class MemoryBlobs:
         self._blobs[blob_key] = (content, datetime.now(UTC))
         await asyncio.to_thread(path.unlink)
 
-    async def duplicate(self, blob_key: str, other_key: str) -> None:
+    async def copy(self, blob_key: str, other_key: str) -> None:
         check_blob_key(other_key)
         if check_blob_key(blob_key) not in self._blobs:
             raise BlobMissing
@@ -46,25 +34,16 @@ class MemoryBlobs:
             raise FileExistsError(other_key)
         self._blobs[other_key] = self._blobs[blob_key]
 
+    @asynccontextmanager
+    async def open(self, blob_key: str, span: Span | None = None) -> AsyncIterator[MemoryBlob]:
+        found = self._blobs.get(check_blob_key(blob_key))
+        if found is None:
+            raise BlobMissing
+        yield MemoryBlob(found[0], span or (0, len(found[0])))
+
     async def stat(self, blob_key: str) -> BlobStat | None:
         found = self._blobs.get(check_blob_key(blob_key))
         return BlobStat(len(found[0]), found[1]) if found else None
-
-    def open_now(self, blob_key: str) -> MemoryBlob | None:
-        found = self._blobs.get(check_blob_key(blob_key))
-        return MemoryBlob(found[0]) if found is not None else None
-
-    async def open(self, blob_key: str) -> MemoryBlob:
-        blob = self.open_now(blob_key)
-        if blob is None:
-            raise BlobMissing
-        return blob
-
-    def forget(self, blob_key: str) -> None:
-        return
-
-    def forget_all(self) -> None:
-        return
 
     async def delete(self, blob_key: str) -> bool:
         return self._blobs.pop(check_blob_key(blob_key), None) is not None
@@ -73,28 +52,18 @@ class MemoryBlobs:
         for blob_key in list(self._blobs):
             yield blob_key
 
-    async def identity(self) -> bytes | None:
-        return self._identity
-
-    async def identify(self, content: bytes, *, replace: bool = False) -> bool:
-        if self._identity is not None and not replace:
-            return False
-        self._identity = content
-        return True
-
 
 class MemoryBlob:
-    """A view of bytes that stay alive as long as somebody reads them."""
+    """A span of bytes that stay alive as long as somebody reads them."""
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes, span: Span) -> None:
         self._content = content
+        self._at, self._stop = span
         self.size = len(content)
 
-    def read_now(self, start: int, size: int) -> bytearray | None:
-        return bytearray(self._content[start : start + size]) or None
-
-    async def read(self, start: int, size: int) -> bytes:
-        return self._content[start : start + size]
-
-    def close(self) -> None:
-        return
+    async def read(self, size: int) -> bytearray:
+        piece = bytearray(self._content[self._at : min(self._at + size, self._stop)])
+        if not piece and self._at < self._stop:
+            raise OSError("the blob is shorter than what was to be read of it")
+        self._at += len(piece)
+        return piece

@@ -14,12 +14,13 @@ from mosic.core.places import store_folders, store_place
 from mosic.db.connecting import shown
 from mosic.db.migrate import migrate
 from mosic.errors import StartupError
+from mosic.settings.store import MemoryStore
 
 
 async def adopt_store(*, yes: bool) -> None:
     """Asks on a terminal; elsewhere it does nothing without `yes`. Exits with 1 when it was not done."""
     settings = set_up()
-    if settings.store_url == "memory:":
+    if isinstance(settings.store, MemoryStore):
         raise StartupError("MOSIC_STORE_URL=memory: cannot be adopted: it belongs to no database")
     for setting, folder in store_folders(settings).items():
         if not folder.is_dir():

@@ -17,6 +17,7 @@ from mosic.core.restore import restore as bring_back
 from mosic.core.room import keeping_of_backup
 from mosic.errors import StartupError
 from mosic.settings import Settings
+from mosic.settings.store import MemoryStore
 
 
 async def backup(folder: Path, *, force: bool) -> None:
@@ -77,7 +78,7 @@ async def restore(folder: Path, *, previous: bool) -> None:
 
 def _settings() -> Settings:
     settings = set_up()
-    if settings.store_url == "memory:":
+    if isinstance(settings.store, MemoryStore):
         raise StartupError("MOSIC_STORE_URL=memory: only the process of the service can use this store")
     return settings
 

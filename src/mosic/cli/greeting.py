@@ -27,7 +27,7 @@ def greet(settings: Settings, port: int) -> None:
     key, origin = _key(settings)
     with_key = f'-H "X-API-Key: {key}" '
     first = f"Mosic listens on {url} ({origin})."
-    media, database = str(settings.store_url or settings.media_root), _database(settings)
+    media, database = str(settings.store.url or settings.media_root), _database(settings)
     upload = f"curl {with_key}-F file=@song.mp3 {url}/play/upload"
     if logs_are_json():
         _log.info(first, version=__version__, url=url, media=media, database=database, upload=upload)

@@ -16,6 +16,7 @@ from mosic.core.sweep import Finding, SweepRefused
 from mosic.errors import StartupError
 from mosic.metrics import Metrics
 from mosic.settings import Settings
+from mosic.settings.store import MemoryStore
 
 _PROGRESS_EVERY = 20
 
@@ -75,7 +76,7 @@ async def audit(*, grace_seconds: float | None, as_json: bool) -> None:
 
 def _settings() -> Settings:
     settings = set_up()
-    if settings.store_url == "memory:":
+    if isinstance(settings.store, MemoryStore):
         raise StartupError("MOSIC_STORE_URL=memory: only the process of the service can use this store")
     return settings
 

@@ -176,27 +176,24 @@ class _Copying:
     async def _copy_bytes(self, row: ClipBytes) -> str | None:
         """What is wrong with them, or None."""
         try:
-            blob = await self._blobs.open(row.blob_key)
+            async with self._blobs.open(row.blob_key) as blob:
+                file = await asyncio.to_thread(self._archive.receive, row.blob_key)
+                try:
+                    while True:
+                        try:
+                            chunk = await blob.read(_CHUNK_BYTES)
+                        except OSError as error:
+                            return f"cannot be read: {error.strerror or error}"
+                        if not chunk:
+                            break
+                        await asyncio.to_thread(file.write, chunk)
+                    if file.sha256 != row.sha256.hex():
+                        return "its bytes are not those that were uploaded"
+                    await asyncio.to_thread(file.keep)
+                finally:
+                    await asyncio.to_thread(file.discard)
         except BlobMissing:
             return "the store does not have it"
-        try:
-            file = await asyncio.to_thread(self._archive.receive, row.blob_key)
-            try:
-                while True:
-                    try:
-                        chunk = await blob.read(file.size, _CHUNK_BYTES)
-                    except OSError as error:
-                        return f"cannot be read: {error.strerror or error}"
-                    if not chunk:
-                        break
-                    await asyncio.to_thread(file.write, chunk)
-                if file.sha256 != row.sha256.hex():
-                    return "its bytes are not those that were uploaded"
-                await asyncio.to_thread(file.keep)
-            finally:
-                await asyncio.to_thread(file.discard)
-        finally:
-            blob.close()
         return None
 
 

@@ -46,8 +46,6 @@ async def put_back(rt: Runtime, clip: Clip, staged: StagedFile) -> None:
         if not await has_bytes(rt, clip):
             raise Unavailable("The stored file of this clip appears and disappears. Try again.") from None
         return
-    # What processes know of the blob is of one that is gone.
-    rt.blobs.forget(clip.blob_key)
     rt.metrics.blobs.unusable("restored")
     _log.warning(
         "a blob that the store had lost was uploaded again", clip_id=str(clip.id), blob_key=clip.blob_key

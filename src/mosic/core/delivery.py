@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 from uuid import UUID
 
 from mosic.blobs.base import OpenBlob
 from mosic.errors import RemoteFailed
 from mosic.remote import RemoteResponse
-from mosic.wire.ranges import Slice
 
 Bytes = bytes | bytearray
 Headers = tuple[tuple[bytes, bytes], ...]
@@ -47,39 +47,59 @@ class Stream:
 
 
 class BlobBody:
-    """Slices of an open blob, each after its framing, and `closing` after the last. Closes the blob."""
+    """Spans of a blob, each after its framing, and `closing` after the last.
 
-    __slots__ = ("_at", "_blob", "_closing", "_parts", "_stop")
+    A context manager, in whose block all spans are open, so that none is missing once bytes flow. After
+    `stay_open` they stay so until `close`.
+    """
 
-    def __init__(self, blob: OpenBlob, parts: Iterable[tuple[bytes, Slice]], closing: bytes = b"") -> None:
-        self._blob = blob
-        self._parts = iter(parts)
+    __slots__ = ("_blobs", "_closing", "_parts", "_sending", "_sent_parts", "_stays_open", "size")
+
+    def __init__(
+        self, parts: Sequence[tuple[bytes, AbstractAsyncContextManager[OpenBlob]]], closing: bytes = b""
+    ) -> None:
+        """There is at least one part; each comes with what `BlobStore.open` returns for its span."""
+        self._parts = parts
         self._closing = closing
-        self._at = self._stop = 0
+        self._blobs: list[OpenBlob] = []
+        self._sending: OpenBlob | None = None
+        self._sent_parts = 0
+        self._stays_open = False
+
+    async def __aenter__(self) -> Self:
+        try:
+            for _, opening in self._parts:
+                self._blobs.append(await opening.__aenter__())
+        except BaseException:
+            await self.close()
+            raise
+        self.size = self._blobs[0].size
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if not self._stays_open:
+            await self.close()
+
+    def stay_open(self) -> Self:
+        self._stays_open = True
+        return self
 
     async def next(self, size: int) -> Bytes:
-        if self._at == self._stop:
-            framing = self._next_part()
-            if framing:
-                return framing
-        size = min(size, self._stop - self._at)
-        if not size:
-            return b""
-        piece = self._blob.read_now(self._at, size) or await self._blob.read(self._at, size)
-        if not piece:
-            raise OSError("the blob became shorter while it was read")
-        self._at += len(piece)
-        return piece
-
-    def _next_part(self) -> bytes:
-        for framing, part in self._parts:
-            self._at, self._stop = part.start, part.stop
-            return framing
+        if self._sending is not None and (piece := await self._sending.read(size)):
+            return piece
+        if self._sent_parts < len(self._parts):
+            framing, _ = self._parts[self._sent_parts]
+            self._sending = self._blobs[self._sent_parts]
+            self._sent_parts += 1
+            return framing or await self._sending.read(size)
+        self._sending = None
         closing, self._closing = self._closing, b""
         return closing
 
     async def close(self) -> None:
-        self._blob.close()
+        opened, self._blobs = len(self._blobs), []
+        for _, opening in self._parts[:opened]:
+            await opening.__aexit__(None, None, None)
 
 
 class RemoteBody:
@@ -101,15 +121,9 @@ class RemoteBody:
         await self._response.close()
 
 
-async def read_exactly(blob: OpenBlob, start: int, size: int) -> Bytes:
-    """So many bytes, waiting for them; raises `OSError` when there are not as many."""
-    read = await blob.read(start, size)
-    if len(read) == size:
-        return read
-    whole = bytearray(read)
+async def read_rest(blob: OpenBlob, first: Bytes, size: int) -> Bytes:
+    """`first` and what comes after it, `size` bytes in all, which the span must have. Raises `OSError`."""
+    whole = bytearray(first)
     while len(whole) < size:
-        more = await blob.read(start + len(whole), size - len(whole))
-        if not more:
-            raise OSError("the blob became shorter while it was read")
-        whole += more
+        whole += await blob.read(size - len(whole))
     return whole

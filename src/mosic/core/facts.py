@@ -15,7 +15,6 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mosic.audio.types import ending_for, media_type_for, without_ending
-from mosic.blobs.base import BlobStore
 from mosic.core.delivery import Headers
 from mosic.db import clips
 from mosic.db.clips import Clip
@@ -138,14 +137,12 @@ class FactsCache:
     def __init__(
         self,
         begin: Callable[[], AbstractAsyncContextManager[AsyncConnection]],
-        blobs: BlobStore,
         *,
         wait_seconds: float,
         most: int = _MOST,
     ) -> None:
         """A known clip waits for the database for `wait_seconds` at most."""
         self._begin = begin
-        self._blobs = blobs
         self._wait_seconds = wait_seconds
         self._most = most
         # By the text of their ids: whoever asks has read it from an address, and a UUID takes long to make.
@@ -200,16 +197,13 @@ class FactsCache:
         """The clip was edited or removed. Look-ups under way may have seen it as it was: their result is for
         those who have asked already, and is not kept."""
         self._lookups.pop(clip_id, None)
-        entry = self._entries.pop(str(clip_id), None)
-        if entry is not None and isinstance(entry.facts, BlobFacts):
-            self._blobs.forget(entry.facts.blob_key)
+        self._entries.pop(str(clip_id), None)
 
     def believe(self) -> None:
         """From now on every change is told by `drop`; what is known from before is unsure."""
         self._believed = True
         self._reign += 1
         self._lookups.clear()
-        self._blobs.forget_all()
 
     def doubt(self) -> None:
         """Changes may go unheard from now on."""

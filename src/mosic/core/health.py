@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import structlog
 
+from mosic import disk
+from mosic.blobs.base import ChecksWriting
 from mosic.core import identity
 from mosic.core.runtime import Runtime
 from mosic.db.engine import is_read_only
@@ -16,6 +16,7 @@ from mosic.db.migrate import current, head
 from mosic.errors import MosicError, Unavailable
 from mosic.settings import Settings
 from mosic.settings.limits import MEBIBYTE
+from mosic.settings.store import FolderStore
 
 _SECONDS = 5.0
 _COMPARE_SECONDS = 2.0
@@ -55,8 +56,8 @@ def written_folders(settings: Settings) -> dict[str, Path]:
     """By name, the folders whose disks must not fill up. The one for data may be missing: a service with an
     external database and given keys does not need it."""
     folders = {"media": settings.media_root, "data": settings.data_dir}
-    if settings.store_url is not None and settings.store_url.startswith("file:"):
-        folders["store"] = Path(unquote(urlsplit(settings.store_url).path))
+    if isinstance(settings.store_url, FolderStore):
+        folders["store"] = settings.store_url.folder
     return folders
 
 
@@ -85,7 +86,8 @@ async def _check_database(rt: Runtime) -> None:
 
 async def _check_store(rt: Runtime) -> None:
     await rt.staging.check()
-    await rt.blobs.check()
+    if isinstance(rt.blobs, ChecksWriting):
+        await rt.blobs.check_writable()
     try:
         async with asyncio.timeout(_COMPARE_SECONDS):
             await identity.check(rt.engine, rt.blobs)
@@ -106,8 +108,7 @@ def _check_disks(rt: Runtime) -> None:
     for what, folder in written_folders(rt.settings).items():
         if not folder.exists():
             continue
-        disk = os.statvfs(folder)
-        free = disk.f_bavail * disk.f_frsize
+        free = disk.free_bytes(folder)
         if free < floor * MEBIBYTE:
             raise Unavailable(
                 f"The disk of the {what} folder has {free // MEBIBYTE} MiB free; {floor} are needed."

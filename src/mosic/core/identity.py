@@ -15,7 +15,7 @@ from uuid import uuid4
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from mosic.blobs.base import BlobStore
+from mosic.blobs.base import BlobStore, HasIdentity, LastingStore
 from mosic.blobs.identity import IDENTITY_NAME, StoreIdentity
 from mosic.db import blob_keys, identity
 from mosic.db.engine import begin
@@ -53,15 +53,15 @@ async def settle(engine: AsyncEngine, blobs: BlobStore, place: str, *, known: Co
     async with begin(engine) as connection:
         service = await identity.get_or_make(connection)
     try:
-        found = await _read(blobs, place)
-        if not blobs.lasting:
+        if not isinstance(blobs, HasIdentity):
             # Such a store is never the database's own: it goes with this process.
-            if service.store_id is not None and found is None:
+            if service.store_id is not None:
                 raise ForeignStore(
                     f"{place} begins empty, but the blobs of this database are in another store: name that "
                     "one, or another database."
                 )
             return
+        found = await _read(blobs, place)
         if found is None:
             found = await _adopt_unclaimed(engine, blobs, place, known)
         await _match(engine, found, place)
@@ -83,10 +83,10 @@ async def check(engine: AsyncEngine, blobs: BlobStore) -> None:
 
     Raises `ForeignStore`, `Unavailable`.
     """
-    found = await _read(blobs, "The store")
+    found = await _read(blobs, "The store") if isinstance(blobs, HasIdentity) else None
     async with begin(engine) as connection:
         service = await identity.get(connection)
-    if not blobs.lasting and service is not None and service.store_id is None:
+    if not isinstance(blobs, HasIdentity) and service is not None and service.store_id is None:
         return
     if found is None:
         raise ForeignStore(f"The store has lost its identity ({IDENTITY_NAME}): is its disk mounted?")
@@ -124,18 +124,21 @@ async def adopt(engine: AsyncEngine, blobs: BlobStore) -> None:
 
     Its id is a new one, so that a database which had it before notices. Repeatable after a crash.
     """
+    assert isinstance(blobs, HasIdentity)  # one in memory is nobody's to adopt
     store_id = uuid4()
     async with begin(engine) as connection:
         await identity.get_or_make(connection)
         await identity.replace_store(connection, store_id)
-    await blobs.identify(StoreIdentity(id=store_id, adopted_at=datetime.now(UTC)).to_bytes(), replace=True)
+    await blobs.write_identity(
+        StoreIdentity(id=store_id, adopted_at=datetime.now(UTC)).to_bytes(), replace=True
+    )
     async with begin(engine) as connection:
         await identity.note_adoption(connection, store_id)
     _log.warning("the store was adopted", store=str(store_id))
 
 
 async def _adopt_unclaimed(
-    engine: AsyncEngine, blobs: BlobStore, place: str, known: Collection[str]
+    engine: AsyncEngine, blobs: LastingStore, place: str, known: Collection[str]
 ) -> StoreIdentity:
     """Give the store the identity that it has not, or find the one that it has got meanwhile: several
     processes of a service may start at once, and the quickest may be at work there already."""
@@ -156,22 +159,22 @@ async def _adopt_unclaimed(
     raise ForeignStore(refusal)
 
 
-async def _identify(engine: AsyncEngine, blobs: BlobStore) -> StoreIdentity | None:
+async def _identify(engine: AsyncEngine, blobs: HasIdentity) -> StoreIdentity | None:
     """One at a time on a database, so that it never comes to have two stores. None when it has one."""
     async with begin(engine) as connection:
         service = await identity.get(connection, lock=True)
         if service is None or service.store_id is None or service.adopted:
             return None
         mine = StoreIdentity(id=service.store_id, adopted_at=datetime.now(UTC))
-        if not await blobs.identify(mine.to_bytes()):
+        if not await blobs.write_identity(mine.to_bytes()):
             return None
         await identity.note_adoption(connection, mine.id)
     _log.info("the store has an identity now", store=str(mine.id))
     return mine
 
 
-async def _read(blobs: BlobStore, place: str) -> StoreIdentity | None:
-    content = await blobs.identity()
+async def _read(blobs: HasIdentity, place: str) -> StoreIdentity | None:
+    content = await blobs.read_identity()
     if content is None:
         return None
     try:

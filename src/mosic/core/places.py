@@ -6,24 +6,24 @@ import os
 from pathlib import Path
 
 from mosic import disk
-from mosic.blobs.open import folder_of
 from mosic.disk import Keeping
 from mosic.errors import StartupError
 from mosic.settings import Settings
+from mosic.settings.store import FolderStore
 
 
 def store_folders(settings: Settings) -> dict[str, Path]:
     """By the setting that names each, the folders that clips and their uploads are kept in."""
     folders = {"MOSIC_MEDIA_ROOT": settings.media_root}
-    if (folder := folder_of(settings.store_url)) is not None:
-        folders["MOSIC_STORE_URL"] = folder
+    if isinstance(settings.store_url, FolderStore):
+        folders["MOSIC_STORE_URL"] = settings.store_url.folder
     return folders
 
 
 def store_place(settings: Settings) -> str:
     """The store, for the operator: the setting that names it, and what it says."""
     if settings.store_url is not None:
-        return f"MOSIC_STORE_URL ({settings.store_url})"
+        return f"MOSIC_STORE_URL ({settings.store_url.url})"
     return f"MOSIC_MEDIA_ROOT ({settings.media_root.absolute()})"
 
 

@@ -181,17 +181,13 @@ class _Placing:
     async def _is_there(self, blob_key: str, sha256: str) -> bool:
         """As an attempt that was killed leaves it. It is not removed if this one fails: the store may after
         all be that of another service, and the settings wrong."""
+        digest = hashlib.sha256()
         try:
-            blob = await self._blobs.open(blob_key)
+            async with self._blobs.open(blob_key) as blob:
+                while chunk := await blob.read(_CHUNK_BYTES):
+                    await asyncio.to_thread(digest.update, chunk)
         except BlobMissing:
             return False
-        digest, position = hashlib.sha256(), 0
-        try:
-            while chunk := await blob.read(position, _CHUNK_BYTES):
-                await asyncio.to_thread(digest.update, chunk)
-                position += len(chunk)
-        finally:
-            blob.close()
         if digest.hexdigest() != sha256:
             raise ArchiveError(f"The store has other bytes than the backup under the key {blob_key}.")
         return True

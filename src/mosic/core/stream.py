@@ -6,13 +6,14 @@ import secrets
 from dataclasses import dataclass
 from uuid import UUID
 
-from mosic.blobs.base import FilesBelow, OpenBlob
-from mosic.core.delivery import BlobBody, Body, Bytes, Headers, RemoteBody, Stream, read_exactly
+from mosic.blobs.base import FilesBelow
+from mosic.core.delivery import BlobBody, Body, Headers, RemoteBody, Stream, read_rest
 from mosic.core.facts import BlobFacts, ExternalFacts, has_ending
 from mosic.core.runtime import Runtime
 from mosic.errors import (
     BlobMissing,
     ClipNotFound,
+    MosicError,
     PreconditionFailed,
     RangeNotSatisfiable,
     RemoteDisabled,
@@ -24,7 +25,7 @@ from mosic.wire.addresses import MAX_URL_LENGTH, ascii_url
 from mosic.wire.byteranges import ByteRanges
 from mosic.wire.conditions import Verdict, evaluate, if_range_holds
 from mosic.wire.ids import parse_uuid
-from mosic.wire.ranges import IntRange, Slice, Unsliced, resolve
+from mosic.wire.ranges import IntRange, Unsliced, resolve
 from mosic.wire.retrieval import Retrieval
 
 # An answer of so much is read and sent in one piece.
@@ -64,37 +65,43 @@ async def open_stream(
         )
     if isinstance(facts, ExternalFacts):
         return await _open_external(rt, facts, asked)
-    blob = rt.blobs.open_now(facts.blob_key)
-    if blob is None:
-        facts, blob = await _open_blob(rt, facts)
-    rest: Body | None = None
+    refusal: MosicError | None = None
     try:
-        if blob.size != facts.size:
-            raise BlobMissing("The stored file is shorter or longer than the catalogue says.")
         answer = _answer(facts, asked)
-        start, size = answer.start, answer.stop - answer.start
-        if counts_as_play(asked.method, answer.status, start, size):
-            await rt.plays.count(facts.clip_id)
-        if rt.settings.accel_redirect is not None and size:
-            handed = _handed_over(rt, facts, asked, answer)
-            if handed is not None:
-                return handed
-        # Read only now: of listeners who wait for their play to be written there may be thousands.
-        first: Bytes = b""
-        if answer.framed is not None:
-            body = BlobBody(blob, answer.framed.parts, answer.framed.closing)
-            first, rest = await body.next(_FIRST_PIECE), body
-        elif size > _ONE_PIECE:
-            body = BlobBody(blob, ((b"", Slice(start, answer.stop)),))
-            first, rest = await body.next(_FIRST_PIECE), body
-        elif size:
-            first = blob.read_now(start, size) or b""
+    except (PreconditionFailed, RangeNotSatisfiable) as error:
+        # To be raised only of a clip that is as it is known here: its blob tells.
+        refusal, answer = error, _NOTHING
+    start, size = answer.start, answer.stop - answer.start
+    is_short = answer.framed is None and size <= _ONE_PIECE
+    is_there = False
+    try:
+        # Where no bytes are to be sent the span is empty.
+        async with (
+            rt.blobs.open(facts.blob_key, (start, answer.stop)) if is_short else _body(rt, facts, answer)
+        ) as source:
+            is_there = True
+            if source.size != facts.size:
+                raise BlobMissing("The stored file is shorter or longer than the catalogue says.")
+            if refusal is not None:
+                raise refusal
+            if counts_as_play(asked.method, answer.status, start, size):
+                await rt.plays.count(facts.clip_id)
+            if rt.settings.accel_redirect is not None and size:
+                handed = _handed_over(rt, facts, asked, answer)
+                if handed is not None:
+                    return handed
+            # Read only now: of listeners who wait for their play to be written there may be thousands.
+            if isinstance(source, BlobBody):
+                first = await source.next(_FIRST_PIECE)
+                return Stream(facts.clip_id, answer.status, answer.headers, first, source.stay_open())
+            first = await source.read(size) if size else b""
             if len(first) < size:
-                first = await read_exactly(blob, start, size)
-        return Stream(facts.clip_id, answer.status, answer.headers, first, rest)
-    finally:
-        if rest is None:
-            blob.close()
+                first = await read_rest(source, first, size)
+            return Stream(facts.clip_id, answer.status, answer.headers, first)
+    except BlobMissing:
+        if is_there or not await _has_other_blob(rt, facts):
+            raise
+    return await open_stream(rt, clip_id, asked, ending)
 
 
 def _parsed(clip_id: UUID | str) -> UUID:
@@ -104,18 +111,22 @@ def _parsed(clip_id: UUID | str) -> UUID:
         raise ClipNotFound from None
 
 
-async def _open_blob(rt: Runtime, facts: BlobFacts) -> tuple[BlobFacts, OpenBlob]:
-    """The blob, and the facts that belong to it: what was known of the clip may be behind."""
-    while True:
-        try:
-            return facts, await rt.blobs.open(facts.blob_key)
-        except BlobMissing:
-            # The first sign that it was removed, which the look-up then tells, or got other bytes.
-            rt.facts.drop(facts.clip_id)
-            current = await rt.facts.get(facts.clip_id)
-            if not isinstance(current, BlobFacts) or current.blob_key == facts.blob_key:
-                raise
-            facts = current
+async def _has_other_blob(rt: Runtime, facts: BlobFacts) -> bool:
+    """Whether what was known of a clip is behind: it has got other bytes. A missing blob is also the first
+    sign that the clip was removed, which the look-up tells: raises `ClipNotFound`."""
+    rt.facts.drop(facts.clip_id)
+    current = await rt.facts.get(facts.clip_id)
+    return not isinstance(current, BlobFacts) or current.blob_key != facts.blob_key
+
+
+def _body(rt: Runtime, facts: BlobFacts, answer: _Answer) -> BlobBody:
+    if answer.framed is None:
+        return BlobBody(((b"", rt.blobs.open(facts.blob_key, (answer.start, answer.stop))),))
+    parts = [
+        (framing, rt.blobs.open(facts.blob_key, (one.start, one.stop)))
+        for framing, one in answer.framed.parts
+    ]
+    return BlobBody(parts, answer.framed.closing)
 
 
 def _handed_over(rt: Runtime, facts: BlobFacts, asked: Retrieval, answer: _Answer) -> Stream | None:
@@ -138,6 +149,9 @@ class _Answer:
     start: int = 0
     stop: int = 0
     framed: ByteRanges | None = None
+
+
+_NOTHING = _Answer(0, ())
 
 
 def _answer(facts: BlobFacts, asked: Retrieval) -> _Answer:

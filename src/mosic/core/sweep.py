@@ -216,28 +216,24 @@ async def audit(
 
 async def _examine(rt: Runtime, row: ClipBytes) -> Finding | None:
     try:
-        blob = await rt.blobs.open(row.blob_key)
+        async with rt.blobs.open(row.blob_key) as blob:
+            if blob.size != row.size:
+                detail = f"has {blob.size} bytes instead of {row.size}"
+            elif await _sha256(blob) != row.sha256:
+                detail = "its bytes are not those that were uploaded"
+            else:
+                return None
     except BlobMissing:
         return Finding("missing", row.blob_key, row.clip_id, "the store does not have it")
-    try:
-        if blob.size != row.size:
-            detail = f"has {blob.size} bytes instead of {row.size}"
-        elif await _sha256(blob) != row.sha256:
-            detail = "its bytes are not those that were uploaded"
-        else:
-            return None
     except OSError as error:
         detail = f"cannot be read: {error.strerror or error}"
-    finally:
-        blob.close()
     return Finding("corrupt", row.blob_key, row.clip_id, detail)
 
 
 async def _sha256(blob: OpenBlob) -> bytes:
-    digest, position = hashlib.sha256(), 0
-    while chunk := await blob.read(position, _CHUNK_BYTES):
+    digest = hashlib.sha256()
+    while chunk := await blob.read(_CHUNK_BYTES):
         await asyncio.to_thread(digest.update, chunk)
-        position += len(chunk)
     return digest.digest()
 
 

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import structlog
 
+from mosic.blobs.base import CopiesBlobs
 from mosic.core.changing import delete_blob, get_for_change, withdraw
 from mosic.core.runtime import Runtime
 from mosic.db import clips
@@ -60,9 +61,11 @@ async def _move(rt: Runtime, clip: Clip, conditions: Preconditions | None) -> da
 async def _under_another_key(rt: Runtime, blob_key: str | None) -> str | None:
     if blob_key is None:
         return None
+    if not isinstance(rt.blobs, CopiesBlobs):
+        return blob_key
     other: str = rt.clock.uuid7().hex
     try:
-        await rt.blobs.duplicate(blob_key, other)
+        await rt.blobs.copy(blob_key, other)
     except (BlobMissing, InsufficientStorage, Unavailable) as error:
         # A clip can be deleted whatever has become of its bytes, and where the disk is full.
         _log.warning("a clip goes to the trash under its old key", blob_key=blob_key, code=error.code)

@@ -22,6 +22,7 @@ from mosic.settings.names import PREFIX, names_of
 from mosic.settings.network import NetworkSettings
 from mosic.settings.places import PlaceSettings
 from mosic.settings.sources import Found, Value, from_environment, from_file
+from mosic.settings.store import MemoryStore
 from mosic.settings.timings import Timings
 from mosic.settings.upkeep import SweepSettings, WatchSettings
 
@@ -78,7 +79,7 @@ class Settings(
 
     @model_validator(mode="after")
     def _check_memory_store(self) -> Self:
-        if self.store_url == "memory:" and self.workers > 1:
+        if isinstance(self.store_url, MemoryStore) and self.workers > 1:
             raise ValueError(
                 "MOSIC_STORE_URL=memory: cannot be shared by several workers; set MOSIC_WORKERS=1"
             )

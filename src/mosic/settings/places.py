@@ -8,6 +8,8 @@ from pathlib import Path
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings
 
+from mosic.settings.store import FolderStore, MemoryStore, StoreUrl
+
 
 class PlaceSettings(BaseSettings):
     """Where things are kept."""
@@ -16,7 +18,7 @@ class PlaceSettings(BaseSettings):
     data_dir: Path = Field(
         Path(".mosic"), description="Folder of the embedded database, the made key and the made secret."
     )
-    store_url: str | None = Field(
+    store_url: StoreUrl | None = Field(
         None, description="Where blobs are kept: `file:///srv/media` or `memory:`; default: the media root."
     )
     media_file_mode: str = Field(
@@ -37,6 +39,11 @@ class PlaceSettings(BaseSettings):
         if not re.fullmatch(r"(0o?)?[67][04][04]", value):
             raise ValueError(f"{value!r} is not the mode of a file such as 0640 or 0644")
         return value
+
+    @property
+    def store(self) -> MemoryStore | FolderStore:
+        """Where blobs are kept."""
+        return self.store_url or FolderStore(self.media_root)
 
     @property
     def file_mode(self) -> int:
