@@ -3,7 +3,7 @@
 
 FROM python:3.13.16-slim-trixie AS build
 
-# Behind a mirror: --build-arg PIP_INDEX_URL=…
+# With a mirror: --build-arg PIP_INDEX_URL=…
 ARG PIP_INDEX_URL
 ENV PIP_CACHE_DIR=/var/cache/pip \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
@@ -16,8 +16,8 @@ RUN --mount=type=cache,target=/var/cache/pip \
 
 WORKDIR /src
 
-# What Mosic needs changes more rarely than Mosic: its layer stays cached. The versions and hashes are those of
-# poetry.lock; pip does the fetching.
+# Dependencies change less often than Mosic, so their layer stays cached. The versions and hashes are those of
+# poetry.lock; pip downloads them.
 COPY pyproject.toml poetry.lock ./
 RUN --mount=type=cache,target=/var/cache/pip \
     /opt/poetry/bin/poetry export --only main --output /tmp/requirements.txt \
@@ -32,7 +32,7 @@ RUN /opt/poetry/bin/poetry build --format wheel --output /tmp/wheel \
 
 FROM python:3.13.16-slim-trixie
 
-# With a name, for PostgreSQL, which Mosic starts when it is given no other, wants one, and refuses root.
+# An account with a name: the embedded PostgreSQL needs one, and refuses to run as root.
 RUN useradd --system --no-log-init --user-group --uid 10001 --home-dir /var/lib/mosic --shell /usr/sbin/nologin mosic \
     && install --directory --owner=mosic --group=mosic --mode=0750 /srv/media /var/lib/mosic
 
@@ -47,7 +47,7 @@ VOLUME ["/srv/media", "/var/lib/mosic"]
 USER 10001
 EXPOSE 8000
 
-# It asks where MOSIC_HOST and MOSIC_APP_PORT say; options of `mosic serve` it does not see.
+# It uses MOSIC_HOST and MOSIC_APP_PORT; it does not know the options of `mosic serve`.
 HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "-m", "mosic.cli.health"]
 

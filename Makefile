@@ -1,4 +1,4 @@
-# `make run` and `make test` are all that a new user needs: each sets up what it lacks.
+# `make run` and `make test` are all that a new user needs: each installs what is missing.
 .PHONY: run test check lint types docs wheel format bench setup clean
 .DEFAULT_GOAL := help
 
@@ -14,7 +14,7 @@ help:
 setup:
 	@scripts/bootstrap
 
-# What running needs is about half of what `setup` installs. After `setup` it stays at all of it.
+# Running needs about half of what `setup` installs. After `setup`, everything stays installed.
 run:
 	@scripts/bootstrap run
 	@exec .venv/bin/mosic serve
