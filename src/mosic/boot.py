@@ -86,8 +86,8 @@ async def _database_with_room(settings: Settings, background: Background) -> Asy
 
 
 @dataclass(frozen=True, slots=True)
-class Holdings:
-    """What a service keeps, apart from what it does: for work beside it or before its first start."""
+class Storage:
+    """Where a service keeps its data, without the service: for work beside it or before its first start."""
 
     engine: AsyncEngine
     blobs: BlobStore
@@ -95,7 +95,7 @@ class Holdings:
 
 
 @asynccontextmanager
-async def open_holdings(settings: Settings, *, existing: bool = False) -> AsyncIterator[Holdings]:
+async def open_storage(settings: Settings, *, existing: bool = False) -> AsyncIterator[Storage]:
     """Made when missing, unless it has to be `existing`; not migrated. Raises `StartupError`."""
     async with AsyncExitStack() as stack:
         if existing:
@@ -104,7 +104,7 @@ async def open_holdings(settings: Settings, *, existing: bool = False) -> AsyncI
         database = await stack.enter_async_context(open_database(settings, Background()))
         if existing and await revision(database.engine) is None:
             raise StartupError(_without_tables(database.url))
-        yield Holdings(database.engine, blobs, staging)
+        yield Storage(database.engine, blobs, staging)
 
 
 def _find_places(settings: Settings) -> None:

@@ -18,7 +18,7 @@ from sqlalchemy import URL
 
 from mosic.archive import Archive, ArchiveError, Manifest
 from mosic.blobs.memory import MemoryBlobs
-from mosic.boot import Holdings, open_holdings, open_runtime
+from mosic.boot import Storage, open_runtime, open_storage
 from mosic.core import backup as backing_up
 from mosic.core import restore as restoring
 from mosic.core.catalog import add_external, edit_clip, remove_clip
@@ -35,7 +35,7 @@ from tests.support.sounds import wav
 from tests.support.stores import Open, keys_in, put, read_blob, upload
 
 
-async def backup(rt: Runtime | Holdings, folder: Path, *, force: bool = False) -> Manifest:
+async def backup(rt: Runtime | Storage, folder: Path, *, force: bool = False) -> Manifest:
     archive = Archive(folder)
     with archive.writing():
         return await backing_up.backup(rt.engine, rt.blobs, archive, on_progress=lambda _: None, force=force)
@@ -63,7 +63,7 @@ def empty(tmp_path: Path, empty_database_url: URL) -> Settings:
 
 
 async def restore(settings: Settings, folder: Path, *, previous: bool = False) -> Manifest:
-    async with open_holdings(settings) as held:
+    async with open_storage(settings) as held:
         return await restoring.restore(
             held.engine,
             held.blobs,
@@ -414,7 +414,7 @@ async def test_backup_of_an_earlier_version_is_migrated(
     clip = await upload(rt, wav(seed=1))
     folder = tmp_path / "backup"
     await backup(rt, folder)
-    async with open_holdings(empty) as held:
+    async with open_storage(empty) as held:
         async with held.engine.begin() as connection:
             await move_to(connection, "0002")
             in_order = (
@@ -508,7 +508,7 @@ async def test_two_backups_into_one_folder(rt: Runtime, tmp_path: Path) -> None:
 
 async def test_database_of_another_version_is_not_saved(tmp_path: Path, empty: Settings) -> None:
     """A newer mosic must not migrate what an older service is using."""
-    async with open_holdings(empty) as held:
+    async with open_storage(empty) as held:
         with pytest.raises(ArchiveError, match="revision"):
             await backup(held, tmp_path / "backup")
         assert not await is_current(held.engine)
@@ -529,7 +529,7 @@ async def test_from_any_store(rt: Runtime, tmp_path: Path, empty: Settings) -> N
     blobs = OwnBlobs()
     (tmp_path / "copy").write_bytes(wav(seed=1))
     await blobs.put(clip.id.hex, tmp_path / "copy")
-    held = Holdings(rt.engine, blobs, rt.staging)
+    held = Storage(rt.engine, blobs, rt.staging)
     await backup(held, tmp_path / "backup")
     async with restored(empty, tmp_path / "backup") as again:
         assert await contents(again) == await contents(rt)

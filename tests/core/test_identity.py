@@ -15,7 +15,7 @@ from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from mosic.blobs.identity import IDENTITY_NAME
-from mosic.boot import open_holdings, open_runtime
+from mosic.boot import open_runtime, open_storage
 from mosic.core import identity
 from mosic.core.places import store_place
 from mosic.core.sweep import SweepRefused, Swept, sweep
@@ -124,7 +124,7 @@ async def test_an_old_store_with_unknown_blobs(urls: URLS, tmp_path: Path, datab
     await as_before_identities(urls[0], media)
     with pytest.raises(StartupError, match=r"does not know .* `mosic adopt-store`"):
         await start(urls[database], media)
-    async with open_holdings(settings(urls[0], media)) as held:
+    async with open_storage(settings(urls[0], media)) as held:
         assert await keys_in(held.blobs) == blobs
         found = await identity.look(held.engine, held.blobs)
         assert (found.held, found.wanted, found.unknown) == (3, 3, 1)
@@ -138,7 +138,7 @@ async def test_who_had_the_store_before_notices(urls: URLS, tmp_path: Path) -> N
     await start(urls[1], tmp_path / "other")
     async with open_runtime(settings(urls[0], media), Metrics()) as rt:
         orphan = await put(rt, key_of(2 * HOUR))
-        async with open_holdings(settings(urls[1], media)) as held:
+        async with open_storage(settings(urls[1], media)) as held:
             await identity.adopt(held.engine, held.blobs)
         with pytest.raises(SweepRefused, match="belongs to another database"):
             await sweep(rt, grace_seconds=0, force=True)
@@ -187,7 +187,7 @@ async def test_something_else_in_its_place(urls: URLS, tmp_path: Path, made: str
 
 async def test_many_processes_start_at_once(urls: URLS, tmp_path: Path) -> None:
     media = tmp_path / "media"
-    async with open_holdings(settings(urls[0], media)) as held:
+    async with open_storage(settings(urls[0], media)) as held:
         await asyncio.gather(
             *(
                 identity.settle(held.engine, held.blobs, store_place(settings(urls[0], media)))

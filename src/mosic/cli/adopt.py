@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from mosic.boot import open_holdings
+from mosic.boot import open_storage
 from mosic.cli.setup import set_up
 from mosic.core import identity
 from mosic.core.places import store_folders, store_place
@@ -28,12 +28,12 @@ async def adopt_store(*, yes: bool) -> None:
     place = store_place(settings)
     url = settings.external_database
     database = shown(url) if url is not None else f"MOSIC_DATA_DIR ({settings.data_dir.absolute()})"
-    async with open_holdings(settings) as held:
-        await migrate(held.engine)
-        if await identity.is_own(held.engine, held.blobs):
+    async with open_storage(settings) as storage:
+        await migrate(storage.engine)
+        if await identity.is_own(storage.engine, storage.blobs):
             typer.echo(f"{place} is already the store of the database {database}.")
             return
-        found = await identity.look(held.engine, held.blobs)
+        found = await identity.look(storage.engine, storage.blobs)
         typer.echo(
             f"Database: {database}, with {found.wanted} blobs in its catalogue.\n"
             f"Store:    {place}, which holds {found.held} of them, and {found.unknown} that the database "
@@ -46,7 +46,7 @@ async def adopt_store(*, yes: bool) -> None:
         typer.echo("A service on another database that used this store will no longer start with it.")
         if not (yes or _agreed()):
             raise typer.Exit(1)
-        await identity.adopt(held.engine, held.blobs)
+        await identity.adopt(storage.engine, storage.blobs)
     typer.echo("The store now belongs to this database.")
 
 

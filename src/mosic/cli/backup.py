@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 
 from mosic.archive import Archive, ArchiveError, Manifest
-from mosic.boot import open_holdings
+from mosic.boot import open_storage
 from mosic.cli.setup import set_up
 from mosic.core.backup import Progress
 from mosic.core.backup import backup as save
@@ -34,10 +34,10 @@ async def backup(folder: Path, *, force: bool) -> None:
         last = progress
         shown.say(f"{progress.copied} copied, {progress.copied_bytes / 1e6:.0f} MB")
 
-    async with open_holdings(settings, existing=True) as held:
+    async with open_storage(settings, existing=True) as storage:
         try:
             with archive.writing():
-                manifest = await save(held.engine, held.blobs, archive, on_progress=tell, force=force)
+                manifest = await save(storage.engine, storage.blobs, archive, on_progress=tell, force=force)
         except OSError as error:
             raise _unusable(folder, error) from error
         finally:
@@ -59,11 +59,11 @@ async def restore(folder: Path, *, previous: bool) -> None:
     shown = _Shown()
     try:
         archive.read()
-        async with open_holdings(settings) as held:
+        async with open_storage(settings) as storage:
             manifest = await bring_back(
-                held.engine,
-                held.blobs,
-                held.staging,
+                storage.engine,
+                storage.blobs,
+                storage.staging,
                 archive,
                 place=store_place(settings),
                 on_progress=lambda done: shown.say(f"{done} blobs"),

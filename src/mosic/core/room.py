@@ -1,4 +1,4 @@
-"""Room on the disk: how much uploads leave, and what can be freed when not even the database can start.
+"""Disk space: how much uploads leave free, and what can be removed when the database has no room to start.
 
 docs/decisions/0018-room-on-the-disk.md has the reasons.
 """
@@ -25,15 +25,15 @@ _log = structlog.get_logger("mosic.room")
 STAGING = ".staging"
 _NOTE = "media_root"
 _RESERVE = 256 * MEBIBYTE
-# The database writes its log in pieces of 16 MiB and needs some of them before it can give any back.
+# The database writes its log in files of 16 MiB, and needs several before it can remove one.
 _LEAST_BESIDE_DATABASE = 64 * MEBIBYTE
-# With so much the database can start.
+# With this much the database can start.
 _TO_START = 32 * MEBIBYTE
 
 
 @dataclass(slots=True)
 class Freed:
-    """How many were removed without asking the database."""
+    """How many uploads were removed without the database."""
 
     expired: int = 0
     staged: int = 0
@@ -44,13 +44,13 @@ class Freed:
 
 
 def keeping_of(settings: Settings, folder: Path) -> Keeping:
-    """How files are kept in a folder that is there."""
+    """The rules for files in a folder that exists."""
     return Keeping(reserve=_reserve(settings, folder), file_mode=settings.file_mode)
 
 
 def keeping_of_backup(settings: Settings, folder: Path) -> Keeping:
-    """A backup on a disk that the service writes to leaves there what uploads leave, or neither would the
-    database be able to go on; another disk it may fill."""
+    """The rules for a backup. On a disk that the service writes to it leaves as much free as uploads do, for
+    the database; another disk it may fill."""
     place = _existing(folder)
     written = (settings.media_root, settings.data_dir)
     shared = any(_existing(path).stat().st_dev == place.stat().st_dev for path in written)
@@ -80,7 +80,7 @@ def _has_database(settings: Settings, folder: Path) -> bool:
 
 
 def note_media_root(settings: Settings) -> None:
-    """Note beside the embedded database whose uploads its service has, once that is certain. Blocks."""
+    """Write beside the embedded database which media root belongs to it, once that is certain. Blocks."""
     note = settings.data_dir / _NOTE
     if settings.external_database is not None or _belongs(settings):
         return
@@ -96,8 +96,8 @@ def note_media_root(settings: Settings) -> None:
 
 
 def _belongs(settings: Settings) -> bool:
-    """Whether the service of this database was seen with this media root before: a mistyped setting must not
-    cost another service its uploads."""
+    """Whether this database was used with this media root before: a mistyped setting must not remove the
+    uploads of another service."""
     with suppress(OSError):
         noted = (settings.data_dir / _NOTE).read_text("utf-8", "surrogateescape")
         return noted == os.path.realpath(settings.media_root)
@@ -105,10 +105,8 @@ def _belongs(settings: Settings) -> bool:
 
 
 def is_short(settings: Settings) -> bool:
-    """Whether the disk of the uploads is so full that the embedded database beside them may not start.
-
-    Says no where it is not known that they are of the same service.
-    """
+    """Whether the disk of the uploads is so full that the embedded database on it may not start; False where
+    it is not known that both belong to the same service."""
     try:
         beside = _has_database(settings, settings.media_root) and _belongs(settings)
         return beside and _lacks(settings) > 0
@@ -117,12 +115,12 @@ def is_short(settings: Settings) -> bool:
 
 
 def free_without_database(settings: Settings, *, unfinished: bool) -> Freed:
-    """Remove uploads that nothing was added to until they expired, and files of requests that are over. With
-    `unfinished`, where the database still has no room to start: also other unfinished uploads, those first
-    that were left alone the longest, until it has.
+    """Remove uploads that have expired, and files of requests that are over. With `unfinished`, if the
+    database still has no room to start, remove other unfinished uploads as well, those that were idle for the
+    longest first, until it has.
 
-    What a process holds stays, and clips are never touched. An unfinished upload that is removed begins anew
-    from its first byte. Blocks.
+    What a process is writing to stays, and clips are never touched. The sender of an unfinished upload that
+    is removed starts again from its first byte. Blocks.
     """
     freed = Freed()
     now = time.time()
@@ -152,7 +150,7 @@ def free_without_database(settings: Settings, *, unfinished: bool) -> Freed:
 
 
 def _lacks(settings: Settings) -> int:
-    """How many bytes are missing for a start; never more than uploads are kept from taking."""
+    """How many bytes of free space are missing for a start; never more than the reserve."""
     needed = min(_TO_START, _reserve(settings, settings.media_root) // 2)
     return needed - disk.free_bytes(settings.media_root)
 

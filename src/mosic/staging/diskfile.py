@@ -43,14 +43,14 @@ class KnownHash:
 
 
 class DiskFile:
-    """The file. Everything here blocks and belongs to the thread, but for reading the counts.
+    """Everything here blocks and is called by the thread of the file; others may read the counts.
 
-    It is locked while open, so that other processes see that its writer lives. `start` is its size when it
-    was opened, `size` what is in it now, `sha256` that of its first `hashed` bytes, `confirmed` what is on
-    the disk for good, `acknowledged` whether the sender was promised all that is in it.
+    The file is locked while it is open, so that other processes see that its writer lives. `start` is its
+    size when it was opened, `size` its size now, `sha256` the hash of its first `hashed` bytes. `confirmed`
+    bytes are on the disk for good; `acknowledged` says whether the sender was promised all of them.
 
-    After an error of a write or a sync what is behind `confirmed` goes, and the hash with it: `mosic.disk`
-    says why. Where only the room ran out, `salvage` can confirm what was written before.
+    After an error of a write or a sync the bytes behind `confirmed` are cut off: `mosic.disk` says why. Where
+    only the disk is full, `salvage` can confirm what was written before.
     """
 
     def __init__(self, path: Path, keeping: Keeping, *, checksum: Checksum | None = None) -> None:
@@ -70,14 +70,13 @@ class DiskFile:
 
     def create(self) -> None:
         while self._descriptor < 0:
-            # In the instant before it is locked, a sweep may take it for a leftover: then it is made again.
+            # Just before it is locked a sweep may remove it as a leftover: then it is made again.
             with suppress(UploadLocked):
                 self._descriptor = self._open_locked(create=True)
 
     def resume(self, offset: int, known: KnownHash | None, *, cut: bool = False) -> None:
-        """Opens the file of an upload that stands at `offset`, which was confirmed; a new one at 0. With
-        `cut` also one that has more, which goes.
-        """
+        """Opens the file of an upload whose first `offset` bytes were confirmed, and has no more; makes it
+        where the offset is 0. With `cut` a file that has more is cut."""
         descriptor = self._open_locked(create=offset == 0)
         try:
             status = os.fstat(descriptor)
@@ -114,10 +113,10 @@ class DiskFile:
 
     def store(self, chunks: Sequence[bytes | bytearray | memoryview]) -> None:
         if self._failure is not None:
-            raise self._failure  # what would follow a hole is of no use
+            raise self._failure  # bytes behind a hole are of no use
         start = self.size
         try:
-            # Whatever was declared: other uploads and other programs may have filled the disk meanwhile.
+            # Not only what was declared counts: others may have filled the disk meanwhile.
             self._keeping.spare_the_reserve(self._descriptor, sum(map(len, chunks)))
             for chunk in chunks:
                 self._store(memoryview(chunk))
@@ -125,8 +124,8 @@ class DiskFile:
             self._fail(error)
             raise
         if hasattr(os, "posix_fadvise"):
-            # For pages just written this means on Linux: start writing them out, wait for nothing. So fsync
-            # finds little left to do. Being dirty they stay cached, for the probe and the first listener.
+            # For pages just written, Linux starts to write them out and waits for nothing, so fsync finds
+            # little left to do. Dirty pages stay cached, for the probe and the first listener.
             os.posix_fadvise(self._descriptor, start, self.size - start, os.POSIX_FADV_DONTNEED)
 
     def _store(self, view: memoryview) -> None:
@@ -164,7 +163,7 @@ class DiskFile:
             self._take_back(self.confirmed)
 
     def _take_back(self, offset: int) -> None:
-        """Whether this lasts does not matter: the row of an upload says that only so much counts."""
+        """It does not matter whether a crash undoes this: the row of an upload says how much counts."""
         if offset < self.size:
             self.size = offset
             if self.hashed > offset:
@@ -174,8 +173,8 @@ class DiskFile:
                 disk.fsync(self._descriptor)
 
     def salvage(self) -> int:
-        """After a failure: how much is on the disk for good. What fitted before the room ran out still can
-        be; of anything else that was not confirmed nothing is left."""
+        """After a failure: how much is on the disk for good. What was written before the disk was full can
+        still be confirmed; anything else that was not confirmed is gone."""
         if self._failure is not None and self.confirmed < self.size:
             with suppress(OSError):
                 self._confirm()
@@ -186,14 +185,13 @@ class DiskFile:
         if self.hashed < self.size:
             hash_on(self._descriptor, self.hashed, self.sha256)
             self.hashed = self.size
-        # It may be published by a link from now on: a file that is then shared is never cut back.
+        # From now on it may be published by a link, and a blob is never cut.
         self._finished = True
         return StagedFile(self.path, self.size, self.sha256.hexdigest())
 
     def release(self, *, keep: bool) -> None:
-        """Closes the file. What came since it was opened is synced, or goes where it cannot be, or where
-        `keep` is not asked for, unless the file was finished: then it may be published already.
-        """
+        """Closes the file. With `keep`, or when it was finished and so may be published, what was written is
+        synced, and cut off where that fails; else all that was written since it was opened is cut off."""
         if self._descriptor < 0:
             return
         try:

@@ -1,5 +1,5 @@
 """Headers of the resumable upload protocol tus 1.0.0 (https://tus.io/protocols/resumable-upload): what a
-request asks for, and what an answer has to say. Where the upload really stands is for others to know.
+request asks for, and what a response has to say. The real offset of an upload is in `core/uploads`.
 
 Requests come as raw header fields, as ASGI has them: a field that was sent twice is then read as the list
 that RFC 9110 §5.3 says it is, and so refused wherever a list makes no sense.
@@ -36,7 +36,7 @@ CHECKSUM_ALGORITHMS = ("sha1", "sha256")
 CONTENT_TYPE = "application/offset+octet-stream"
 LARGEST_INTEGER = 2**63 - 1
 METADATA_BYTES = 1400
-"""Every answer to HEAD repeats it, and proxies take heads of 4 KB: see tests/web/test_response_heads.py."""
+"""Every response to HEAD repeats it, and proxies take heads of 4 KB: see tests/web/test_response_heads.py."""
 
 METADATA_KEYS = 64
 
@@ -55,7 +55,7 @@ RawHeaders = Iterable[tuple[bytes, bytes]]
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """`raw` goes back to the client as it came; `values` are decoded (`charsets`), and never have NUL."""
+    """`raw` is sent back to the client unchanged; `values` are decoded (`charsets`) and never contain NUL."""
 
     raw: str
     values: Mapping[str, str]
@@ -63,13 +63,13 @@ class Metadata:
 
 @dataclass(frozen=True, slots=True)
 class Checksum:
-    """The digest that the body of this one request must have."""
+    """Upload-Checksum: the digest that the body of this one request must have."""
 
     algorithm: str
     digest: bytes
 
     def hasher(self) -> _Hash:
-        """Feed it the body, then call `verify`."""
+        """A new hash object, to be updated with the body and given to `verify`."""
         return hashlib.new(self.algorithm, usedforsecurity=False)
 
     def verify(self, hasher: _Hash) -> None:
@@ -80,9 +80,9 @@ class Checksum:
 
 @dataclass(frozen=True, slots=True)
 class Creation:
-    """POST. `length` is None when it is to follow; `with_upload` says that the body holds first bytes.
+    """POST. `length` is None when a later request declares it; `with_upload`: the body has the first bytes.
 
-    `body_size` is the declared size of that body, None when chunked. `sha256` is what the whole upload is to
+    `body_size` is the declared size of that body, None when chunked. `sha256` is what the whole upload must
     have in the end: Repr-Digest (RFC 9530), which is not part of tus.
     """
 
@@ -96,7 +96,7 @@ class Creation:
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """PATCH. `length` is the length of the whole upload if this request declares it, as a deferred one is."""
+    """PATCH. `length` is the length of the whole upload, if this request declares a deferred one."""
 
     offset: int
     length: int | None
@@ -105,7 +105,7 @@ class Append:
 
 
 def effective_method(method: str, headers: RawHeaders) -> str:
-    """The method to act on: `X-HTTP-Method-Override`, when there is one, is the method."""
+    """`X-HTTP-Method-Override` if the request has it, else its method."""
     return fields_by_name(headers).get("x-http-method-override", method).upper()
 
 
@@ -123,7 +123,7 @@ def parse_creation(headers: RawHeaders, *, max_size: int) -> Creation:
     """Raises `MalformedRequest`, `TooLarge`, and `UnsupportedContentType` for a body of another type."""
     fields = fields_by_name(headers)
     if "upload-concat" in fields:
-        # Taken for a whole upload, a partial one would be published by itself.
+        # If a partial upload were taken for a whole one, it would be published by itself.
         raise MalformedRequest("Concatenation is not supported.")
     deferred = fields.get("upload-defer-length")
     if deferred not in (None, "1"):
@@ -167,8 +167,7 @@ def parse_append(headers: RawHeaders) -> Append:
 
 
 def settle_length(known: int | None, append: Append, *, max_size: int) -> int | None:
-    """The length of the upload after what `append` says; None while it stays open. For an append whose offset
-    was found right.
+    """The length of the upload after this append, whose offset must be right; None while it is not declared.
 
     Raises `MalformedRequest` when it would change a length that was set or lies before the offset, and
     `TooLarge` when it is too much, or the body would pass it.
@@ -211,7 +210,7 @@ def parse_metadata(raw: str) -> Metadata:
 
 
 def options_headers(*, max_size: int) -> dict[str, str]:
-    """What this server can do, for the answer to OPTIONS."""
+    """What this server supports, for the response to OPTIONS."""
     return {
         "Tus-Resumable": VERSION,
         "Tus-Version": VERSION,
@@ -224,7 +223,7 @@ def options_headers(*, max_size: int) -> dict[str, str]:
 def head_headers(
     *, offset: int, length: int | None, raw_metadata: str = "", expires: datetime | None = None
 ) -> dict[str, str]:
-    """Where an upload stands, for the answer to HEAD."""
+    """The state of an upload, for the response to HEAD."""
     headers = {**offset_headers(offset, expires), "Cache-Control": "no-store"}
     if length is None:
         headers["Upload-Defer-Length"] = "1"
@@ -236,7 +235,7 @@ def head_headers(
 
 
 def offset_headers(offset: int, expires: datetime | None = None) -> dict[str, str]:
-    """For the answers to PATCH and POST. `expires` is aware; None when the upload is not going to expire."""
+    """For the responses to PATCH and POST. `expires` has a time zone; None: the upload does not expire."""
     headers = {"Tus-Resumable": VERSION, "Upload-Offset": str(offset)}
     if expires is not None:
         headers["Upload-Expires"] = format_datetime(expires.astimezone(UTC), usegmt=True)

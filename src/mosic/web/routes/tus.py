@@ -112,7 +112,7 @@ async def describe(rt: Rt) -> Response:
 
 @router.api_route(PATH, methods=["GET", "HEAD", "PUT", "PATCH", "DELETE", "TRACE"], include_in_schema=False)
 async def refuse_method() -> Response:
-    """Without this the path would be taken for that of a clip."""
+    """Without this route the path would match that of a clip."""
     raise MethodNotAllowed(headers={"Allow": "OPTIONS, POST"})
 
 
@@ -219,9 +219,8 @@ def _headers(request: Request, state: UploadState, links: Urls) -> dict[str, str
 
 
 def _hints(values: Mapping[str, str]) -> Hints:
-    """What Upload-Metadata says of the audio, by the names of form fields. Clients differ in what they call
-    the name of the file.
-    """
+    """What Upload-Metadata says about the audio, by the names of form fields. For the name of the file some
+    clients send `filename`, some `name`."""
     try:
         words = UploadWords.model_validate(dict(values))
     except ValidationError as error:
@@ -231,7 +230,7 @@ def _hints(values: Mapping[str, str]) -> Hints:
 
 
 class TusDialect:
-    """ASGI: what tus wants of every request and answer on its paths, errors of whatever origin included."""
+    """ASGI: what tus requires of every request and response on its paths, errors of any origin included."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -247,11 +246,11 @@ class TusDialect:
                 MutableHeaders(scope=message)["Tus-Resumable"] = tus.VERSION
             await send(message)
 
-        # A copy: the server still has to know which method the answer is framed for.
+        # A copy: the server still has to frame the response for the method that was sent.
         inner = {**scope, "method": method}
         try:
             await self._app(inner, receive, send if method == "OPTIONS" else send_in_dialect)
         finally:
-            for told in ("route", KEY_NAME, CLIP):
-                if told in inner:
-                    scope[told] = inner[told]
+            for name in ("route", KEY_NAME, CLIP):
+                if name in inner:
+                    scope[name] = inner[name]
