@@ -1,10 +1,10 @@
-"""Which addresses external audio may be fetched from: the rules for URLs, host names and IP addresses.
+"""Where external audio may be fetched from: the rules for URLs, host names and IP addresses.
 
-An external clip makes this service send requests for others. So that nobody can use it to reach what only the
-service can reach (loopback, the private network, a cloud's metadata), a URL passes `check_url`, and every IP
-address that its host has passes `is_allowed` before a connection is made to it. Both refuse what they do not
-know: an IPv4 address must be outside every block that IANA lists as special, an IPv6 address inside the
-global unicast space and outside its special blocks, and a host has one spelling, the canonical one.
+For an external clip this service sends requests that others chose. They must not reach what only the service
+can reach (loopback, the private network, a cloud's metadata). So a URL is checked by `check_url`, and every
+IP address of its host by `is_allowed` before a connection is made. Both refuse what they do not know: an IPv4
+address must be outside every block that IANA lists as special, an IPv6 address inside the global unicast
+space and outside its special blocks, and a host must be in its canonical spelling.
 
 `opened` are networks that the operator allows although they are not public.
 """
@@ -20,6 +20,7 @@ from urllib.parse import quote, urljoin
 import idna
 
 from mosic.errors import RemoteRefused
+from mosic.wire.grammar import URL_CHARACTERS
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -39,7 +40,7 @@ PRIVATE_NETWORKS: tuple[Network, ...] = (
 )
 
 # https://www.iana.org/assignments/iana-ipv4-special-registry and RFC 5771. Written out, because
-# `ipaddress.is_global` answers differently from one patch release of Python to the next.
+# `ipaddress.is_global` differs between patch releases of Python.
 _SPECIAL_IPV4 = tuple(
     IPv4Network(network)
     for network in (
@@ -72,13 +73,13 @@ _SPECIAL_IPV6 = tuple(
         "3fff::/20",  # documentation
     )
 )
-# RFC 6052: how a network with IPv6 only reaches the IPv4 world, so it is judged by the address inside.
+# RFC 6052: how a network with IPv6 only reaches IPv4 addresses. The address inside is checked.
 _NAT64 = IPv6Network("64:ff9b::/96")
 
 _EVERYWHERE: tuple[Network, ...] = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
 
-# Addresses at which clouds answer with credentials, and which no rule above covers for sure once private
-# networks are opened: Azure, Alibaba, AWS (instances, EKS pods), Google, Scaleway.
+# Addresses where clouds give out credentials, and which no rule above surely covers once private networks are
+# opened: Azure, Alibaba, AWS (instances, EKS pods), Google, Scaleway.
 _METADATA = frozenset(
     ip_address(address)
     for address in (
@@ -91,7 +92,7 @@ _METADATA = frozenset(
     )
 )
 
-# https://fetch.spec.whatwg.org/#port-blocking: protocols that may take an HTTP request for their own.
+# https://fetch.spec.whatwg.org/#port-blocking: other protocols, which could misread an HTTP request.
 # fmt: off
 _BLOCKED_PORTS = frozenset({
     0, 1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102,
@@ -111,8 +112,6 @@ _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 # RFC 6761, RFC 6762, RFC 8375 and the ICANN reservation of 2024.
 _LOCAL_SUFFIXES = (".localhost", ".localdomain", ".local", ".home.arpa", ".internal")
-# RFC 3986 §2.2 and §2.3, with the `%` of what is encoded already.
-_URL_CHARACTERS = "%:/?#[]@!$&'()*+,;=-._~"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +150,7 @@ def is_allowed(address: Address, opened: Sequence[Network] = ()) -> bool:
 
 
 def check_url(url: str, opened: Sequence[Network] = ()) -> ExternalUrl:
-    """Check all that can be known of a URL without asking DNS; raise `RemoteRefused` with the reason.
+    """Check all of a URL that can be checked without DNS; raises `RemoteRefused` with the reason.
 
     http or https; at most `MAX_URL_LENGTH` characters, no white space, control character or backslash;
     no credentials; a port that browsers would connect to; a host that is an allowed address in its canonical
@@ -176,7 +175,7 @@ def check_url(url: str, opened: Sequence[Network] = ()) -> ExternalUrl:
         raise RemoteRefused("The port of the URL is not allowed.")
     host = _check_host(host_and_port[1], opened)
     try:
-        path = quote(rest, safe=_URL_CHARACTERS)
+        path = quote(rest, safe=URL_CHARACTERS)
     except UnicodeEncodeError:
         raise RemoteRefused("The URL has characters that cannot be encoded.") from None
     return ExternalUrl(scheme, host, port, path if path.startswith("/") else "/" + path)
@@ -185,9 +184,8 @@ def check_url(url: str, opened: Sequence[Network] = ()) -> ExternalUrl:
 def ascii_url(url: str) -> str | None:
     """A URL in the characters that a header field may have (RFC 3986; names in other scripts as in IDNA).
 
-    None when it is none that `check_url` knows.
-
-    Whether its host is public does not matter here: it is for a client to open, not for this service.
+    None for what `check_url` refuses, except that the host need not be public: the URL is for a client to
+    open, not for this service.
     """
     try:
         return str(check_url(url, _EVERYWHERE))
@@ -196,12 +194,12 @@ def ascii_url(url: str) -> str | None:
 
 
 def redirected(source: ExternalUrl, location: str, opened: Sequence[Network] = ()) -> ExternalUrl:
-    """Where a `Location` (RFC 9110 §10.2.2) leads from `source`, checked like any other URL.
+    """The URL that a `Location` (RFC 9110 §10.2.2) in a response from `source` means, checked like any other.
 
     Raises `RemoteRefused`; also for a step from https to http, which would undo what https was chosen for.
     """
     # Servers send spaces and raw UTF-8, which the HTTP parser hands over as surrogates where it is not valid.
-    encoded = quote(location.encode("utf-8", "surrogateescape"), safe=_URL_CHARACTERS)
+    encoded = quote(location.encode("utf-8", "surrogateescape"), safe=URL_CHARACTERS)
     try:
         target = check_url(urljoin(str(source), encoded), opened)
     except ValueError:
@@ -238,7 +236,7 @@ def _check_host(text: str, opened: Sequence[Network]) -> str:
         return _check_literal(host if text.isascii() else "", IPv4Address, opened)
     if not all(_LABEL.fullmatch(label) for label in labels):
         raise RemoteRefused("The host of the URL is not a valid name.")
-    # Names decide nothing, the addresses behind them do; but these can be refused at once, and explained.
+    # What counts are the addresses of a name; but these names can be refused at once, with a reason.
     if not opened and (len(labels) == 1 or name.endswith(_LOCAL_SUFFIXES)):
         raise RemoteRefused("The host of the URL is a name of a local network.")
     return host

@@ -1,7 +1,7 @@
 """API keys as operators write them: `name:key`, in a list or in a file.
 
-The name is for logs and metrics, the key for the header. What is wrong is said by its place, never by its
-text: that may be a key.
+The name is for logs and metrics, the key for the header. Errors name the place of what is wrong, never its
+text, which may be a key.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MOST_SIZE = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class NamedKey:
-    """Who it is for, and the key itself, which is not shown."""
+    """The name, and the key itself, which `repr` does not show."""
 
     name: str
     api_key: str = field(repr=False)
@@ -48,7 +48,7 @@ def parse_key_file(content: bytes) -> tuple[NamedKey, ...]:
     """One `name:key` a line. Empty lines, and lines that begin with `#`, do not count.
 
     Raises `ValueError` with the place of what is wrong, also when there is no key at all: an empty file is
-    rather one that is being written than the wish to have no key.
+    more likely one that is being written than a wish to have no key.
     """
     if len(content) > MOST_SIZE:
         raise ValueError(f"it has more than {MOST_SIZE} bytes")

@@ -1,8 +1,8 @@
-"""Text in the encoding that its sender names, or else in the one that it most likely has.
+"""Decodes text by the encoding that its sender names, else by the one that it most likely has.
 
-Labels are those of the WHATWG Encoding Standard, as far as Python has the encoding. Python's codecs are not
-asked for a label that a client made up: some are no character encodings, one is quadratic, and each miss
-would be remembered for ever.
+Labels are those of the WHATWG Encoding Standard, as far as Python has the encoding. Python's registry of
+codecs is never searched for a client's label: some codecs are no character encodings, one is quadratic, and
+the registry caches each miss for ever.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _LABELS = {
 }
 _BY_LABEL = {label: codec for codec, labels in _LABELS.items() for label in labels.split()}
 _ISO_8859 = re.compile(r"iso8859([0-9]{1,2})")
-# Whoever names one of these mostly writes the larger set that Windows made of it, as the standard has it.
+# Who names one of these mostly writes the larger set that Windows made of it; the standard decodes so too.
 _LARGER = {
     "shift_jis": "cp932", "gb2312": "gb18030", "gbk": "gb18030", "euc_kr": "cp949", "big5": "big5hkscs",
     "iso8859_9": "cp1254", "iso8859_11": "cp874", "tis_620": "cp874",
@@ -63,8 +63,8 @@ def codec_of(label: str) -> str | None:
 def decoded(raw: bytes | bytearray, *labels: str | None) -> str:
     """The text by the first of the labels that is known and fits, else as UTF-8, else as windows-1252.
 
-    The last reads anything, for what windows-1252 leaves open is taken from Latin-1. Latin-1 itself is read
-    as windows-1252 too, as every browser does.
+    That never fails, because bytes that windows-1252 does not define are read as Latin-1. Latin-1 itself is
+    read as windows-1252 too, as in every browser.
     """
     for label in (*labels, "utf-8"):
         codec = codec_of(label) if label else None

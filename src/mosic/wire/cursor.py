@@ -1,9 +1,9 @@
-"""Where a page of a sorted list ended: the opaque cursor that leads on, and the Link field that carries it.
+"""The opaque cursor to the next page of a sorted list, and the Link field that has it.
 
-A cursor names the last row by its sort value and its id (keyset), so that no page repeats or misses a row
-while others are added. It is no secret and opens nothing: the check sum in it finds damage, not malice, and
-whoever computes one by hand gets a page of a list that they may read anyway. What matters is that nothing but
-a value of the right type ever reaches the database.
+A cursor has the sort value and the id of the last row (keyset), so that no page repeats or misses a row while
+others are added. It is no secret and gives no rights: its checksum finds damage, not forgery, and a forged
+one gives a page of a list that its client may read anyway. Only a value of the right type reaches the
+database.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from urllib.parse import quote
 from uuid import UUID
 
 from mosic.errors import InvalidRequest
+from mosic.wire.grammar import URL_CHARACTERS
 
 SortValue = str | int | float | datetime
 
@@ -27,8 +28,6 @@ _HEAD_SIZE = len(_VERSION) + _CHECK_SIZE
 _ID_SIZE = 16
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-# What RFC 3986 allows in a URL, "%" for what is escaped already; quote() adds letters and digits.
-_URL_CHARS = "!#$%&'()*+,/:;=?@[]~"
 
 
 def encode_cursor(sort: str, value: SortValue | None, row_id: UUID) -> str:
@@ -67,9 +66,9 @@ def decode_cursor(cursor: str, sort: str, of: type[SortValue]) -> tuple[SortValu
 def next_link(url: str) -> str:
     """The Link field value that leads to the next page (RFC 8288): `<url>; rel="next"`.
 
-    Characters that a URL must not hold, and that could end it early, are percent-encoded.
+    Characters that a URL must not have, and that could end it early, are percent-encoded.
     """
-    return f'<{quote(url, safe=_URL_CHARS, errors="replace")}>; rel="next"'
+    return f'<{quote(url, safe=URL_CHARACTERS, errors="replace")}>; rel="next"'
 
 
 def _check(content: bytes) -> bytes:

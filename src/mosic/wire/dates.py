@@ -37,9 +37,9 @@ def format_http_date(moment: datetime) -> str:
 def parse_http_date(value: str, *, now: datetime) -> datetime | None:
     """The moment in UTC that `value` names in one of the three forms, or None when it is not an HTTP date.
 
-    The names are case-sensitive, as in the grammar; a day of the week that does not fit the date is let pass.
-    A leap second (:60) is the second after :59. `now` settles the century in the obsolete form with a
-    two-digit year: a date that seems more than 50 years ahead of it lies in the past.
+    The names are case-sensitive, as in the grammar; the day of the week is not compared with the date. A leap
+    second (:60) is the second after :59. `now` decides the century of a two-digit year, in the obsolete form:
+    a date that would be more than 50 years ahead of it is in the past.
     """
     for form in _FORMS:
         if match := form.fullmatch(value):

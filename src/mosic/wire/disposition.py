@@ -1,7 +1,7 @@
-"""Names of files: made harmless when they come in, and printed in Content-Disposition when they go out.
+"""Names of files: cleaned when they are received, and printed in Content-Disposition when they are sent.
 
-RFC 6266 (the field), RFC 8187 (`filename*`). Harmless means: no control characters, none that reorder text
-(U+202E makes «gpj.exe» look like «exe.jpg»), no half of a surrogate pair, no path.
+RFC 6266 (the field), RFC 8187 (`filename*`). A clean name has no control characters, none that reorder text
+(U+202E makes «gpj.exe» look like «exe.jpg»), no lone surrogates, and no path.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _ATTR_CHARS = "!#$&+^`|"
 def content_disposition(kind: Literal["inline", "attachment"], file_name: str) -> str:
     """The value that suggests a file name: `inline; filename="Cafe.mp3"; filename*=UTF-8''Caf%C3%A9.mp3`.
 
-    Always ASCII, and short, as the name is cut to `MAX_NAME_SIZE`. Path separators and a leading dot become
-    `_`; a name of which nothing is left is not suggested. `filename` is for clients that do not know
+    Always ASCII, and short, because the name is cut to `MAX_NAME_SIZE`. Path separators and a leading dot
+    become `_`; a name of which nothing is left is omitted. `filename` is for clients that do not know
     `filename*`: it drops accents, and has `_` for all else that is not ASCII or that some of them misread.
     """
     name = name_to_save(file_name)
@@ -41,18 +41,18 @@ def content_disposition(kind: Literal["inline", "attachment"], file_name: str) -
 
 
 def name_to_save(text: str, limit: int = MAX_NAME_SIZE) -> str:
-    """A harmless name for a file in a folder of one's own: path separators and a leading dot become `_`. At
+    """A clean name for a file in a folder of the caller: path separators and a leading dot become `_`. At
     most `limit` bytes of UTF-8; empty when nothing is left of it."""
     name = _normal(_SEPARATOR.sub("_", text))
     return _visible(_bounded(name, limit)) if name else ""
 
 
 def safe_file_name(name: str | None) -> str | None:
-    """What a client called its file, fit to be kept and shown; None when nothing is left of it.
+    """The name that a client gave its file, cleaned; None when nothing is left of it.
 
     The last component of a path with either separator (a backslash at the end separates nothing), in NFC,
-    without harmful characters and outer white space, and at most `MAX_NAME_SIZE` bytes of UTF-8, with the
-    ending kept.
+    without harmful characters and outer white space, and at most `MAX_NAME_SIZE` bytes of UTF-8; a cut
+    keeps the ending.
     """
     if name is None:
         return None
@@ -78,5 +78,5 @@ def _bounded(name: str, limit: int) -> str:
 
 
 def _visible(name: str) -> str:
-    """A leading dot would hide the file, or make it a configuration file of some program."""
+    """Without a leading dot, which would hide the file or make it a configuration file."""
     return "_" + name[1:] if name.startswith(".") else name

@@ -1,4 +1,4 @@
-"""What clients call the files that they send, in the ways in which they write it."""
+"""The names of files in forms, in the ways in which clients write them."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _WORD = re.compile(
 def plain_file_name(value: str) -> str:
     """The name in a `filename` parameter, given as Latin-1, whose bytes are mostly UTF-8.
 
-    Also percent-encoded as a whole, as aiohttp writes it: a name such as `100%25.mp3` could be meant as it
-    stands, but is rarer. And in encoded words (RFC 2047), as libraries for mail write it.
+    It may also be percent-encoded as a whole, as aiohttp writes it (a name that really is `100%25.mp3` is
+    rarer), or have encoded words (RFC 2047), as libraries for mail write it.
     """
     if _PERCENT_ENCODED.fullmatch(value):
         raw = unquote_to_bytes(value)

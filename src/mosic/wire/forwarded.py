@@ -1,8 +1,8 @@
-"""What proxies say of the request that they got, in `Forwarded` (RFC 7239) and in `X-Forwarded-*`.
+"""What proxies say about the request that they received, in `Forwarded` (RFC 7239) and in `X-Forwarded-*`.
 
-Each proxy adds its word at the end, so both are read from there: `nearest_first` gives one dictionary for
-each hop, with the members `for`, `proto`, `host` and `prefix` as far as they are there. Whether a hop is to
-be trusted is not known here.
+Each proxy appends what it knows, so both are read from the end: `nearest_first` returns one dictionary for
+each hop, with those of the members `for`, `proto`, `host` and `prefix` that are present. Which hops are
+trusted is decided elsewhere.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 
+from mosic.wire.grammar import TCHAR
+
 MEMBERS = ("for", "proto", "host", "prefix")
 FIELDS = (b"forwarded", *(f"x-forwarded-{name}".encode("ascii") for name in MEMBERS))
 
@@ -18,10 +20,10 @@ LONGEST = 2048
 """Characters that are read of a field, counted from its end: no honest chain of proxies is longer."""
 
 # RFC 7239 §4: pairs of a token and a token or quoted string. A value without quotes may have all that is no
-# separator, for ports and IPv6 addresses often come without them. Runs are possessive: a text that does not
-# match is given up where it fails, and not tried in other ways.
+# separator, because ports and IPv6 addresses often come without quotes. Runs are possessive: a text that does
+# not match fails at once, without backtracking.
 _PAIR = re.compile(
-    r"""[ \t]*+(?:([!#$%&'*+.^_`|~0-9A-Za-z-]++)=
+    rf"""[ \t]*+(?:({TCHAR}++)=
         (?:"((?:[^"\\]++|\\.)*+)"|([^",;\s\\]*+)))?[ \t]*+([;,]|\Z)""",
     re.VERBOSE | re.DOTALL,
 )
@@ -29,10 +31,11 @@ _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 
 def nearest_first(lines: Mapping[bytes, Sequence[bytes]]) -> Iterator[dict[str, str]]:
-    """The hops, beginning with that of the nearest proxy; `lines` are those of each of `FIELDS`, in order.
+    """The hops, the nearest proxy first; `lines` has the field lines of each of `FIELDS`, in order.
 
-    `Forwarded` counts when there is none of the older fields: a proxy that sets these may let through a
-    `Forwarded` that a client made up. A line of it that cannot be read says nothing, nor do those before it.
+    `Forwarded` is read only when all of the older fields are missing: a proxy that sets these may pass on a
+    `Forwarded` that a client made up. A line of it that cannot be read is ignored, and so are those before
+    it.
     """
     older = [_members(lines.get(field, ())) for field in FIELDS[1:]]
     if any(older):
@@ -51,16 +54,16 @@ def nearest_first(lines: Mapping[bytes, Sequence[bytes]]) -> Iterator[dict[str, 
 
 
 def _members(lines: Sequence[bytes]) -> list[str]:
-    """The last first; empty when none of them says anything."""
+    """The last first; empty when all of them are empty."""
     parts = [part.strip(" \t") for part in _end(b",".join(lines), LONGEST).split(",")]
     return parts[::-1] if any(parts) else []
 
 
 def _end(line: bytes, length: int) -> str:
-    """At most so much of the end, from the beginning of a member on.
+    """At most `length` characters of the end, from the beginning of a member on.
 
-    Cut inside of a quoted string it could be misread, but never as something else that can be read: the quote
-    that ends the string would then begin one, or follow a backslash.
+    A cut inside a quoted string gives a text that cannot be read, never one with another meaning: the quote
+    that ended the string then begins one, or follows a backslash.
     """
     if len(line) > length:
         line = line[-length:].partition(b",")[2]

@@ -6,7 +6,7 @@ import re
 from uuid import UUID
 
 # RFC 9562 §4. `uuid.UUID` takes much more: braces, `urn:uuid:`, hyphens anywhere, `+1`, digits of other
-# scripts. One clip would then have any number of URLs, and rules of a proxy or a cache for one would miss it.
+# scripts. One clip would then have many URLs, and a rule of a proxy or a cache for one would miss the others.
 CANONICAL = "[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
 """A regular expression."""
 

@@ -1,7 +1,7 @@
-"""Reads `multipart/form-data` (RFC 7578) as it arrives: chunks in, parts out, nothing kept but headers.
+"""Reads `multipart/form-data` (RFC 7578) as it arrives: chunks in, parts out, only headers are buffered.
 
-python-multipart finds boundaries and headers. Around it stands what it leaves to its user: the preamble and
-the epilogue, limits, what `Content-Disposition` says, and that the body has an end at all.
+python-multipart finds boundaries and headers. Here is what it leaves to its user: the preamble and the
+epilogue, limits, the meaning of `Content-Disposition`, and that the form has an end.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, MultipartState
 
 from mosic.errors import MalformedRequest
+from mosic.wire.grammar import CONTROL
 from mosic.wire.partheaders import boundary_of, disposition_of
 
 _LARGE = 64 * 1024
-_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_CONTROL = re.compile(CONTROL.encode("ascii"))
 
 
 @dataclass(frozen=True, slots=True)
 class MultipartLimits:
-    """What a form may use of everything but contents, in bytes where not counts.
+    """Limits of everything in a form but contents: bytes, or counts of `parts` and `headers_of_part`.
 
-    Contents have no limit here: whoever keeps them counts them. Together these bound what a body may hold
-    beside its contents.
+    The caller limits contents. Together these bound what a body may have beside its contents.
     """
 
     boundary: int = 70  # RFC 2046 §5.1.1
@@ -40,7 +40,7 @@ class MultipartLimits:
 class PartBegin:
     """A part starts. `file_name` is None for a field and may be empty: a file input left empty.
 
-    Names are the sender's words: they may hold path separators, line ends or be repeated, but never NUL.
+    Names are as sent: they may have path separators and line ends, and may repeat, but never have NUL.
     `content_type` is the part's header as sent.
     """
 
@@ -67,8 +67,8 @@ Event = PartBegin | PartData | PartEnd
 class MultipartReader:
     """One body. Feed its chunks in order, then call `finish`.
 
-    The events are the same however the body is cut into chunks, but for the cuts between `PartData`.
-    Everything raises `MalformedRequest`, after which the reader is of no more use.
+    The events are the same however the body is cut into chunks, except for the cuts between `PartData`.
+    All methods raise `MalformedRequest`; after that the reader cannot be used any more.
     """
 
     def __init__(self, content_type: str, *, limits: MultipartLimits | None = None) -> None:
@@ -96,14 +96,14 @@ class MultipartReader:
         self._value = bytearray()
         self._headers: dict[bytes, bytes] = {}
         self._header_bytes = 0
-        # A delimiter is a whole line; the line end before the body's first line is thought, not sent.
+        # A delimiter begins with a line end. The first one may lack it, so it is put in front of the body.
         self._preamble: bytearray | None = bytearray(b"\r\n")
         self._tail: bytes | bytearray = b"\r\n"
         self._ended = False
         self._epilogue = 0
 
     def feed(self, chunk: bytes | bytearray) -> list[Event]:
-        """What `chunk` begins, adds to and completes, in order; in linear time, whatever it holds."""
+        """The events of `chunk`, in order; in linear time, whatever it has."""
         if self._preamble is not None:
             chunk = self._skip_preamble(self._preamble, chunk)
         if self._ended:
@@ -126,16 +126,16 @@ class MultipartReader:
         return events
 
     def _parse(self, chunk: bytes | bytearray) -> None:
-        """Give the parser all of `chunk`, but for data in the midst of a large one.
+        """Give `chunk` to the parser, except for the data in the middle of a large one.
 
-        It takes only `bytes`, so all would have to be copied, and has nothing to do where no boundary is.
+        The parser takes only `bytes`, so all would be copied, and it has nothing to do where no boundary is.
         """
         if isinstance(chunk, bytes) or len(chunk) < _LARGE:
             self._parser.write(bytes(chunk))
             return
         view, at = memoryview(chunk), len(self._delimiter)
         self._parser.write(bytes(view[:at]))
-        # An index other than 0 says that a boundary may have begun.
+        # With an index other than 0 a boundary may have begun.
         if self._parser.state == MultipartState.PART_DATA and self._parser.index == 0:
             found = chunk.find(self._delimiter, at)
             end = found if found >= 0 else len(view) - len(self._delimiter)
@@ -145,15 +145,16 @@ class MultipartReader:
         self._parser.write(bytes(view[at:]))
 
     def finish(self) -> None:
-        """The body has ended; raises when the form has not, as when the sender was cut off."""
+        """To be called at the end of the body. Raises when the form has no end, as after a lost
+        connection."""
         if not self._ended:
             raise MalformedRequest("The form ends before its closing boundary.")
 
     def _skip_preamble(self, preamble: bytearray, chunk: bytes | bytearray) -> bytes | bytearray:
-        """The part of `chunk` (with what was held back) that starts with the first boundary, or nothing.
+        """The part of `chunk` (and of what was held back) from the first boundary on; empty while there is
+        none.
 
-        The parser cannot be left to do this: what it accepts before the first boundary depends on how the
-        body is cut.
+        The parser must not do this: what it accepts before the first boundary depends on how the body is cut.
         """
         first = self._delimiter[2:]
         if len(preamble) == 2 and chunk.startswith((first + b"\r", first + b"-")):
@@ -168,7 +169,8 @@ class MultipartReader:
             return b""
         end = at + len(self._delimiter)
         rest = bytes(preamble[end:]).lstrip(b" \t")
-        # The parser knows the padding of a boundary line (RFC 2046 §5.1.1) behind the first one only.
+        # The parser does not take padding (RFC 2046 §5.1.1) behind the first boundary, only behind later
+        # ones.
         if not rest and len(preamble) - end <= self._limits.preamble:
             return b""
         self._preamble = None
@@ -194,8 +196,8 @@ class MultipartReader:
         self._value.clear()
         if self._header_bytes > self._limits.header_bytes_of_part:
             raise MalformedRequest("The headers of a part are too large.")
-        # A line that starts with the boundary is a delimiter (RFC 2046 §5.1.1), though it look like a header.
-        # Of control characters in a Content-Disposition decides `disposition_of`.
+        # A line that starts with the boundary is a delimiter (RFC 2046 §5.1.1), even if it looks like a
+        # header. Control characters in a Content-Disposition are for `disposition_of`.
         odd = name != b"content-disposition" and _CONTROL.search(value)
         if name.startswith(self._delimiter[2:].lower()) or name in self._headers or odd:
             raise MalformedRequest("A part has a header that is not allowed.")

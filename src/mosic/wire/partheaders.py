@@ -7,24 +7,24 @@ import re
 from mosic.errors import MalformedRequest
 from mosic.wire.charsets import decoded
 from mosic.wire.filenames import extended_file_name, plain_file_name, without_browser_escapes
+from mosic.wire.grammar import CONTROL, TCHAR
 
 _BOUNDARY = re.compile(r"[\x21-\x7e]|[\x21-\x7e][\x20-\x7e]*[\x21-\x7e]")
 _PARAMETER = re.compile(
-    r"""[ \t]*;[ \t]*  # an empty parameter is tolerated
-        (?:([!#$%&'*+.^_`|~0-9A-Za-z-]++)[ \t]*=[ \t]*
+    rf"""[ \t]*;[ \t]*  # an empty parameter is tolerated
+        (?:({TCHAR}++)[ \t]*=[ \t]*
            (?:"((?:[^"\\]|\\.)*)"|([^;"]*+)))?""",
     re.VERBOSE,
 )
 # A quote in a name arrives as \" (RFC 9110 §5.6.4; curl) or %22 (WHATWG HTML §4.10.21.8; browsers). Browsers
 # send a backslash as it is and Internet Explorer sent whole paths, so other characters are not unescaped.
 _ESCAPED = re.compile(r'\\(["\\])')
-_WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 # The start of a parameter of Content-Disposition; without a name it is empty, which is tolerated.
-_NAME = re.compile(rf"[ \t]*;[ \t]*(?:({_WORD})[ \t]*=[ \t]*)?")
-_FOLLOWS = rf"(?=$|;[ \t;]*(?:$|{_WORD}[ \t]*=))"
+_NAME = re.compile(rf"[ \t]*;[ \t]*(?:({TCHAR}+)[ \t]*=[ \t]*)?")
+_FOLLOWS = rf"(?=$|;[ \t;]*(?:$|{TCHAR}+[ \t]*=))"
 _QUOTED = re.compile(rf'"((?:[^"\\]|\\.)*)"[ \t]*{_FOLLOWS}')
-_NEXT = re.compile(rf";[ \t]*(?:$|{_WORD}[ \t]*=)")
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_NEXT = re.compile(rf";[ \t]*(?:$|{TCHAR}+[ \t]*=)")
+_CONTROL = re.compile(CONTROL)
 _SEPARATOR = re.compile(";")
 _LAST_QUOTE = re.compile(rf'"[ \t]*{_FOLLOWS}')
 
@@ -52,7 +52,7 @@ def _parameters(header: str) -> tuple[str, dict[str, str]]:
 def boundary_of(content_type: str, longest: int) -> bytes:
     """The boundary that a Content-Type header names. Raises `MalformedRequest` when there is none, or one of
     more than `longest` bytes."""
-    # Beside the boundary only `charset` has any use; a long header is long for no good reason.
+    # Only `charset` is of any use beside the boundary: no honest client sends a long header.
     if len(content_type) > longest + 256:
         raise MalformedRequest("The Content-Type of the request is too long.")
     media_type, parameters = _parameters(content_type)

@@ -10,16 +10,16 @@ MEDIA_TYPE = "application/problem+json"
 
 ERROR_PAGE = "/docs/errors"
 """Where the service explains its errors. `type` is this with the code behind `#`: a reference without a host,
-the same for every client, which leads to the service that gave the answer (RFC 9457 §3.1.1)."""
+the same for every client, which leads to the service that sent the response (RFC 9457 §3.1.1)."""
 
 PREFIX_OF = "mosic.prefix_of"
 """In the state of the lifespan: gives the path below which clients reach the service, for the scope of a
 request, or for None."""
 
 NO_SNIFFING = (b"x-content-type-options", b"nosniff")
-"""For every response: its type is what is said, whatever a browser thinks of the bytes."""
+"""For every response: browsers must not guess another type from the bytes."""
 
-# An answer may quote what the request said, and must not grow with it.
+# A response may quote the request, and must not grow with it.
 _LONGEST_DETAIL = 1000
 
 
@@ -41,5 +41,5 @@ def problem_body(error: MosicError, prefix: str = "") -> bytes:
 
 
 def cut(text: str, length: int) -> str:
-    """The text, of which no more is quoted than so many characters."""
+    """At most `length` characters of the text, and an ellipsis for the rest."""
     return text if len(text) <= length else f"{text[:length]}…"

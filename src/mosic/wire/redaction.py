@@ -1,7 +1,7 @@
-"""Secrets out of text that others will read: by where they stand, and long ones wherever they stand.
+"""Takes secrets out of text that others will read: what stands where secrets do, and long secrets anywhere.
 
-A short secret is left alone outside of the places where secrets stand: it may be a part of ordinary words,
-and a text with holes in all of those tells it.
+A short secret is hidden only in the places of secrets. It may be a part of ordinary words, and the holes in
+these would show it.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from collections.abc import Iterable
 HIDDEN = "…"
 
 SHORTEST = 16
-"""Characters of a secret that is hidden wherever it stands."""
+"""Characters of a secret that is hidden anywhere."""
 
-# RFC 3986 §3.2.1. Up to the last at sign, for a password may have one that was not encoded.
+# RFC 3986 §3.2.1. Up to the last at sign: a password may have one that was not encoded.
 _USER_INFO = re.compile(r"(?<=://)[^\s/?#\"'<>]*@")
 # Whatever separates a name from its value: in a header, in JSON, in the text of a Python dictionary or list.
 _BETWEEN = r"\\?[\"']?\s{0,4}[:=,]\s{0,4}(?:b?\\?[\"'])?"
-# `$` begins what a shell is to fill in: it is no secret.
+# `$` begins the name of a variable of a shell, which is no secret.
 _VALUE = r"(?![\s$])[^\s\"',;&#\\]+"
 _HEADER = re.compile(
     rf"\b(x-api-key|(?:proxy-)?authorization|(?:set-)?cookie)({_BETWEEN})"

@@ -1,4 +1,5 @@
-"""What the head of a request must be for the server to pass it on: RFC 9112 §3 and §6.1, RFC 9110 §9.1."""
+"""What the server checks in the head of a request before it passes it on: RFC 9112 §3 and §6.1, RFC 9110
+§9.1."""
 
 from __future__ import annotations
 
@@ -15,17 +16,19 @@ from mosic.errors import (
     TargetTooLong,
     VersionNotSupported,
 )
+from mosic.wire.grammar import TCHAR
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-"""Those that some route takes."""
+"""Those that some route allows."""
 
 # TRACE is known, and no route allows it: 405 (RFC 9110 §15.5.6).
 _METHODS = frozenset(method.encode("ascii") for method in (*METHODS, "TRACE"))
 ASTERISK = b"*"
 
 MAX_TARGET = 8192
-"""Bytes of a request target: RFC 9112 §3 asks for 8000 of the request line, and common proxies take no more.
-Of 60,000 the parameters alone would take a tenth of a second to read, for anybody."""
+"""Bytes of a request target: RFC 9112 §3 recommends 8000 for the request line, and common proxies take no
+more. Parsing the parameters of a target of 60,000 would take a tenth of a second, and anybody may send
+one."""
 
 Fields = list[tuple[bytes, bytes]]
 
@@ -38,8 +41,8 @@ _HOST = re.compile(
 )
 _FUTURE_ADDRESS = re.compile(rb"v[0-9A-Fa-f]+\.[A-Za-z0-9._~!$&'()*+,;=:-]+")
 _ABSOLUTE = re.compile(rb"(?i:https?)://(?P<authority>[^/?#]*)(?P<rest>.*)")
-_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-# The first line of a request, or as much of it as has come.
+_TOKEN = TCHAR.encode("ascii") + b"+"
+# The first line of a request, or as much of it as has arrived.
 _BEGINNING = re.compile(
     rb"[\r\n]*(?P<method>%s)(?:\Z| (?:[^\x00-\x20\x7f]+(?:\Z| (?P<version>[^\r\n]*))|\Z))" % _TOKEN
 )
@@ -51,9 +54,9 @@ _REQUEST_LINE = re.compile(rb"^(?P<method>%s) [^\x00-\x20\x7f]+ HTTP/[0-9]\.[0-9
 def check_head(
     method: bytes, version: str, target: bytes, fields: Fields, by_name: Mapping[bytes, bytes]
 ) -> tuple[bytes, Fields]:
-    """The target in origin-form or `*`, and the fields, whose Host is that of a target in absolute-form.
+    """Returns the target, in origin-form or `*`, and the fields. A target in absolute-form replaces the Host.
 
-    Names of fields are lower-case; `by_name` has the last field of each name; `version` is as in "1.1".
+    Names of fields are lower-case; `by_name` has the last field of each name; `version` is such as "1.1".
     Raises `MalformedRequest`, `MethodNotImplemented`, `TargetTooLong`.
     """
     if method not in _METHODS:
@@ -87,18 +90,18 @@ def check_head(
 
 
 def check_protocol(text: bytes, version: str) -> None:
-    """A higher minor version is answered in 1.1 (RFC 9110 §2.5). `text` begins with the request, or with an
-    earlier one. Raises `VersionNotSupported`."""
+    """The response to a higher minor version is in 1.1 (RFC 9110 §2.5). `text` begins with the request, or
+    with an earlier one. Raises `VersionNotSupported`."""
     if not version.startswith("1.") or _RTSP.match(text):
         raise VersionNotSupported("Send HTTP/1.1.")
 
 
 def is_host(text: bytes) -> bool:
-    """Whether it is a host that is not empty, with an optional port."""
+    """Whether `text` is a host, not empty, with an optional port."""
     return len(text) <= _MAX_HOST and _is_host(text)
 
 
-@lru_cache(maxsize=64)  # clients of a service call it by few names
+@lru_cache(maxsize=64)  # the clients of a service use few names for it
 def _is_host(text: bytes) -> bool:
     found = _HOST.fullmatch(text)
     if found is None or int(found["port"] or b"0") > 65535:
@@ -109,15 +112,15 @@ def _is_host(text: bytes) -> bool:
     if _FUTURE_ADDRESS.fullmatch(literal):
         return True
     try:
-        # A zone is no part of an address in a URL.
+        # A URL has no zone in an IPv6 address.
         return b"%" not in literal and bool(ipaddress.IPv6Address(literal.decode("ascii")).exploded)
     except ValueError:
         return False
 
 
 def check_codings(codings: list[bytes], version: str) -> None:
-    """The values of Transfer-Encoding: `chunked` alone is decoded. Raises `CodingNotImplemented`,
-    `MalformedRequest`."""
+    """Checks the values of Transfer-Encoding, of which only `chunked` is supported. Raises
+    `CodingNotImplemented`, `MalformedRequest`."""
     if version == "1.0":
         raise MalformedRequest("A request of HTTP/1.0 cannot have Transfer-Encoding.")
     names = [name for value in codings for part in value.split(b",") if (name := part.strip(b" \t").lower())]
@@ -129,8 +132,8 @@ def check_codings(codings: list[bytes], version: str) -> None:
 
 
 def refusal_of_unread(text: bytes) -> MosicError:
-    """For a request whose method no parser knows; `text` is what came from its beginning on, or from that of
-    an earlier request."""
+    """The error for a request that the parser could not read. `text` is what arrived, from the beginning of
+    this or of an earlier request on."""
     beginning = _BEGINNING.match(text)
     if beginning is not None and beginning["method"] not in _METHODS:
         version = beginning["version"] or b""

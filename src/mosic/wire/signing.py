@@ -1,7 +1,7 @@
-"""Addresses that open one thing of one clip for a while: `?expires=<Unix time>&signature=<HMAC>`.
+"""Signed URLs, which open one resource of one clip for a while: `?expires=<Unix time>&signature=<HMAC>`.
 
-The signature is HMAC-SHA256 (RFC 2104) over what is opened, the clip and the expiry, in base64url without
-padding (RFC 4648 §5). It is compared as text, in constant time, so that each address has one spelling only.
+The signature is HMAC-SHA256 (RFC 2104) of the resource, the clip and the expiry, in base64url without padding
+(RFC 4648 §5). It is compared as text, in constant time, so that each URL has only one spelling.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from uuid import UUID
 from mosic.errors import ExpiredUrl, InvalidSignature
 
 Opened = Literal["stream", "cover"]
-"""What an address gives; a signature for one does not open the other."""
+"""The resource; a signature for one does not open the other."""
 
-# Up to the year 33658, which every machine can count to.
+# Up to the year 33658.
 _EXPIRES = re.compile(r"[1-9][0-9]{0,11}")
-# As `query` makes them: a short cut past the general way, to the same.
+# As `query` makes them: a quick way to the same result.
 _PLAIN = re.compile(rb"expires=([1-9][0-9]{0,11})&signature=([A-Za-z0-9_-]+)")
 _EXPIRES_FIELD, _SIGNATURE_FIELD = "expires", "signature"
 _MOST_FIELDS = 32
@@ -36,9 +36,9 @@ class UrlSigner:
     ttl: int
 
     def expiry(self, now: float) -> int:
-        """Until when an address made `now` (Unix time) holds: `ttl`, and up to an eighth longer.
+        """When a URL made at `now` expires, in Unix time: after `ttl`, or up to an eighth later.
 
-        For in that eighth the address stays the same, so that caches of browsers know it again.
+        During that eighth the URL stays the same, so that browsers find it in their caches.
         """
         step = max(1, self.ttl // 8)
         return -int(-(now + self.ttl) // step) * step
@@ -49,9 +49,9 @@ class UrlSigner:
         return f"{_EXPIRES_FIELD}={expires}&{_SIGNATURE_FIELD}={signature}"
 
     def check(self, opened: Opened, clip_id: UUID, query: bytes, now: float) -> None:
-        """Raises `InvalidSignature`, or `ExpiredUrl` when the signature is good but its time is over.
+        """Raises `InvalidSignature`, or `ExpiredUrl` when the signature is right but expired.
 
-        Other fields of the query do not matter.
+        Other parameters of the query are ignored.
         """
         expires, signature = _fields_of(query)
         known = self._sign(opened, clip_id, expires)
@@ -66,12 +66,12 @@ class UrlSigner:
 
 
 def is_signed(query: bytes) -> bool:
-    """Whether the query looks like that of a signed address, good or bad."""
+    """Whether the query has a signature, right or wrong."""
     return b"signature=" in query
 
 
 def _fields_of(query: bytes) -> tuple[str, str]:
-    """Expiry and signature; raises `InvalidSignature` when either is missing, twice there, or not one."""
+    """Expiry and signature; raises `InvalidSignature` when one is missing, given twice, or no expiry."""
     if plain := _PLAIN.fullmatch(query):
         return plain[1].decode("ascii"), plain[2].decode("ascii")
     if len(query) > _MOST_LENGTH:

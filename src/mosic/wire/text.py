@@ -1,4 +1,4 @@
-"""Text from outside, made fit to be stored, shown and logged: tags, form and JSON fields, Upload-Metadata."""
+"""Cleans text from outside (tags, form and JSON fields, Upload-Metadata) for storing, showing and logging."""
 
 from __future__ import annotations
 

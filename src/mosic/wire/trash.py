@@ -1,6 +1,6 @@
-"""What an answer says of a clip that was moved to the trash."""
+"""What a response says about a clip that was moved to the trash."""
 
 from __future__ import annotations
 
 RESTORABLE_UNTIL = "Mosic-Restorable-Until"
-"""An HTTP-date (RFC 9110 §5.6.7): until then the clip can be brought back. Without the field it cannot."""
+"""An HTTP-date (RFC 9110 §5.6.7): until then the clip can be restored. Without the field it cannot."""
