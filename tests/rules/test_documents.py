@@ -135,3 +135,12 @@ def test_every_command_is_documented() -> None:
     readme = (TOP / "README.md").read_text()
     for name in _commands():
         assert f"| `mosic {name}" in readme
+
+
+@pytest.mark.parametrize("path", sorted((TOP / "docs/decisions").glob("*.md")), ids=name_of)
+def test_a_decision_record_has_its_four_parts(path: Path) -> None:
+    """As headings, or as the first words of paragraphs: `## Status`, or `**Status**`."""
+    parts = re.findall(
+        r"^(?:## |\*\*)(Status|Context|Decision|Consequences)\b", path.read_text(), re.MULTILINE
+    )
+    assert parts == ["Status", "Context", "Decision", "Consequences"]
