@@ -1,4 +1,4 @@
-"""The bytes of a request's body as they arrive, from a sender who must not dawdle."""
+"""The chunks of a request's body as they arrive, with a limit for slow clients."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def declared_size(request: Request) -> int | None:
 
 
 def waits_for_continue(request: Request) -> bool:
-    """Whether the sender holds the body back until it is told to go on (RFC 9110 §10.1.1)."""
+    """Whether the client waits for 100 (Continue) before it sends the body (RFC 9110 §10.1.1)."""
     return request.headers.get("expect", "").lower() == "100-continue"
 
 
 def refuse_encoded(request: Request) -> None:
-    """Raises `UnsupportedContentEncoding` when the content is not sent as it is: its coded bytes would be
-    taken for the content (RFC 9110 §8.4)."""
+    """Raises `UnsupportedContentEncoding` for content with a coding: its coded bytes would be stored as if
+    they were the content (RFC 9110 §8.4)."""
     codings = fields_by_name(request.headers.raw).get("content-encoding", "").lower().split(",")
     if any(coding.strip() not in ("", "identity") for coding in codings):
         raise UnsupportedContentEncoding
@@ -41,10 +41,10 @@ def refuse_encoded(request: Request) -> None:
 async def arriving_chunks(request: Request, settings: Settings) -> AsyncIterator[Chunk]:
     """The body's chunks, none of them empty.
 
-    Raises `UnsupportedContentEncoding` before the first one, `ClientDisconnected` when the client leaves, and
-    `UploadStalled` when it keeps the service waiting: in `upload_idle_seconds` of waiting less came than
-    `upload_min_rate` asks for. Only waiting counts; a sender that is held up by this service's own disk is
-    not slow.
+    Raises `UnsupportedContentEncoding` before the first one, `ClientDisconnected` when the client
+    disconnects, and `UploadStalled` when it is too slow: in `upload_idle_seconds` of waiting, fewer bytes
+    arrived than `upload_min_rate` requires. Only time spent waiting counts: a client that is held up by the
+    disk of this service is not slow.
     """
     refuse_encoded(request)
     window, least = settings.upload_idle_seconds, settings.upload_min_rate * settings.upload_idle_seconds

@@ -1,4 +1,4 @@
-"""Request body → staged file, in one pass, whatever form the client chose to send it in."""
+"""Request body → staged file, in one pass, for forms and for raw bytes."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ from mosic.wire.partheaders import charset_of
 from mosic.wire.ranges import parse_content_range
 
 IGNORED_FIELDS = "Mosic-Ignored-Fields"
-"""Header of the answer to bytes that are there already: which words sent with them were not taken."""
+"""Header of the response to bytes that exist already: the words of the request that were ignored."""
 
 _RAW_TYPES = ("application/octet-stream", "application/x-www-form-urlencoded", "application/ogg")
-# Room for the other parts and the framing of a form whose file is just as large as allowed.
+# For the other parts and the framing of a form whose file has the largest size allowed.
 _FORM_EXTRA = 1024 * 1024
 _FIELD_SIZE = 64 * 1024
 
 
 @dataclass(slots=True)
 class Received:
-    """An upload that has arrived whole; `staged` is removed when the block that received it ends."""
+    """An upload that was received completely; `staged` is removed when the block of `receive_upload` ends."""
 
     staged: StagedFile
     hints: Hints
@@ -52,7 +52,7 @@ class Received:
 
 @dataclass(slots=True)
 class _Form:
-    """What the parts of a form have said so far."""
+    """What was read of a form so far."""
 
     texts: dict[str, tuple[bytearray, str | None]] = field(default_factory=dict)
     """Name → bytes and Content-Type."""
@@ -92,7 +92,7 @@ async def receive_upload(request: Request, rt: Runtime) -> AsyncIterator[Receive
     expected_file = declared_digest(request)
     content = _Content(request)
 
-    # What a form says of its length includes its framing: of the file it is only a bound.
+    # The Content-Length of a form includes its framing: for the file it is only an upper bound.
     expected_size = min(declared, limit) if declared is not None else None
     async with rt.staging.create(Incoming(limit=limit, declared_size=expected_size)) as writer:
         chunks = content.watched(arriving_chunks(request, rt.settings))
@@ -100,7 +100,7 @@ async def receive_upload(request: Request, rt: Runtime) -> AsyncIterator[Receive
             form = await _read_form(reader, chunks, writer)
             if not form.has_file:
                 raise MissingFile
-            # What the query says as well is not dropped.
+            # Words in the query are taken as well.
             words = {**_query_words(request), **form.fields()}
             hints = _hints(words, form.file_name or _raw_file_name(request, words))
         else:
@@ -135,16 +135,16 @@ def _partial(reason: str) -> PartialUpload:
 
 
 def declared_digest(request: Request) -> bytes | None:
-    """The SHA-256 that the sender declares for the file, also for one that comes inside a form.
+    """The SHA-256 that the client declares for the file, also for a file in a form.
 
-    RFC 9530 ties Repr-Digest to the representation that is being transferred; what a client of this service
-    transfers is the file, whichever envelope it chose. Content-Digest is about the envelope (see `_Content`).
+    RFC 9530 defines Repr-Digest for the representation that is transferred. Here that is the file, with a
+    form around it or without. Content-Digest is of the whole body (see `_Content`).
     """
     return declared_sha256(request.headers.get("repr-digest"))
 
 
 class _Content:
-    """The body as sent, framing included, weighed against Content-Digest when the request has one."""
+    """Compares the body, framing included, with the Content-Digest of the request, if it has one."""
 
     def __init__(self, request: Request) -> None:
         self._expected = declared_sha256(request.headers.get("content-digest"))
@@ -185,7 +185,7 @@ async def _read_form(reader: MultipartReader, chunks: AsyncIterator[Chunk], writ
                     if into_file:
                         form.has_file = True
                         form.file_name = safe_file_name(file_name)
-                    # Files under other names are passed over.
+                    # Files under other names are ignored.
                     text = bytearray() if not into_file and file_name is None else None
                 case PartEnd():
                     if text is not None:
@@ -196,7 +196,7 @@ async def _read_form(reader: MultipartReader, chunks: AsyncIterator[Chunk], writ
 
 
 def _query_words(request: Request) -> dict[str, str]:
-    """The fields in the query of a raw upload, of which the last of each name counts."""
+    """The parameters of the query; of several with one name the last counts."""
     query = request.scope["query_string"].decode("latin-1")
     pairs = parse_qsl(query, keep_blank_values=True, encoding="latin-1")
     return {_text(name): _text(value) for name, value in pairs}
@@ -207,18 +207,17 @@ def _text(latin: str) -> str:
 
 
 def _raw_file_name(request: Request, words: Mapping[str, str]) -> str | None:
-    """What a sender of raw bytes calls its file: `?filename=`, the name that `curl -T` adds to a PUT, or
-    nothing."""
+    """The file name of a raw upload: `?filename=`, else the name that `curl -T` appends to the path."""
     given = words.get("filename")
     if not given and "file_name" in request.path_params:
-        # From the bytes of the path, which may be of another encoding than UTF-8.
+        # The bytes of the path may have another encoding than UTF-8.
         raw: bytes = request.scope.get("raw_path") or request.path_params["file_name"].encode()
         given = decoded(unquote_to_bytes(raw.rstrip(b"/").rpartition(b"/")[2]))
     return safe_file_name(given) if given else None
 
 
 def raw_hints(request: Request) -> Hints:
-    """What the query and the path of a raw upload say of it. Raises `InvalidRequest`."""
+    """The words in the query of a raw upload, and its file name. Raises `InvalidRequest`."""
     words = _query_words(request)
     return _hints(words, _raw_file_name(request, words))
 

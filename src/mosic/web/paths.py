@@ -1,4 +1,4 @@
-"""One spelling of every path, settled before routing."""
+"""Gives every path one spelling before routing."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from mosic.wire.ids import parse_uuid
 PREFIX = "/play"
 
 CLIP = "mosic.clip"
-"""In the scope of a request about a clip that no `{clip_id}` of its route names: its id, if it is one."""
+"""In the scope of a request whose route has no `{clip_id}`: the id of the clip that it is about, if any."""
 
 _FILE_NAMES = "/upload/"
-"""Below it `curl -T` puts the name of the file: the one text in a path that is free."""
+"""Behind it `curl -T` puts the name of the file: the only free text in a path."""
 
 
 def routed_path(scope: Scope) -> str:
-    """The path that is compared with routes: of what is percent-encoded only ids are decoded.
+    """The path that is compared with routes; only ids are percent-decoded in it.
 
-    A proxy that closes a route may decode what it compares or not, and must not be passed by what it
-    overlooks (`/metrics%2f`, `/%6detrics`, `/metrics%0a`). No letter of a route needs to be encoded.
+    A proxy that blocks a route may compare decoded paths or not, and must not be bypassed by a spelling that
+    it does not know (`/metrics%2f`, `/%6detrics`, `/metrics%0a`). No route has a character that must be
+    encoded.
     """
     written: bytes = scope.get("raw_path") or b""
     if b"%" not in written:
@@ -41,9 +42,9 @@ def _decoded_id(part: str) -> str:
 
 
 class OnePath:
-    """ASGI: alias prefixes become `/play` and a slash at the end goes away, without a redirect.
+    """ASGI: replaces alias prefixes by `/play` and removes a slash at the end, without a redirect.
 
-    Routes and metrics thus know one form, and a client never loses its body or its method to a redirect.
+    So routes and metrics know one form of each path, and no client loses its body or method to a redirect.
     """
 
     def __init__(self, app: ASGIApp, alias_prefixes: Iterable[str]) -> None:

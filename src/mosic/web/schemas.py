@@ -1,4 +1,4 @@
-"""What goes over the wire as JSON."""
+"""The JSON bodies of requests and responses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _INT32 = 2**31 - 1
 
 
 def _no_nul(text: str) -> str:
-    # PostgreSQL's text cannot hold it, and nobody means it.
+    # PostgreSQL's text cannot have it.
     if "\x00" in text:
         raise ValueError("must not contain NUL characters")
     return text
@@ -128,7 +128,7 @@ class Stats(BaseModel):
 
 
 def _shown(model: type[_Model], clip: Clip, **others: Any) -> _Model:
-    """`others` are those that a clip does not have, or not so."""
+    """`others` are the members that a clip does not have, or has in another form."""
     same = {name: getattr(clip, name) for name in model.model_fields if name not in others}
     # Checks in pydantic's core cost less than `model_construct` in Python.
     return model.model_validate(same | others)
@@ -150,7 +150,7 @@ class UploadWords(BaseModel):
 class ExternalClipIn(BaseModel):
     """A clip whose audio lies elsewhere."""
 
-    # Clients of earlier systems send more than Mosic knows: it is passed over.
+    # Clients of earlier systems send more than Mosic knows: it is ignored.
     model_config = ConfigDict(extra="ignore", title="ExternalClip")
 
     audio_url: Annotated[str, Field(min_length=1, max_length=2000), AfterValidator(_no_nul)]

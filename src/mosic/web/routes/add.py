@@ -195,7 +195,7 @@ async def replace_audio(request: Request, clip_id: ClipId, rt: Rt, links: Links)
 
 async def _upload(request: Request, rt: Runtime, links: Urls) -> Response:
     if waits_for_continue(request) and (digest := declared_digest(request)) is not None:
-        # The sender has not begun and need not, if its bytes are here already.
+        # The client has not sent the body yet, and need not if its bytes exist already.
         existing = await catalog.find_by_sha256(rt, digest)
         if existing is not None and await has_bytes(rt, existing):
             rt.metrics.uploads.ended("duplicate", 0)
