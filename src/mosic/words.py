@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
+MAX_NUMBER = 2**31 - 1
+"""What a column of type integer holds."""
+
 Kind = Literal["line", "prose", "number"]
 FromTags = Literal["first", "all", "date", "number"]
 

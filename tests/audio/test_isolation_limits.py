@@ -46,7 +46,7 @@ async def test_a_process_that_is_stopped(song: Path) -> None:
 
 @needs_proc
 async def test_a_file_that_eats_memory(song: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """DSDIFF whose frame information has a gigabyte (sparse on disk), which mutagen reads at once if it may."""
+    """DSDIFF whose frame information has a gigabyte (sparse on disk); mutagen reads it at once if it may."""
     may = "from mosic.audio import source; source._LARGEST_READ = 1 << 40"
     monkeypatch.setattr(
         isolation, "_BOOT", f"import sys; sys.path[:] = sys.argv[3:]; {may}\n{isolation._BOOT}"

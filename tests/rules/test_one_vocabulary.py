@@ -1,4 +1,4 @@
-"""Facts that many files need are listed in one: the words of a clip in `mosic.words`."""
+"""Facts that many files need are listed in one file: the words of a clip, the types of files."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mosic.audio.types import FILE_TYPES
 from mosic.words import WORDS
 from tests.rules.test_house import MODULES, SOURCE, name_of
 
@@ -109,3 +110,23 @@ def test_no_exception_is_left_over() -> None:
 )
 def test_a_second_list_is_found(source: str) -> None:
     assert any(is_a_list(named) for _, _, named in lists_in(ast.parse(source)))
+
+
+def texts_in(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+def test_every_media_type_of_the_source_is_in_the_table_of_file_types() -> None:
+    """Each reader of a format names its own; so none of them lacks an ending."""
+    readers = (path for path in MODULES if path.parent == SOURCE / "mosic/audio")
+    named = {text for path in readers for text in texts_in(path) if re.fullmatch(r"audio/[a-z0-9.+-]+", text)}
+    assert named == {one.media_type for one in FILE_TYPES}
+
+
+def test_endings_stand_in_the_table_of_file_types_only() -> None:
+    endings = {f".{ending}" for one in FILE_TYPES for ending in one.endings}
+    for path in MODULES:
+        named = endings & set(texts_in(path))
+        assert not named, f"{path} names {sorted(named)}"

@@ -51,11 +51,11 @@ from mosic.audio.sniff import Format, sniff
 from mosic.audio.source import Pairs, Sound, Source
 from mosic.audio.tags import normalise
 from mosic.errors import UnreadableMedia, UnsupportedMedia
+from mosic.words import MAX_NUMBER
 
 # Fewer bits a second than these are no recording but a false length. Silence gets by with very few.
 _LEAST_BITRATE = 20
 _LEAST_BITRATES = {"flac": 1, "ape": 10, "dsd": 1_000_000}
-_MAX_INT32 = 2**31 - 1
 _NO_GENRE = 255
 _CODEC = re.compile(r"[a-z0-9][a-z0-9_.+-]{0,31}")
 
@@ -110,7 +110,7 @@ def _plausible(sound: Sound, size: int) -> float | None:
 
 
 def _positive(number: float | None) -> int | None:
-    return int(number) if number is not None and 0 < number <= _MAX_INT32 else None
+    return int(number) if number is not None and 0 < number <= MAX_NUMBER else None
 
 
 def _read_block(block: bytes) -> Pairs:

@@ -8,14 +8,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from mosic.wire.text import clean
-from mosic.words import WORDS, FromTags
+from mosic.words import MAX_NUMBER, WORDS, FromTags
 
 MAX_VALUE_BYTES = 64 * 1024
 MAX_TOTAL_BYTES = 512 * 1024
 MAX_NAMES = 256
 MAX_VALUES_PER_NAME = 64
 MAX_NAME_LENGTH = 100
-_MAX_INT32 = 2**31 - 1
 
 # What other formats and taggers call the fields, to the name that Vorbis comments use.
 _ALIASES = {
@@ -137,7 +136,7 @@ def _number(tags: Mapping[str, list[str]], name: str) -> int | None:
     for value in tags.get(name, []):
         if match := _NUMBER.match(value.strip()):
             number = int(match[0])
-            return number if 0 < number <= _MAX_INT32 else None
+            return number if 0 < number <= MAX_NUMBER else None
     return None
 
 

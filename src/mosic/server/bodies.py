@@ -29,7 +29,7 @@ class Bodies:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if CONNECTION in scope:
-            receive = _Body(scope[CONNECTION], receive).receive
+            receive = _RequestBody(scope[CONNECTION], receive).receive
         scope[SERVER_SEND] = send
         try:
             await self._app(scope, receive, send)
@@ -38,7 +38,7 @@ class Bodies:
             del scope[SERVER_SEND]
 
 
-class _Body:
+class _RequestBody:
     def __init__(self, connection: MosicProtocol, receive: Receive) -> None:
         self._connection = connection
         self._exchange: Any = getattr(receive, "__self__", None)

@@ -12,9 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model,
 from mosic.db.clips import Clip
 from mosic.web.urls import Urls
 from mosic.wire.text import clean, clean_line
-from mosic.words import WORDS, Kind
-
-_INT32 = 2**31 - 1
+from mosic.words import MAX_NUMBER, WORDS, Kind
 
 
 def _no_nul(text: str) -> str:
@@ -39,7 +37,7 @@ Title = Annotated[
     AfterValidator(_not_empty),
 ]
 Prose = Annotated[str, Field(max_length=20_000), AfterValidator(_no_nul), AfterValidator(clean)]
-Number = Annotated[int, Field(ge=0, le=_INT32)]
+Number = Annotated[int, Field(ge=0, le=MAX_NUMBER)]
 
 # What a field for a word of each kind is declared as.
 _TAKEN: dict[Kind, Any] = {

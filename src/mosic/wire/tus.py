@@ -12,8 +12,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import format_datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from mosic.errors import (
@@ -24,6 +23,7 @@ from mosic.errors import (
     UnsupportedTusVersion,
 )
 from mosic.wire.charsets import decoded
+from mosic.wire.dates import format_http_date
 from mosic.wire.digest import declared_sha256
 from mosic.wire.fields import TOO_LONG, essence_of, fields_by_name, parse_length
 
@@ -238,7 +238,7 @@ def offset_headers(offset: int, expires: datetime | None = None) -> dict[str, st
     """For the responses to PATCH and POST. `expires` has a time zone; None: the upload does not expire."""
     headers = {"Tus-Resumable": VERSION, "Upload-Offset": str(offset)}
     if expires is not None:
-        headers["Upload-Expires"] = format_datetime(expires.astimezone(UTC), usegmt=True)
+        headers["Upload-Expires"] = format_http_date(expires)
     return headers
 
 
