@@ -23,7 +23,7 @@ from mosic.db.tables import metadata
 from mosic.logs import set_up_logs
 from mosic.postgres import EmbeddedPostgres, open_embedded
 from mosic.settings import Settings
-from tests.support.databases import TEMPLATE, shown
+from tests.support.databases import TEMPLATE, empty_database, shown
 from tests.support.house import House
 from tests.support.installation import Installation
 from tests.support.kept import KeptConnection
@@ -222,9 +222,25 @@ async def empty_database_url(postgres: EmbeddedPostgres, _maintenance: KeptConne
     await _maintenance.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+@pytest.fixture(scope="module")
+async def _service_of_the_file(
+    postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Service]:
+    media = tmp_path_factory.mktemp("service") / "media"
+    async with empty_database(postgres) as url, running_service(media, url) as running:
+        yield running
+
+
 @pytest.fixture
-async def service(tmp_path: Path, database_url: URL) -> AsyncIterator[Service]:
-    """A running service with a database, a media root and a key of its own."""
+async def service(_service_of_the_file: Service) -> Service:
+    """A running service without a clip or an upload: one for all tests of a file, whose metrics go on."""
+    await _service_of_the_file.empty()
+    return _service_of_the_file
+
+
+@pytest.fixture
+async def own_service(tmp_path: Path, database_url: URL) -> AsyncIterator[Service]:
+    """The same, for this test alone."""
     async with running_service(tmp_path / "media", shown(database_url)) as running:
         yield running
 

@@ -340,7 +340,7 @@ async def test_what_is_not_mosic_is_given_up_at_once(
         assert len(other.connected_at) == 1
     out, err = capsys.readouterr()
     assert out == "Added 0, already there 0, failed 0, not sent 2.\n"
-    assert re.fullmatch(rf"mosic: \S*{other.port}(/play)? does not answer .*\?\n", err)
+    assert re.fullmatch(rf"mosic: \S*{other.port}(/play)? does not respond .*\?\n", err)
 
 
 # Breaks

@@ -34,6 +34,12 @@ PATCH = {**TUS, "Content-Type": "application/offset+octet-stream"}
 MEBIBYTE = 1024 * 1024
 
 
+@pytest.fixture
+def service(own_service: Service) -> Service:
+    """One for each test, to break."""
+    return own_service
+
+
 class ForgetfulDisk:
     """Fails at the call numbered `failing` of `call`, and then works again. What the files below `root` had
     got since they were last synced is lost when an fsync fails, though their size stays."""

@@ -22,7 +22,7 @@ API_KEY = f"X-API-Key: {KEY}"
 CHUNKED = "Transfer-Encoding: chunked"
 JSON = "Content-Type: application/json"
 _SECONDS = 1.0
-_AT_ONCE = 200
+_AT_ONCE = 400
 
 
 @pytest.fixture

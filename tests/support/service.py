@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import httpx
 import uvicorn
 from pydantic import SecretStr
 
 from mosic.blobs.identity import IDENTITY_NAME
+from mosic.db.tables import metadata
 from mosic.server.configuration import configuration
 from mosic.server.orderly import OrderlyServer
 from mosic.settings import Settings
@@ -40,6 +42,17 @@ class Service:
         """Every file that uploads have left, staged or published."""
         found = (path for path in self.settings.media_root.rglob("*") if path.is_file())
         return sorted(path for path in found if path.name != IDENTITY_NAME)
+
+    async def empty(self) -> None:
+        """Take away every clip and upload, without a word to the service."""
+        database = self.settings.database_url_override
+        assert database
+        connection = await asyncpg.connect(database.get_secret_value())
+        tables = (table.name for table in metadata.sorted_tables if table.name != "service")
+        await connection.execute(f"TRUNCATE {', '.join(tables)}")
+        await connection.close()
+        for path in self.files():
+            path.unlink()
 
     async def upload(self, path: Path, **fields: str) -> httpx.Response:
         return await self.http.post(

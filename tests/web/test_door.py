@@ -81,7 +81,8 @@ async def test_the_request_id_is_the_clients_or_a_new_one(clip: ServedClip) -> N
     assert made[0] != made[1]
 
 
-async def test_listeners_are_in_the_metrics_like_all_others(clip: ServedClip) -> None:
+async def test_listeners_are_in_the_metrics_like_all_others(own_service: Service) -> None:
+    clip = await add_clip(own_service)
     await clip.ask("GET", "Range: bytes=0-9")
     await clip.ask("GET", "Range: bytes=10-19")
     await exchange(clip.service.port, head("GET", f"/clips/{uuid.uuid4()}/stream"))

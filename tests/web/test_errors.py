@@ -83,9 +83,9 @@ async def test_request_id_that_is_not_harmless_is_replaced(service: Service) -> 
     assert answer.headers["x-request-id"] != "a b<script>"
 
 
-async def test_errors_are_counted_by_code(service: Service) -> None:
-    await service.http.get("/nothing")
-    await service.http.delete("/play/x", headers=AUTH)
-    exposition = (await service.http.get("/metrics")).text
+async def test_errors_are_counted_by_code(own_service: Service) -> None:
+    await own_service.http.get("/nothing")
+    await own_service.http.delete("/play/x", headers=AUTH)
+    exposition = (await own_service.http.get("/metrics")).text
     assert 'mosic_errors_total{code="not-found"} 1.0' in exposition
     assert 'mosic_errors_total{code="clip-not-found"} 1.0' in exposition

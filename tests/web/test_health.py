@@ -26,6 +26,12 @@ from tests.support.sounds import wav
 from tests.support.waiting import until
 
 
+@pytest.fixture
+def service(own_service: Service) -> Service:
+    """One for each test, to break."""
+    return own_service
+
+
 def assert_unfit(answer: httpx.Response, *failed: str) -> None:
     assert answer.status_code == 503
     assert answer.headers["content-type"] == "application/problem+json"

@@ -20,6 +20,12 @@ from tests.support.sounds import wav
 WRONG = {"X-API-Key": "wrong"}
 
 
+@pytest.fixture
+def service(own_service: Service) -> Service:
+    """One for each test: who fails too often is made to wait."""
+    return own_service
+
+
 def coming_from(address: str, key: str = "wrong") -> dict[str, str]:
     """As the proxy in front of the service says it: the test's own address is one that is believed."""
     return {"X-API-Key": key, "X-Forwarded-For": address}

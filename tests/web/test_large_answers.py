@@ -121,9 +121,9 @@ async def test_tags_are_left_out_only_where_there_is_no_room(service: Service, s
     assert len(made["tags"]["long"][0]) == size // 2
 
 
-async def test_a_page_has_a_bound(service: Service, database_url: URL) -> None:
-    ids = await add_worst(service, 20, database_url)
-    page = await service.http.get("/play?limit=20")
+async def test_a_page_has_a_bound(own_service: Service, database_url: URL) -> None:
+    ids = await add_worst(own_service, 20, database_url)
+    page = await own_service.http.get("/play?limit=20")
     clips = page.json()
     assert [clip["id"] for clip in clips] == ids[::-1]
     assert len(page.content) <= 20 * MOST_OF_A_CLIP
@@ -131,7 +131,7 @@ async def test_a_page_has_a_bound(service: Service, database_url: URL) -> None:
         # As many tags as have room, not none.
         assert 30 < len(clip["tags"]) < 60
         assert not clip["complete"]
-    whole = await service.http.get(f"/play/{ids[0]}")
+    whole = await own_service.http.get(f"/play/{ids[0]}")
     assert len(whole.content) > 2 * MOST_OF_A_CLIP
     assert len(whole.json()["tags"]) == 200
 

@@ -123,6 +123,12 @@ async def test_uploads_by_duration_and_rate_and_what_probes_found(service: Servi
 
 
 @pytest.fixture
+def service(own_service: Service) -> Service:
+    """One for each test, whose metrics begin at nothing."""
+    return own_service
+
+
+@pytest.fixture
 def often_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     """However long a look at the catalogue takes on a busy machine."""
     monkeypatch.setattr("mosic.core.watch._SHARE", 1.0)

@@ -24,6 +24,12 @@ from tests.support.waiting import until
 
 
 @pytest.fixture
+def service(own_service: Service) -> Service:
+    """One for each test, whose metrics begin at nothing."""
+    return own_service
+
+
+@pytest.fixture
 async def path(service: Service) -> str:
     return await add_large(service)
 

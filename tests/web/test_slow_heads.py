@@ -166,19 +166,19 @@ async def test_long_answers_are_taken_whole_before_the_refusal(
     writer.close()
 
 
-async def test_what_the_application_never_sees_has_an_id_and_is_counted(service: Service) -> None:
+async def test_what_the_application_never_sees_has_an_id_and_is_counted(own_service: Service) -> None:
     for request, code in (
         (b"NO METHOD OF HTTP\r\n\r\n", "malformed-request"),
         (HEAD + b"X-Large: " + b"x" * 100_000, "head-too-large"),
         (HEAD, "head-stalled"),
     ):
-        reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", own_service.port)
         writer.write(request)
         head, _, body = (await asyncio.wait_for(reader.read(), 30)).partition(b"\r\n\r\n")
         writer.close()
         assert json.loads(body)["code"] == code
         assert b"\r\nx-request-id: " in head
-        scraped = (await service.http.get("/metrics")).text
+        scraped = (await own_service.http.get("/metrics")).text
         assert f'mosic_errors_total{{code="{code}"}} 1.0' in scraped
 
 
