@@ -129,7 +129,7 @@ def _slow_databases_are_waited_for() -> Iterator[None]:
 
 @pytest.fixture
 def impatient_with_the_database(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For tests in which it does not answer, and that are about what is done then."""
+    """For tests in which it does not respond, and that are about what is done then."""
     wait_for_the_database(monkeypatch, times=0.2)
 
 

@@ -51,8 +51,8 @@ _log = structlog.get_logger("mosic.boot")
 
 @asynccontextmanager
 async def open_database(settings: Settings, background: Background) -> AsyncIterator[Database]:
-    """The external server that the settings name, or the embedded one, started when it does not run yet, and
-    again whenever it goes away.
+    """The external server that the settings name, or the embedded one, started when it does not run, and
+    restarted whenever it ends.
 
     Raises `StartupError` when it cannot be reached.
     """
@@ -70,7 +70,7 @@ async def open_database(settings: Settings, background: Background) -> AsyncIter
 
 @asynccontextmanager
 async def _database_with_room(settings: Settings, background: Background) -> AsyncIterator[Database]:
-    """`open_database`, also where uploads have left it no room on their disk."""
+    """`open_database`, also when uploads have filled the disk of the database."""
     if await asyncio.to_thread(is_short, settings):
         await asyncio.to_thread(free_without_database, settings, unfinished=False)
     async with AsyncExitStack() as stack:
@@ -87,7 +87,8 @@ async def _database_with_room(settings: Settings, background: Background) -> Asy
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """Where a service keeps its data, without the service: for work beside it or before its first start."""
+    """The data of a service, without the service: for commands that run beside it or before its first
+    start."""
 
     engine: AsyncEngine
     blobs: BlobStore
@@ -96,7 +97,7 @@ class Storage:
 
 @asynccontextmanager
 async def open_storage(settings: Settings, *, existing: bool = False) -> AsyncIterator[Storage]:
-    """Made when missing, unless it has to be `existing`; not migrated. Raises `StartupError`."""
+    """Made when missing, unless it must be `existing`; not migrated. Raises `StartupError`."""
     async with AsyncExitStack() as stack:
         if existing:
             await asyncio.to_thread(_find_places, settings)
@@ -108,7 +109,7 @@ async def open_storage(settings: Settings, *, existing: bool = False) -> AsyncIt
 
 
 def _find_places(settings: Settings) -> None:
-    """Raises `StartupError` where there is no service, before anything is made there."""
+    """Raises `StartupError` when there is no service, before anything is made."""
     if settings.external_database is None and not has_cluster(settings.data_dir):
         raise StartupError(
             f"There is no service here: MOSIC_DATA_DIR ({settings.data_dir.absolute()}) has no database. Is "
@@ -148,13 +149,12 @@ async def open_runtime(
     makes_room: bool = False,
 ) -> AsyncIterator[Runtime]:
     """Everything, ready for use: the database is migrated, folders exist and can be written, the store is the
-    database's own. With `sweeps`, as for a service, leftovers are swept now and then, the key file is
-    followed, metrics are kept fresh. With `existing`, as for commands, nothing is made where no service is,
-    and no key is read. With `sweeps` or `makes_room`, uploads that leave the database no room to start are
-    removed.
+    database's own. With `sweeps`, as for a service, leftovers are swept, the key file is watched, and metrics
+    are refreshed. With `existing`, as for commands, nothing is made if there is no service, and no key is
+    read. With `sweeps` or `makes_room`, uploads are removed if they leave the database no space to start.
 
-    Raises `StartupError` with a sentence for the operator. What was opened is closed in reverse order: plays
-    are written before the database goes.
+    Raises `StartupError` with a sentence for the operator. Everything is closed in reverse order: plays
+    are written before the database is closed.
     """
     async with AsyncExitStack() as stack:
         background = Background(metrics.background.failed)
@@ -175,9 +175,9 @@ async def open_runtime(
         await identity.settle(database.engine, blobs, store_place(settings))
         await asyncio.to_thread(note_media_root, settings)
         if new:
-            # Where a disk is not mounted or the folder is another one, this is the first thing to see.
+            # If a disk is not mounted or the folder is wrong, this line is the first sign.
             _log.info("a new, empty service", media=settings.media_root, data=settings.data_dir)
-        # Nothing needs it for a while, and connections are few in some places.
+        # Nothing needs it for a while, and some servers allow few connections.
         await database.engine.dispose()
         limit = settings.db_statement_seconds
         engine = await stack.enter_async_context(
@@ -265,9 +265,9 @@ async def open_runtime(
 
 
 def signer_of(settings: Settings) -> UrlSigner | None:
-    """None while reads are public, for whoever can read an address needs no signature then.
+    """None while reads are public, because URLs need no signature then.
 
-    Its secret is made where there is none. Raises `StartupError`.
+    A missing secret is made. Raises `StartupError`.
     """
     if not settings.require_key_for_reads:
         return None

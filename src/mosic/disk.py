@@ -1,9 +1,9 @@
-"""What Mosic asks of a file system: room, lasting files and folders, locks; and what a failure means.
+"""What Mosic needs from a file system: free space, durable files and folders, locks; and what failures mean.
 
-Here is the one place that calls fsync(2), and the rule of what follows when it fails. The kernel may then
-have dropped the bytes and forgotten that they were new, so that the next fsync of the same file succeeds
-although they never reached the disk. So nothing may be synced a second time: what was not confirmed is
-removed or cut off, and sent, copied or made again.
+This is the one place that calls fsync(2), and it has the rule for when that fails. The kernel may then have
+dropped the bytes and forgotten that they were new, so that the next fsync of the same file succeeds although
+they never reached the disk. So nothing may be synced a second time: bytes that were not confirmed are removed
+or cut off, and sent, copied or made again.
 
 Everything here blocks.
 """
@@ -24,9 +24,10 @@ import structlog
 from mosic.errors import InsufficientStorage, MosicError, Unavailable
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-# What file systems that cannot sync say (9p, CIFS, many by FUSE). EIO and its like are never among them.
+# Errors of file systems that cannot sync (9p, CIFS, many with FUSE). EIO and similar errors are never among
+# them.
 _CANNOT_SYNC = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS)
-# What file systems without hard links say (FAT, SMB, many by FUSE), or that a file has all it may have.
+# Errors of file systems without hard links (FAT, SMB, many with FUSE), or that a file has too many.
 NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EINVAL)
 _PROOF_PREFIX = ".mosic-proof-"
 
@@ -39,8 +40,9 @@ def is_no_room(error: OSError) -> bool:
 
 
 def as_refusal(error: OSError) -> MosicError:
-    """What to raise from `error`: `InsufficientStorage` where there is no room, else `Unavailable`: a folder
-    that was removed or made read-only, a disk that fails. Then the log has the cause, without its path."""
+    """What to raise from `error`: `InsufficientStorage` when the disk is full, else `Unavailable`, for a
+    folder that was removed or made read-only, or a disk that fails. The log then has the cause, without its
+    path."""
     if is_no_room(error):
         return InsufficientStorage()
     _log.error("the store cannot be used", cause=error.strerror or type(error).__name__)
@@ -48,34 +50,34 @@ def as_refusal(error: OSError) -> MosicError:
 
 
 def free_bytes(place: Path | int) -> int:
-    """Room on the disk of a folder or an open file, without what it keeps for root."""
+    """Free space on the disk of a folder or an open file, without what is reserved for root."""
     disk = os.statvfs(place)
     return disk.f_bavail * disk.f_frsize
 
 
 @dataclass(frozen=True, slots=True)
 class Keeping:
-    """How the files of a folder are kept: `reserve` bytes of its disk stay free, whoever asks for them; files
-    get the mode `file_mode`, and folders that of `folder_mode`."""
+    """How the files of a folder are stored: `reserve` bytes of its disk stay free; files
+    get the mode `file_mode`, and folders `folder_mode`."""
 
     reserve: int = 0
     file_mode: int = 0o640
 
     @property
     def folder_mode(self) -> int:
-        """Who may read a file may enter its folder."""
+        """Those who may read a file may enter its folder."""
         return self.file_mode | (self.file_mode & 0o444) >> 2
 
     def spare_the_reserve(self, place: Path | int, wanted: int) -> None:
-        """Raises `OSError` (ENOSPC) when so many bytes more would not leave the reserve."""
+        """Raises `OSError` (ENOSPC) when `wanted` more bytes would not leave the reserve."""
         if self.reserve and free_bytes(place) - wanted < self.reserve:
             raise OSError(errno.ENOSPC, "only the reserve is free")
 
 
 def fsync(descriptor: int) -> None:
-    """Returns once all that was written to the open file, by whomever, is on the disk for good.
+    """Returns once everything written to the open file, by any process, is on the disk.
 
-    Where a file system cannot do this it returns as well; `look_over` says so at the start.
+    On a file system that cannot sync it returns as well; `check_file_system` warns of that at the start.
     """
     try:
         os.fsync(descriptor)
@@ -85,7 +87,7 @@ def fsync(descriptor: int) -> None:
 
 
 def fsync_folder(folder: Path) -> None:
-    """`fsync` for the names in a folder: a file that is new or renamed can be lost with its name."""
+    """`fsync` for the names in a folder: a crash can lose the name of a new or renamed file."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fsync(descriptor)
@@ -94,10 +96,10 @@ def fsync_folder(folder: Path) -> None:
 
 
 def make_folder(folder: Path, mode: int | None = None) -> None:
-    """Make the folder and those above it where they are missing, for good.
+    """Make the folder and its missing parents, durably.
 
-    A folder that is made gets the `mode`, whatever the umask says. One that is there stays as it is, but its
-    name is synced as well: whoever made it may have been killed before that.
+    A new folder gets the `mode`, regardless of the umask. An existing one stays as it is, but its
+    name is synced as well: the process that made it may have been killed before that.
     """
     missing = []
     above = folder
@@ -113,7 +115,7 @@ def make_folder(folder: Path, mode: int | None = None) -> None:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(made))
     try:
         for made in reversed(missing or [folder]):
-            # Somebody else's folder that may be passed through, but not be read, is not ours to sync.
+            # A folder of another account that may be entered but not read cannot be synced.
             with suppress(PermissionError):
                 fsync_folder(made.parent)
     except OSError:
@@ -133,11 +135,11 @@ def set_mode(place: Path | int, mode: int) -> None:
 
 
 def publish(path: Path, target: Path, *, replace: bool = False) -> None:
-    """Give a file that was synced its final name, on the same file system, for good.
+    """Give a synced file its final name, on the same file system, durably.
 
-    Without `replace` a file at `target` stays, and `FileExistsError` is raised; and when the name cannot be
-    made lasting it is taken away again, so that nobody counts on it. What was replaced cannot be had back:
-    there the new file stays.
+    Without `replace` a file at `target` stays, and `FileExistsError` is raised; and if the name cannot be
+    synced, it is removed again, so that nobody relies on it. A replaced file cannot be restored:
+    then the new file stays.
     """
     if replace:
         os.replace(path, target)
@@ -159,8 +161,8 @@ def _link(path: Path, target: Path) -> None:
     except OSError as error:
         if error.errno not in NO_LINKS:
             raise
-        # Names are fresh UUIDs or under a lock of the caller, so the gap between the two lines is one that
-        # only a fault in Mosic could fall into.
+        # Names are fresh UUIDs or under a lock of the caller, so only a bug in Mosic could make a file
+        # between these two lines.
         if target.exists():
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
         os.rename(path, target)
@@ -171,7 +173,7 @@ def _link(path: Path, target: Path) -> None:
 def lock(descriptor: int, *, wait: bool = False) -> None:
     """Lock an open file or folder until it is closed or `unlock`ed.
 
-    Raises `BlockingIOError` when another process has it, unless it is to `wait`.
+    Raises `BlockingIOError` when another process has it, unless `wait` is set.
     """
     try:
         flock(descriptor, LOCK_EX if wait else LOCK_EX | LOCK_NB)
@@ -182,15 +184,15 @@ def lock(descriptor: int, *, wait: bool = False) -> None:
 
 
 def unlock(descriptor: int) -> None:
-    """Closing would do, were there no forked process with a copy of the descriptor."""
+    """Closing is not enough if a forked process has a copy of the descriptor."""
     flock(descriptor, LOCK_UN)
 
 
 @contextmanager
 def locked(place: Path, *, wait: bool = False) -> Iterator[int]:
-    """Hold the `lock` of a file or folder, which must be there, while the block runs; gives its descriptor.
+    """Hold the `lock` of an existing file or folder while the block runs; gives its descriptor.
 
-    Children that inherit the descriptor go on holding it.
+    Children that inherit the descriptor continue to hold it.
     """
     descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
@@ -201,16 +203,16 @@ def locked(place: Path, *, wait: bool = False) -> Iterator[int]:
 
 
 def prove_writable(folder: Path, mode: int | None = None) -> None:
-    """Makes the folder where there is none, and writes there. Raises `OSError`."""
+    """Make the folder if it is missing, and write in it. Raises `OSError`."""
     if not folder.is_dir():
         make_folder(folder, mode)
-    # Anonymous: nothing is left behind, whenever the process ends.
+    # Anonymous: nothing is left, whenever the process ends.
     with tempfile.TemporaryFile(dir=folder):
         pass
 
 
 def prove_for_start(folder: Path, mode: int) -> None:
-    """`make_folder` and `prove_writable`, but a disk that is only full lets the service start."""
+    """`make_folder` and `check_writable`, but a full disk does not stop the start."""
     make_folder(folder, mode)
     try:
         prove_writable(folder)
@@ -221,9 +223,9 @@ def prove_for_start(folder: Path, mode: int) -> None:
 
 
 def look_over(folder: Path, setting: str) -> None:
-    """Try what Mosic relies on, and log once what this file system does not promise. For the start.
+    """Test what Mosic relies on, and log once what this file system does not support. For the start.
 
-    Raises `OSError` where it cannot be done without: when files cannot be locked.
+    Raises `OSError` when files cannot be locked, which Mosic needs.
     """
     lacks = []
     descriptor, name = tempfile.mkstemp(prefix=_PROOF_PREFIX, dir=folder)

@@ -1,7 +1,7 @@
 """Log set-up: structlog and the standard library in one form, readable on a terminal, JSON elsewhere.
 
-Nothing here is meant to carry a secret, or to tell whose home it runs in. Should it do so all the same, in
-the words of a library or the paths of a traceback, it is hidden at the last moment before it is written.
+No log line is meant to contain a secret or the home folder. If one does, in
+the message of a library or the paths of a traceback, it is replaced right before it is written.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _log = structlog.get_logger("mosic.log")
 
 
 def _in_plain_words(_: Any, __: str, event: Any) -> Any:
-    """The values that people and programs look for: 201 and not `<HTTPStatus.CREATED: 201>`, a path and not
-    `PosixPath('/srv')`."""
+    """Plain values, which people and programs search for: 201 and not `<HTTPStatus.CREATED: 201>`, a path and
+    not `PosixPath('/srv')`."""
     for name, value in event.items():
         if isinstance(value, Enum):
             event[name] = value.value
@@ -51,7 +51,7 @@ _SHARED: tuple[Any, ...] = (
 
 
 class _Hiding:
-    """Replaces what must not be read."""
+    """Replaces secrets and the home folder."""
 
     def __init__(self, secrets: tuple[str, ...]) -> None:
         self._redact = Redaction(secrets)
@@ -84,11 +84,11 @@ class _Json(structlog.processors.JSONRenderer):
 
 
 class _Readable(structlog.dev.ConsoleRenderer):
-    """A line of the log never begins with anybody's words: the second and further lines of one are indented,
-    so that those who read line by line cannot be shown lines that are none."""
+    """No log line begins with text of a client: further lines of one event are indented,
+    so that a client cannot forge a log line."""
 
     def __init__(self, hiding: _Hiding) -> None:
-        # Not the renderer's own choice, which prints every local variable: slow, and they may hold secrets.
+        # Not the renderer's default, which prints every local variable: slow, and they may contain secrets.
         super().__init__(colors=sys.stderr.isatty(), exception_formatter=_traceback)
         self._hiding = hiding
 
@@ -105,7 +105,7 @@ def _traceback(out: TextIO, error: Any) -> None:
 
 
 def logs_are_json() -> bool:
-    """Whether the log of this process, once it is set up, is JSON; else it is for people to read."""
+    """Whether the log of this process, once it is set up, is JSON; otherwise it is for people."""
     formatters = [handler.formatter for handler in logging.getLogger().handlers]
     return any(
         isinstance(one, structlog.stdlib.ProcessorFormatter) and isinstance(one.processors[-1], _Json)
@@ -118,7 +118,7 @@ def _wants_json(settings: Settings) -> bool:
 
 
 def set_up_logs(settings: Settings) -> None:
-    """Send every log line of the process to stderr in the form that the settings ask for."""
+    """Send every log line of the process to stderr in the format of the settings."""
     hiding = _Hiding(settings.secrets)
     render: tuple[Any, ...] = (_Readable(hiding),)
     if _wants_json(settings):
@@ -143,14 +143,14 @@ def set_up_logs(settings: Settings) -> None:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
-    # Its lines about a start and an end are about parts of what Mosic tells as a whole.
+    # Its lines about start and shutdown repeat parts of Mosic's own lines.
     quiet = settings.log_level != "debug"
     logging.getLogger("uvicorn.error").setLevel("WARNING" if quiet else "DEBUG")
-    # There is a line of our own for each request; this one would show queries, and so signatures.
+    # Mosic has its own line for each request; this one would show queries, and so signatures.
     logging.getLogger("uvicorn.access").propagate = False
-    # Its lines about each step are of use only to those who write migrations.
+    # Its lines about each step help only authors of migrations.
     logging.getLogger("alembic").setLevel("WARNING")
-    # It warns of every malformed form, which the client is told of already.
+    # It warns of every malformed form, for which the client gets an error anyway.
     logging.getLogger("python_multipart").setLevel("ERROR")
     logging.getLogger("sqlalchemy.engine").setLevel("INFO" if settings.echo_sql else "WARNING")
 
@@ -167,8 +167,8 @@ def set_up_logs(settings: Settings) -> None:
 
 
 def log_what_nobody_catches() -> None:
-    """Errors and warnings that Python would print past the log become lines of it. For a process that is a
-    service from its beginning to its end."""
+    """Log errors and warnings that Python would otherwise print. For a process that is only a
+    service."""
 
     def uncaught(kind: type[BaseException], error: BaseException | None, trace: Any) -> None:
         _log.critical("unexpected error", exc_info=(kind, error, trace))
@@ -180,22 +180,28 @@ def log_what_nobody_catches() -> None:
 
 
 def count_dropped_lines(count: Callable[[int], None]) -> None:
-    """Call back with how many log lines nobody took, when some are dropped."""
+    """Call `count` with the number of log lines that were dropped."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.StreamHandler) and isinstance(handler.stream, LogStream):
             handler.stream.on_dropped = count
 
 
 def _stream(*, as_json: bool) -> Any:
-    """stderr, but never waited for; as it is where it is no descriptor."""
+    """stderr, without ever waiting for its reader; plain stderr if it has no descriptor."""
 
     def notice(lines: int) -> str:
         now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
         event = "log lines were dropped: the reader of the log was too slow"
         if not as_json:
             return f"{now} [warning  ] {event} [mosic.logs] lines={lines}\n"
-        told = {"lines": lines, "event": event, "level": "warning", "logger": "mosic.logs", "timestamp": now}
-        return json.dumps(told) + "\n"
+        fields = {
+            "lines": lines,
+            "event": event,
+            "level": "warning",
+            "logger": "mosic.logs",
+            "timestamp": now,
+        }
+        return json.dumps(fields) + "\n"
 
     try:
         stream = LogStream(sys.stderr.fileno(), notice)

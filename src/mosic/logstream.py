@@ -1,7 +1,7 @@
-"""Where log lines go: a descriptor that is written to without ever waiting for its reader.
+"""Writes log lines to a descriptor without ever waiting for its reader.
 
-A reader that stalls (a terminal that was stopped, a collector that hangs, a pager) lets the pipe fill up; the
-next line would then wait for it, and with the line the event loop, all requests and the handling of signals.
+If the reader stalls (a stopped terminal, a collector that hangs, a pager), the pipe fills up. The
+next line would then wait, and with it the event loop, all requests and the handling of signals.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
-# Kept for a reader that is slow; what does not fit is dropped, and counted.
+# Buffered for a slow reader; lines that do not fit are dropped and counted.
 _MOST_BYTES = 1024 * 1024
 _POLL_MILLISECONDS = 500
-# What the last lines may take at the end of the process.
+# How long the process waits for its last lines to be written.
 _END_SECONDS = 1.0
-# So much goes into a pipe that has room at all (PIPE_BUF).
+# A writable pipe accepts at least this many bytes (PIPE_BUF).
 _ATOM = select.PIPE_BUF
 
 Write = Callable[[bytes], int]
@@ -44,7 +44,7 @@ class LogStream:
         self._dropped = 0
         self._draining = False
         self.on_dropped: Callable[[int], None] | None = None
-        """Is told of dropped lines."""
+        """Called with the number of dropped lines."""
 
     def write(self, text: str) -> int:
         data = text.encode("utf-8", "backslashreplace")
@@ -56,20 +56,20 @@ class LogStream:
         return len(text)
 
     def flush(self) -> None:
-        """Nothing waits here that could go."""
+        """Does nothing: everything that can be written already is."""
 
     def close(self) -> None:
-        """Give back what was opened beside the descriptor, which stays open."""
+        """Close what was opened in addition to the descriptor, which stays open."""
         self._release()
 
     def finish(self) -> None:
-        """Wait a moment for a reader that is slow: the process ends."""
+        """Wait a moment for a slow reader, because the process ends."""
         end = time.monotonic() + _END_SECONDS
         while self._kept and time.monotonic() < end:
             time.sleep(0.01)
 
     def _push(self, data: bytes) -> int:
-        """How much of it was taken; what cannot be written at all counts as taken."""
+        """The number of bytes written; bytes that cannot be written at all count as written."""
         pushed = 0
         while pushed < len(data):
             try:
@@ -77,7 +77,8 @@ class LogStream:
             except BlockingIOError:
                 break
             except OSError:
-                # Nobody reads any more, or the disk is full: a log that cannot be written must fail nothing.
+                # The reader is gone, or the disk is full: a log that cannot be written must not break
+                # anything.
                 self._drop()
                 return len(data)
         return pushed
@@ -98,7 +99,7 @@ class LogStream:
             self.on_dropped(1)
 
     def _drain(self) -> None:
-        """Write what was kept as the reader takes it; ends when nothing is left."""
+        """Write the buffered lines as the reader reads; ends when none is left."""
         poll = select.poll()
         poll.register(self._wait_on, select.POLLOUT)
         while True:
@@ -123,14 +124,15 @@ class LogStream:
 
 
 def _writer(descriptor: int) -> tuple[Write, int, Callable[[], None]]:
-    """What writes to it without waiting, the descriptor that says when it can again, and what ends both."""
+    """A function that writes without waiting, the descriptor to poll before the next try, and a function that
+    closes both."""
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISSOCK(mode):
-        # As under systemd. The flag is for one call: others have the same socket.
+        # As under systemd. The flag is for one call, because other processes share the socket.
         connection = socket.socket(fileno=os.dup(descriptor))
         return lambda data: connection.send(data, socket.MSG_DONTWAIT), descriptor, connection.close
     if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
-        # Not O_NONBLOCK for the descriptor itself, which others have as well: they would lose lines.
+        # Not O_NONBLOCK for the descriptor itself: other processes share it and would lose lines.
         with suppress(OSError):
             own = os.open(
                 f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC

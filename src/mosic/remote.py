@@ -1,9 +1,9 @@
 """Guarded fetch of external audio: the one place from which this service sends requests to strangers.
 
-The guard stands where it cannot be talked past. The text of each URL is checked (`wire.addresses`), also of
-each redirect; a name is resolved once, by the connection that is about to be made, and only allowed addresses
-are handed on; and no socket is opened for an address that is not allowed. So a name that answers differently
-each time it is asked gains nothing, and a kept-alive connection still goes to the address that was checked.
+It checks in three places. The text of each URL is checked (`wire.addresses`), also of each redirect; a host
+is resolved once, for the connection that is about to be made, and only allowed IP addresses are passed on;
+and no socket is opened for an IP address that is not allowed. So a host that resolves differently each time
+gains nothing, and a kept-alive connection still goes to the IP address that was checked.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _CHECK_SECONDS = 2.0
 _READ_BUFFER = 64 * 1024
 _LOGGED = 200
 _log = structlog.get_logger("mosic.remote")
-# The first that fits; the log has the rest.
+# The first that matches; the log has the details.
 _MESSAGES: tuple[tuple[type[Exception], type[RemoteFailed | RemoteTimeout], str], ...] = (
     (TimeoutError, RemoteTimeout, "The external source did not respond in time."),
     (RemoteRefused, RemoteFailed, "The external URL, or a redirect of it, is not allowed."),
@@ -53,9 +53,9 @@ class RemoteResponse:
     """A response of the source, checked and ready to be passed on.
 
     `head.status` is 200, 206, 304, 412 or 416; `body` gives the bytes and is empty for a HEAD and for all but
-    200 and 206. The body reads ahead of its consumer by some 400 KiB, no more; it raises `RemoteFailed` when
-    the source breaks off and `RemoteTimeout` when it stalls. Whoever gets one must `close` it, at any time
-    and also in the middle of the body; twice does no harm.
+    200 and 206. The body reads at most about 400 KiB ahead of its consumer; it raises `RemoteFailed` when
+    the connection is lost and `RemoteTimeout` when it stalls. The caller must `close` it, also in the middle
+    of the body; closing twice does no harm.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class RemoteResponse:
     async def _read(self, content: aiohttp.StreamReader, timeout_seconds: float) -> AsyncIterator[bytes]:
         try:
             while True:
-                # Not left to aiohttp: after a malformed chunk its reader waits without a timer (3.14).
+                # aiohttp (3.14) waits without a timeout after a malformed chunk.
                 async with asyncio.timeout(timeout_seconds):
                     chunk = await content.readany()
                 if not chunk:
@@ -79,14 +79,14 @@ class RemoteResponse:
                 yield chunk
         except TimeoutError:
             raise RemoteTimeout("The external source sent nothing for too long.") from None
-        # The RuntimeError is how aiohttp tells of a connection that is gone.
+        # aiohttp raises RuntimeError for a connection that is gone.
         except (aiohttp.ClientError, OSError, RuntimeError):
             raise RemoteFailed("The connection to the external source was lost.") from None
         finally:
             await self.close()
 
     async def close(self) -> None:
-        """Give the connection back when the body was read to its end, cut it otherwise."""
+        """Release the connection when the body was read to its end, otherwise close it."""
         response, self._response = self._response, None
         if response is not None:
             _cut(response)
@@ -115,7 +115,7 @@ class Remote:
         private = addresses.PRIVATE_NETWORKS if allow_private else ()
         self._opened = (*private, *(ip_network(network) for network in also_allow))
         self._timeout = timeout_seconds
-        # Not the loop's own threads: look-ups that hang must not hold up whatever else runs in those.
+        # Not the loop's own threads: look-ups that hang must not block other work there.
         self._threads = ThreadPoolExecutor(8, thread_name_prefix="mosic-dns")
         self._resolve = resolve or self._ask_dns
         self._tls = tls
@@ -138,7 +138,7 @@ class Remote:
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": "Mosic", "Accept-Encoding": "identity"},
-            timeout=aiohttp.ClientTimeout(total=None),  # `open` and the body keep the time
+            timeout=aiohttp.ClientTimeout(total=None),  # `open` and the body have timeouts
             trust_env=False,
             auto_decompress=False,
             read_bufsize=_READ_BUFFER,
@@ -148,8 +148,8 @@ class Remote:
         )
 
     async def close(self) -> None:
-        """Cut every connection; whoever still reads gets `RemoteFailed`."""
-        # The session alone would close the connections and leave their readers waiting for ever.
+        """Close every connection; a body that is still being read raises `RemoteFailed`."""
+        # Closing only the session would leave readers waiting for ever.
         for response in tuple(self._open_responses):
             await response.close()
         if self._session is not None:
@@ -168,7 +168,7 @@ class Remote:
     async def check(self, url: str) -> None:
         """Raise `RemoteRefused` when this URL would never be fetched.
 
-        A name that DNS does not know at the moment passes: it may tomorrow, and `open` looks again anyway.
+        A host that DNS does not know now passes: it may exist later, and `open` checks again.
         """
         target = addresses.check_url(url, self._opened)
         if target.literal is not None:
@@ -191,12 +191,12 @@ class Remote:
         try:
             async with asyncio.timeout(self._timeout):
                 response = await self._ask(method, url, request.headers)
-                # Addresses that are signed for GET alone, and servers that know nothing else.
+                # URLs that are signed for GET only, and servers that support nothing else.
                 if method == "HEAD" and response.status in (403, 405, 501):
                     _cut(response)
                     response = await self._ask("GET", url, request.headers)
         except (aiohttp.ClientError, OSError, RemoteRefused) as error:
-            # Not as its cause: aiohttp quotes in its errors all that the source sent.
+            # Not chained: aiohttp's errors quote everything that the source sent.
             raise _as_refusal(error, url) from None
         try:
             head = upstream.read_response(response.status, request, response.raw_headers)
@@ -235,7 +235,7 @@ class Remote:
         return [str(sockaddr[0]) for *_, sockaddr in found]
 
     def _open_socket(self, info: tuple[Any, ...]) -> socket.socket:
-        """Every connection begins here, however the HTTP library came by the address."""
+        """Every connection begins here, from wherever the HTTP library has the IP address."""
         family, kind, protocol, _, sockaddr = info
         if not _allowed([sockaddr[0]], self._opened):
             raise OSError(errno.EACCES, "address not allowed")
@@ -243,7 +243,7 @@ class Remote:
 
 
 class _Guard(AbstractResolver):
-    """Hands on only those addresses of a name that may be connected to."""
+    """Passes on only the allowed IP addresses of a host."""
 
     def __init__(self, resolve: Resolve, opened: Sequence[addresses.Network]) -> None:
         self._resolve = resolve

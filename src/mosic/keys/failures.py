@@ -1,4 +1,4 @@
-"""Who presented wrong keys of late: a bounded table by address."""
+"""Which IP addresses sent wrong keys recently: a table of limited size."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from collections import OrderedDict
 from ipaddress import IPv6Address, ip_address
 
 FREE = 10
-"""Wrong keys that an address may present at once, as people do who mistype or have an old one."""
+"""Wrong keys that an IP address may send without a wait, for people who mistype or have an old key."""
 
 # What one wrong key costs.
 _WAIT_SECONDS = 6
-# Longer waits would punish an honest program for what it did long ago.
+# Longer waits would punish a program for mistakes of long ago.
 _MOST_SECONDS = 60.0
 _MOST_ADDRESSES = 10_000
 
 
 class Failures:
-    """Counts wrong keys, and says how long the next had better wait.
+    """Counts wrong keys, and says how long the client should wait before the next.
 
-    Each costs `_WAIT_SECONDS`, of which `FREE` are lent (a leaky bucket, as a single time: until when all is
-    paid back). One entry for each IPv4 address and each IPv6 network of 64 bits, which is what one customer
-    gets. When there are too many, whoever failed the longest ago is forgotten.
+    Each costs `_WAIT_SECONDS`, and `FREE` of them are allowed in advance (a leaky bucket, stored as one time:
+    when it is empty again). One entry for each IPv4 address and each IPv6 network of 64 bits, which is what
+    one customer gets. When the table is full, the oldest entry is dropped.
     """
 
     def __init__(self, *, most: int = _MOST_ADDRESSES) -> None:
@@ -32,10 +32,10 @@ class Failures:
         return len(self._paid_by)
 
     def add(self, address: str | None, now: float) -> int:
-        """One more wrong key from there, at `now` (seconds of a clock that never goes back).
+        """Count one more wrong key from there, at `now` (seconds of a monotonic clock).
 
-        Returns for how many seconds that address had better be quiet: 0 while it has some free, and more with
-        each that it does not wait for, up to a minute.
+        Returns how many seconds that client should wait: 0 while it has free ones left, and more with
+        each that comes too early, up to a minute.
         """
         who = _household(address)
         paid_by = max(self._paid_by.pop(who, now), now) + _WAIT_SECONDS
@@ -47,7 +47,7 @@ class Failures:
 
 
 def _household(address: str | None) -> str:
-    """What counts as one address: those that one customer has are many."""
+    """What counts as one client: an IPv6 customer has many addresses."""
     try:
         found = ip_address((address or "").partition("%")[0])
     except ValueError:

@@ -1,4 +1,5 @@
-"""The key file, changed by a command: put in place whole, for a service may read it at any moment."""
+"""Changes of the key file by commands: it is replaced as a whole, because a service may read it at any
+time."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ _NAME = "MOSIC_API_KEYS_FILE"
 
 
 def add_line(file: Path, line: str) -> None:
-    """Append a line. The file is made where there is none, for this account alone. Raises `StartupError`."""
+    """Append a line. A missing file is made, readable by this account only. Raises `StartupError`."""
 
     def append(content: bytes) -> bytes:
         return content + (b"" if not content or content.endswith(b"\n") else b"\n") + line.encode() + b"\n"
@@ -26,10 +27,10 @@ def add_line(file: Path, line: str) -> None:
 
 
 def revoke(file: Path, name: str) -> int:
-    """Take every key of that name out; says how many there were, and 0 changes nothing.
+    """Remove every key of that name and return how many there were; 0 changes nothing.
 
-    Raises `StartupError`, also when no key would be left: a service does not take such a file, and would go
-    on with the keys before.
+    Raises `StartupError`, also when no key would be left: a service does not accept such a file, and would
+    keep the previous keys.
     """
     count = 0
 
@@ -57,8 +58,8 @@ def _parsed(file: Path, content: bytes) -> tuple[NamedKey, ...]:
 
 
 def _change(file: Path, edit: Callable[[bytes], bytes], *, make: bool) -> None:
-    """Comments, mode and owner stay as they are. Two who change it at once come one after the other."""
-    # A link goes on leading to the file.
+    """Comments, mode and owner stay. Concurrent changes are made one after the other."""
+    # If it is a link, replace the file that it points to.
     real = Path(os.path.realpath(file))
     try:
         with locked(real.parent, wait=True):
@@ -67,7 +68,7 @@ def _change(file: Path, edit: Callable[[bytes], bytes], *, make: bool) -> None:
             changed = edit(content)
             if changed == content:
                 return
-            # As a service would.
+            # Check it like a service.
             _parsed(file, changed)
             _replace(real, changed, before)
     except OSError as error:
@@ -88,7 +89,7 @@ def _replace(file: Path, content: bytes, before: os.stat_result | None) -> None:
         with os.fdopen(descriptor, "wb") as out:
             if before is not None:
                 if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
-                    # The service may be another account, which is to read it still.
+                    # The service may run as another account, which must still be able to read it.
                     os.fchown(out.fileno(), before.st_uid, before.st_gid)
                 os.fchmod(out.fileno(), stat.S_IMODE(before.st_mode))
             out.write(content)

@@ -12,20 +12,20 @@ from mosic.errors import StartupError
 
 
 def new_key() -> str:
-    """A fresh key of 256 random bits. The word before them lets people, and programs that look for leaked
-    secrets, know it for what it is."""
+    """A new key of 256 random bits. The prefix lets people, and programs that search for leaked
+    secrets, recognise it."""
     return f"mosic_{secrets.token_urlsafe(32)}"
 
 
 def kept(file: Path) -> str:
-    """The key or secret in the file, which nobody else may read; made when there is none.
+    """The key or secret in the file, which only this account may read; made when it is missing.
 
     Raises `StartupError`. The file is in `MOSIC_DATA_DIR`.
     """
     try:
         make_folder(file.parent)
         if not file.exists():
-            # Several workers may start at once: one makes it, the others find it.
+            # Several workers may start at the same time: one makes it, the others read it.
             with locked(file.parent, wait=True):
                 if not file.exists():
                     _make(file)
@@ -39,7 +39,7 @@ def kept(file: Path) -> str:
 
 
 def _make(file: Path) -> None:
-    """Nobody ever reads half a key, and one that was shown is still there after a crash."""
+    """No reader ever sees half a key, and a key that was shown survives a crash."""
     made = file.with_name(f".{file.name}.{os.getpid()}.{secrets.token_hex(4)}")
     descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:

@@ -25,12 +25,12 @@ from mosic.wire.apikeys import MOST_SIZE, NamedKey, parse_key_file
 _log = structlog.get_logger("mosic.keys")
 
 _Seen = tuple[int, ...] | str
-"""What tells one state of the file from another; a word when it cannot be looked at."""
+"""Identifies one state of the file; a text when its state cannot be read."""
 
 
 def load_keys(settings: Settings) -> tuple[NamedKey, ...]:
-    """Every valid key, in the order of precedence: the environment's, the file's; else the one that Mosic
-    made. Raises `StartupError`.
+    """Every valid key, in the order of precedence: those of the environment and of the file, or the one that
+    Mosic made. Raises `StartupError`.
     """
     if settings.makes_key:
         return (NamedKey(DEFAULT_NAME, kept(settings.made_key_file)),)
@@ -41,11 +41,11 @@ def load_keys(settings: Settings) -> tuple[NamedKey, ...]:
 async def open_keys(
     settings: Settings, metrics: KeyMetrics, *, watch: Background | None = None
 ) -> AsyncIterator[KeyRing]:
-    """The keys; with `watch`, which runs a loop for it, they follow the key file: at SIGHUP and soon after a
+    """The keys. With `watch`, a background loop reads the key file again: at SIGHUP and soon after a
     change.
 
-    Raises `StartupError` when they cannot be read to begin with. Later a file that is missing or wrong
-    changes nothing but the log and the metrics.
+    Raises `StartupError` when they cannot be read at the start. Later, a missing or wrong file
+    only appears in the log and the metrics.
     """
     seen = await asyncio.to_thread(_look, settings.api_keys_file)
     ring = KeyRing(await asyncio.to_thread(load_keys, settings))
@@ -65,9 +65,9 @@ async def open_keys(
 
 @contextmanager
 def _at_hangup(call: Callable[[], None]) -> Iterator[None]:
-    """SIGHUP calls this, on the loop."""
+    """Call this on the event loop at SIGHUP."""
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGHUP"):
-        yield  # nobody can listen to signals here; looking at the file is enough
+        yield  # signals cannot be handled here; checking the file is enough
         return
     before = signal.getsignal(signal.SIGHUP)
     loop = asyncio.get_running_loop()
@@ -80,7 +80,7 @@ def _at_hangup(call: Callable[[], None]) -> Iterator[None]:
 
 
 class _Follower:
-    """Reads the file again when it has changed, and is whole."""
+    """Reads the file again when it has changed and is complete."""
 
     def __init__(self, ring: KeyRing, settings: Settings, metrics: KeyMetrics, seen: _Seen) -> None:
         self._ring = ring
@@ -100,7 +100,7 @@ class _Follower:
             asked = self._asked.is_set()
             self._asked.clear()
             before, self._looked_at = self._looked_at, await asyncio.to_thread(_look, self._file)
-            # One that changes between two looks is still being written.
+            # A file that changes between two checks is still being written.
             if asked or (self._looked_at != self._read_at and self._looked_at == before):
                 self._read_at = self._looked_at
                 await self._read_again("SIGHUP" if asked else "change of the file")
@@ -139,7 +139,7 @@ def _look(file: Path | None) -> _Seen:
         found = os.stat(file)
     except OSError as error:
         return str(error.strerror)
-    # A file that is renamed into place, as editors and secrets of Kubernetes do, is another one.
+    # A file that was replaced by a rename (editors, secrets of Kubernetes) has another inode.
     return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
 
 
@@ -147,7 +147,7 @@ def _read(file: Path | None) -> tuple[NamedKey, ...]:
     if file is None:
         return ()
     try:
-        # Whatever else it may be: a pipe, say, would be waited for.
+        # Reading a pipe, for example, would wait.
         if not file.is_file():
             raise StartupError(f"MOSIC_API_KEYS_FILE: {file} is not a file")
         with file.open("rb") as opened:
@@ -159,7 +159,7 @@ def _read(file: Path | None) -> tuple[NamedKey, ...]:
 
 
 def _warn_of_readers(settings: Settings) -> None:
-    """Of the files with keys and secrets in them that are not for every account of the machine."""
+    """Warn of files with keys and secrets that every account of this machine can read."""
     files = {"MOSIC_API_KEYS_FILE": settings.api_keys_file} if settings.api_keys_file else {}
     made = (settings.made_key_file, settings.made_secret_file)
     found = [*files.items(), *(("MOSIC_DATA_DIR", file) for file in made)]

@@ -1,4 +1,4 @@
-"""The valid keys, of which only hashes are kept."""
+"""The valid keys, stored as hashes only."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from collections.abc import Iterable
 
 from mosic.wire.apikeys import NamedKey
 
-# NIST SP 800-63B §5.1.2.2: a plain hash will do for secrets of 112 bits and more. As many have 20 random
-# letters and digits; words have far less.
+# NIST SP 800-63B §5.1.2.2: a plain hash is enough for secrets of 112 bits and more. 20 random
+# letters and digits have that many; words have far fewer.
 _STRONG = 20
 
 
 class KeyRing:
-    """Which key is whose. `replace` changes all at once, between two requests."""
+    """The name of each key. `replace` changes all at once, between two requests."""
 
     def __init__(self, keys: Iterable[NamedKey] = ()) -> None:
         self.replace(keys)
 
     def replace(self, keys: Iterable[NamedKey]) -> None:
-        """From now on these are valid, and no others. Of two names for one key the first counts."""
+        """Make these the only valid keys. If one key has two names, the first counts."""
         holders: dict[bytes, str] = {}
         weak: list[str] = []
         for key in keys:
@@ -30,12 +30,12 @@ class KeyRing:
         self._holders = tuple(holders.items())
         self.names = tuple(sorted(set(holders.values())))
         self.weak_names = tuple(sorted(set(weak)))
-        """Those whose key is so short that it may be guessed."""
+        """Names whose key is short enough to be guessed."""
 
     def holder(self, presented: bytes) -> str | None:
         """The name of the key; None when it is not valid.
 
-        All are compared, each in constant time: the time taken tells nothing about which came close.
+        All are compared, each in constant time, so the time says nothing about which key is similar.
         """
         digest = hashlib.sha256(presented).digest()
         holder: str | None = None

@@ -1,7 +1,7 @@
 """The embedded PostgreSQL: started by the first process that needs it, shared, stopped by the last.
 
-`account` settles who runs it, where and with which programs; `cluster` makes, starts and stops it;
-`listening` is its socket; `running` brings it to the point where it answers; `sharing` is the way in.
+`account` decides who runs it, where and with which programs; `cluster` makes, starts and stops it;
+`listening` is its socket; `running` waits until it is ready; `sharing` is the entry point.
 """
 
 from mosic.postgres.account import has_cluster

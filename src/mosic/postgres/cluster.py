@@ -1,11 +1,11 @@
 """One embedded PostgreSQL cluster: its files, and starting and stopping the server on them.
 
-Everything here blocks and trusts its caller to be the only one who starts or stops it (`sharing` holds a
-lock for that). The folder `home` holds:
+Everything here blocks. Only one process at a time may start or stop it (`sharing` holds a
+lock for that). The folder `home` has:
 
-- `cluster/`: what initdb made; it gets this name only when it is complete
+- `cluster/`: made by initdb; it gets this name only when it is complete
 - `socket/`: where it listens
-- `postgres.log`: what the server says; kept to two files of bounded size
+- `postgres.log`: the log of the server, in at most two files of limited size
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _LARGEST_LOG = 1024 * 1024
 _STOP_SECONDS = 60
 # In MiB. A new database takes about 40.
 _LITTLE_ROOM = 64
-# In bytes. On a smaller disk the server's log has to stay within the room that uploads leave it there.
+# In bytes. On a smaller disk the server's log must fit into the space that uploads leave free.
 _SMALL_DISK = 4 * 1024**3
 
-# For a small application database on a shared machine. Written once, into the cluster's postgresql.conf:
-# the operator may change them there.
+# For a small application database on a shared machine. Written once into the cluster's postgresql.conf,
+# where the operator may change them.
 _DEFAULTS = """
 # Set by Mosic
 max_connections = 200
@@ -51,7 +51,7 @@ max_wal_senders = 0
 timezone = 'UTC'
 log_timezone = 'UTC'
 log_line_prefix = '%m [%p] '
-# Failed statements are told to whoever sent them; here they would only let clients fill the disk.
+# Failed statements are reported to the client; in this log they would only fill the disk.
 log_min_messages = log
 log_checkpoints = off
 """
@@ -69,8 +69,9 @@ class Cluster:
         self._said_before = 0
 
     def open_private(self, name: str, flags: int = os.O_RDWR) -> int:
-        """Open a file in `home`, made when missing, for the account alone. Returns the descriptor."""
-        # The account owns the folder; as root we must not be led elsewhere by a link that it put there.
+        """Open a file in `home`, made when missing, accessible to the account only. Returns the
+        descriptor."""
+        # The account owns the folder; as root we must not follow a link that it put there.
         fd = os.open(self.home / name, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             self.account.own(fd)
@@ -88,7 +89,7 @@ class Cluster:
         self._free_pid_file()
         folder = self.socket.prepare()
         quoted = str(folder).replace('"', '""')
-        # These are not the operator's to change, and so win over the cluster's postgresql.conf.
+        # The operator must not change these, so they override the cluster's postgresql.conf.
         fixed = {
             "listen_addresses": "",
             "port": str(PORT),
@@ -105,7 +106,7 @@ class Cluster:
         output = self.open_private(self.log.name, os.O_WRONLY | os.O_APPEND)
         try:
             self._said_before = os.fstat(output).st_size
-            # A session of its own: a Ctrl-C in the terminal is for the service, which stops the server last.
+            # Its own session: a Ctrl-C in the terminal is for the service, which stops the server last.
             process = subprocess.Popen(  # noqa: S603
                 command,
                 stdin=subprocess.DEVNULL,
@@ -118,13 +119,13 @@ class Cluster:
             )
         finally:
             os.close(output)
-        # Whenever it ends it is reaped, so that its pid never lingers on as a zombie.
+        # Reaped when it ends, so that it never stays as a zombie.
         threading.Thread(target=process.wait, name="mosic-postgres", daemon=True).start()
         _log.info("PostgreSQL starts", pid=process.pid, folder=str(self.folder), log_file=str(self.log))
         return process
 
     def last_words(self) -> str:
-        """What the server wrote into the log since the last `start`, the end of it."""
+        """The last lines that the server wrote into the log since the last `start`."""
         try:
             with self.log.open("rb") as file:
                 file.seek(self._said_before)
@@ -134,7 +135,7 @@ class Cluster:
         return "\n".join(lines[-6:])
 
     def shortage(self) -> str:
-        """For a message: that the disk is full, of which the log may have no room to tell."""
+        """For a message: that the disk is full, which the log may have no space to say."""
         try:
             free = disk.free_bytes(self.home) // 1024**2
         except OSError:
@@ -142,7 +143,7 @@ class Cluster:
         return f"; its disk has only {free} MiB left" if free < _LITTLE_ROOM else ""
 
     def serving_pid(self) -> int | None:
-        """The pid in the pid file, if that process does serve this cluster; pids are reused."""
+        """The pid in the pid file, if that process serves this cluster; pids are reused."""
         try:
             pid = abs(int(self._pid_file.read_text("utf-8", "replace").split("\n")[0]))
         except (FileNotFoundError, ValueError):
@@ -152,7 +153,7 @@ class Cluster:
     def stop(self) -> None:
         """Stop the server, ending its connections ("fast" mode), and wait until it is gone.
 
-        Does nothing when none listens. A server that takes too long is left to finish on its own.
+        Does nothing when none listens. A server that takes too long is left to end by itself.
         """
         try:
             pid = self.socket.listener() or self.serving_pid()
@@ -182,7 +183,7 @@ class Cluster:
 
     def _serves(self, pid: int) -> bool:
         if Path("/proc/self/cwd").exists():
-            # A server changes into its data folder before all else; a zombie is nowhere.
+            # A server changes into its data folder first; a zombie has no folder.
             try:
                 return os.path.samefile(f"/proc/{pid}/cwd", self.folder)
             except OSError:
@@ -191,15 +192,15 @@ class Cluster:
         return listed.stdout.strip().endswith("postgres")
 
     def _remove_leftovers(self) -> None:
-        """Remove what killed first starts left, but not under an initdb that outlived its parent."""
+        """Remove what killed first starts left, but not what a running initdb still uses."""
         for unfinished in self.home.glob("initdb-*"):
             with contextlib.suppress(OSError), disk.locked(unfinished):
                 shutil.rmtree(unfinished)
 
     def _create(self, programs: Programs) -> None:
-        """Run initdb in a folder beside and rename it: a killed initdb leaves half a cluster behind.
+        """Run initdb in a temporary folder and rename it: a killed initdb leaves half a cluster.
 
-        The folder has a name of its own each time, since such an initdb may go on for a while.
+        The folder has a new name each time, because such an initdb may continue for a while.
         """
         self.account.check_named()
         fresh = Path(tempfile.mkdtemp(prefix="initdb-", dir=self.home))
@@ -233,14 +234,14 @@ class Cluster:
             raise StartupError(
                 f"MOSIC_POSTGRES_BIN: the database in {self.folder} was made by PostgreSQL {found}, the "
                 f"programs in {programs.folder} are PostgreSQL {programs.major}. Name a folder of programs "
-                f"of PostgreSQL {found}, or move the database away to begin with an empty one."
+                f"of PostgreSQL {found}, or move the database to another place to begin with an empty one."
             )
 
     def _free_pid_file(self) -> None:
-        """Let the server start although a stale pid file names a process that lives (a reused pid, a zombie).
+        """Let the server start although a stale pid file names a running process (a reused pid, a zombie).
 
-        PostgreSQL takes a file that names its own parent for stale. The rest stays: from the shared
-        memory named there it sees whether children of a killed server are still at work.
+        PostgreSQL treats a file that names its own parent as stale. The rest stays: from the shared
+        memory named there it detects whether children of a killed server still run.
         """
         with contextlib.suppress(FileNotFoundError):
             fd = os.open(self._pid_file, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)

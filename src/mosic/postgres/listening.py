@@ -1,6 +1,6 @@
-"""The socket of the embedded PostgreSQL: the only way in, and a folder of mode 0700 around it.
+"""The socket of the embedded PostgreSQL, in a folder of mode 0700. There is no other way to connect.
 
-It lies in the database's own folder. Where no socket can be made there (the path is too long, the file
+It is in the database's own folder. If no socket can be made there (the path is too long, the file
 system has none), the name `socket` is a link to a folder below `/tmp`.
 """
 
@@ -46,7 +46,7 @@ class ServerSocket:
             if self._is_private(self._folder) and _can_listen(self._folder):
                 return self._folder
             self._place.unlink()
-        # A fresh name that nobody can have prepared, in the one folder that is short on every system.
+        # A new name that nobody can have prepared, in a folder whose path is short on every system.
         try:
             folder = Path(tempfile.mkdtemp(prefix="mosic-", dir="/tmp"))
         except OSError as error:
@@ -59,9 +59,9 @@ class ServerSocket:
         return folder
 
     def listener(self) -> int | None:
-        """The pid of the server as the kernel knows it; None where it does not tell.
+        """The pid of the server from the kernel; None if the kernel does not provide it.
 
-        Raises `FileNotFoundError` or `ConnectionRefusedError` when nobody listens.
+        Raises `FileNotFoundError` or `ConnectionRefusedError` when no server listens.
         """
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.connect(os.fspath(self.find() / _FILE))
@@ -69,7 +69,7 @@ class ServerSocket:
                 return None
             credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         pid: int = struct.unpack("3i", credentials)[0]
-        # 0: it runs in a container that we cannot see into.
+        # 0: it runs in another container.
         return pid or None
 
     def tidy(self) -> None:
@@ -103,7 +103,7 @@ class ServerSocket:
 
 def _can_listen(folder: Path) -> bool:
     """Ask the kernel: socket paths end at about 100 bytes, and some mounted file systems have no sockets."""
-    # asyncpg would take such a path for several hosts, or for the socket itself.
+    # asyncpg would read such a path as several hosts, or as the socket itself.
     if "," in str(folder) or ".s.PGSQL." in str(folder):
         return False
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:

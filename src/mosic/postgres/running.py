@@ -1,4 +1,4 @@
-"""Bring one cluster to the point where its server answers: adopt the one that runs, or start it."""
+"""Wait until the server of a cluster responds: use the running one, or start it."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from mosic.postgres.listening import PORT
 DATABASE = "mosic"
 # Recovery after a crash replays up to max_wal_size of log, on a slow disk for minutes.
 READY_SECONDS = 300
-# A server that is being killed or just being started by another process gets this long.
+# For a server that is being killed, or started by another process.
 UNREACHABLE_SECONDS = 15
 POLL_SECONDS = 0.01
 _NOBODY_LISTENS = (FileNotFoundError, ConnectionRefusedError)
-# InternalClientError is how asyncpg fails when a connection ends under a query.
+# asyncpg raises InternalClientError when a connection ends during a query.
 NO_ANSWER = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-# Starting up or shutting down, dying, full: all may pass.
+# Starting up, shutting down, crashing, no free connection: all temporary.
 _TEMPORARY = (
     asyncpg.OperatorInterventionError,
     asyncpg.PostgresConnectionError,
     asyncpg.TooManyConnectionsError,
 )
-# What a start fails with while children of a killed server still end, or another start was faster. A server
-# that a signal ended is tried again as well.
+# A start fails with these while children of a killed server still end, or if another start was faster. A
+# server that a signal ended is tried again as well.
 _PASSING = ("pre-existing shared memory block", 'lock file "postmaster.pid"')
 
 _log = structlog.get_logger("mosic.postgres")
 
 
 async def get_running(cluster: Cluster, postgres_bin: Path | None) -> Path:
-    """Return the folder of the socket once the server answers; start it when there is none.
+    """Return the folder of the socket once the server responds; start it when there is none.
 
-    The caller sees to it that it is the only one who does this. Raises `StartupError` with the reason.
+    Only one caller at a time may do this. Raises `StartupError` with the reason.
     """
     process: subprocess.Popen[bytes] | None = None
     since = time.monotonic()
@@ -64,15 +64,15 @@ async def get_running(cluster: Cluster, postgres_bin: Path | None) -> Path:
         refused = isinstance(answer, asyncpg.PostgresError) and not isinstance(answer, _TEMPORARY)
         if expired or refused:
             raise StartupError(
-                f"MOSIC_DATA_DIR: the database in {cluster.folder} does not answer as it should: "
-                f"{str(answer) or 'no answer in time'} {await _hints(cluster)}"
+                f"MOSIC_DATA_DIR: the database in {cluster.folder} does not respond as expected: "
+                f"{str(answer) or 'no response in time'} {await _hints(cluster)}"
             )
         if gone and await asyncio.to_thread(cluster.serving_pid) is None:
             started = await asyncio.to_thread(_start, cluster, postgres_bin)
             if process is None:
                 since = time.monotonic()
             process = started
-        # A server in recovery logs each refusal: ask more rarely the longer it takes.
+        # A server in recovery logs each refusal: try less often the longer it takes.
         await asyncio.sleep(min(max(POLL_SECONDS, waited / 10), 1))
     return answer
 
@@ -91,7 +91,7 @@ def _start(cluster: Cluster, postgres_bin: Path | None) -> subprocess.Popen[byte
 
 
 async def _greet(cluster: Cluster) -> Path | Exception:
-    """Make sure that our server answers and has our database. Return its socket folder, or what is wrong."""
+    """Check that our server responds and has our database. Return its socket folder, or the error."""
     try:
         folder = await asyncio.to_thread(cluster.socket.find)
         connection = await connect(folder)
@@ -114,18 +114,20 @@ async def _greet(cluster: Cluster) -> Path | Exception:
 
 
 async def _end_of_another_name(cluster: Cluster, served: str) -> None:
-    """Stop a server whose folder was moved: it cannot write a checkpoint there. A strange one is refused."""
+    """Stop a server whose folder was moved: it cannot write a checkpoint there. Refuse an unknown one."""
     if await asyncio.to_thread(cluster.serving_pid) is None:
         raise StartupError(
-            f"MOSIC_DATA_DIR: the server that answers in {cluster.home} serves {served}, not "
+            f"MOSIC_DATA_DIR: the server that responds in {cluster.home} serves {served}, not "
             f"{cluster.folder}: stop that server first."
         )
-    _log.warning("the folder was moved while PostgreSQL ran there; it starts anew", before=served)
+    _log.warning(
+        "the folder was moved while PostgreSQL was running there; PostgreSQL restarts", before=served
+    )
     await asyncio.to_thread(cluster.stop)
 
 
 async def connect(socket_folder: Path) -> asyncpg.Connection[asyncpg.Record]:
-    """A connection that nothing in the environment (PG*, ~/.pgpass) can lead elsewhere."""
+    """A connection that ignores the environment (PG*, ~/.pgpass)."""
     return await asyncpg.connect(
         host=str(socket_folder),
         port=PORT,

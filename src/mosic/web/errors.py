@@ -1,4 +1,4 @@
-"""Errors → RFC 9457 answers: one shape, made in one place."""
+"""Errors → RFC 9457 responses: one form, made in one place."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mosic.errors import (
 from mosic.web.schemas import Problem
 from mosic.wire.problem import MEDIA_TYPE, NO_SNIFFING, PREFIX_OF, cut, problem_body
 
-# An answer may quote what the request said, and must not grow with it.
+# A response may quote the request, but must not grow with it.
 _MOST_ERRORS = 20
 _LONGEST_NAME = 100
 
@@ -35,7 +35,7 @@ class ProblemResponse(Response):
     def __init__(self, error: MosicError) -> None:
         self._error = error
         super().__init__(problem_body(error), status_code=error.status, headers=error.headers)
-        # Here, for not every error passes the layer that adds it to the other answers.
+        # Added here, because not every error passes the layer that adds it to other responses.
         self.raw_headers.append(NO_SNIFFING)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -47,7 +47,7 @@ class ProblemResponse(Response):
 
 
 def as_mosic_error(error: Exception, scope: Scope) -> MosicError | None:
-    """What the framework raised, in Mosic's own words; None for what nobody foresaw."""
+    """The `MosicError` for what the framework raised; None for an unexpected error."""
     if isinstance(error, MosicError):
         return error
     if isinstance(error, RequestValidationError):
@@ -65,8 +65,8 @@ def as_mosic_error(error: Exception, scope: Scope) -> MosicError | None:
 
 
 def invalid_request(place: str | None, found: Sequence[Mapping[str, Any]]) -> InvalidRequest:
-    """One refusal of all that pydantic found wrong; `place` (body, query) leads each location. The first
-    errors are listed, the others counted."""
+    """One error for everything that pydantic found; each location begins with `place` (body, query). The
+    first errors are listed, the others counted."""
     errors = [
         {
             "loc": [*([place] if place else []), *map(_short_name, problem["loc"])],
@@ -84,7 +84,7 @@ def _short_name(part: str | int) -> str | int:
 
 
 def _allowed(scope: Scope) -> set[str]:
-    """Every method that some route takes at this path; Starlette itself names those of one route only."""
+    """The methods of every route at this path; Starlette names those of one route only."""
     methods: set[str] = set()
     for route in scope["app"].state.all_routes:
         if route.path_regex.match(scope["path"]):
@@ -101,7 +101,7 @@ async def _answer(request: Request, error: Exception) -> ProblemResponse:
 
 
 async def _apologise(request: Request, _: Exception) -> ProblemResponse:
-    """For what nobody foresaw. Starlette raises the error again once this is sent; Instrument logs it."""
+    """For unexpected errors. Starlette raises the error again after the response; Instrument logs it."""
     request.app.state.runtime.metrics.requests.failed(InternalError.code)
     request_id = request.scope["mosic.request_id"]
     return ProblemResponse(InternalError(f"The log has the cause under the request id {request_id}."))
@@ -114,7 +114,7 @@ def install_error_answers(app: FastAPI) -> None:
 
 
 def problems(*errors: type[MosicError]) -> dict[int | str, dict[str, Any]]:
-    """The `responses=` of a route that may answer these errors."""
+    """The `responses=` of a route with these errors."""
     found: dict[int | str, dict[str, Any]] = {}
     for error in errors:
         text = f"`{error.code}`: {error.title}."

@@ -1,7 +1,7 @@
-"""Under which hosts the service answers (`MOSIC_ALLOWED_HOSTS`): docs/decisions/0016-hosts-and-proxies.md.
+"""Which hosts the service serves (`MOSIC_ALLOWED_HOSTS`): docs/decisions/0016-hosts-and-proxies.md.
 
-A web page can have its own name lead to this machine (DNS rebinding) and so read what only this machine
-should reach; but the browser still sends the name of the page as Host.
+A web page can make its own host resolve to this machine (DNS rebinding) and so read what only this machine
+should reach; but the browser still sends the host of the page as Host.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _FORWARDED = frozenset(FIELDS)
 _ANY = "*"
 _MOST_KNOWN = 256
 
-# For whoever watches the service, by whatever name. Their answers have no URLs and tell of no clip.
+# For monitoring, with any host. Their responses contain no URLs and nothing about clips.
 _FOR_ALL = ("/health", "/ready", "/health/", "/ready/")
 
 
@@ -41,7 +41,7 @@ def only_allowed_hosts(app: ASGIApp, settings: Settings, metrics: Metrics) -> AS
     if _ANY in hosts:
         return app
     refused = Instrument(partial(_refuse, metrics), metrics, settings.forwarded_allow_ips)
-    # By default proxies on this machine are taken at their word about the name that clients use.
+    # By default, proxies on this machine are trusted about the host that clients request.
     trusted = settings.forwarded_allow_ips if settings.allowed_hosts else None
     return _Hosts(app, refused, hosts, trusted)
 
@@ -62,7 +62,7 @@ def allowed_hosts(settings: Settings) -> frozenset[str]:
 
 
 def warn_of_any_host(settings: Settings) -> None:
-    """To be called at the start."""
+    """Call it at the start."""
     if settings.public_url is None and _ANY in allowed_hosts(settings):
         _log.warning(
             "URLs in responses begin with any Host that a request names; set MOSIC_PUBLIC_URL to the URL "
@@ -74,7 +74,7 @@ class _Hosts:
     """ASGI."""
 
     def __init__(self, app: ASGIApp, refused: ASGIApp, hosts: frozenset[str], trusted: str | None) -> None:
-        """`trusted` are the proxies whose X-Forwarded-Host has to be allowed as well."""
+        """`trusted` are the proxies whose X-Forwarded-Host must be allowed as well."""
         self._app = app
         self._refused = refused
         self._hosts = hosts

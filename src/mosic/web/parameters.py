@@ -1,4 +1,4 @@
-"""Query parameters that a route does not know are refused: who searches must not get everything."""
+"""Unknown query parameters are refused: a client with a mistyped filter must not get everything."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ _SHOWN_LENGTH = 64
 
 
 async def known_parameters(request: Request) -> None:
-    """Dependency of routes, behind that on the key. Raises `InvalidRequest`, which names those unknown."""
+    """Dependency of routes, after the one for the key. Raises `InvalidRequest`, which names the unknown
+    ones."""
     if request.scope["query_string"]:
         refuse_unknown(request, set(_known(request.scope["route"])))
 
@@ -36,7 +37,8 @@ def refuse_unknown(request: Request, known: Collection[str]) -> None:
 
 
 def _known(route: Any) -> Iterator[str]:
-    """Those that FastAPI reads for the route, and those that it reads itself and describes."""
+    """The parameters that FastAPI reads for the route, and those that the route reads and documents
+    itself."""
     for parameter in get_flat_params(route.dependant):
         if not isinstance(parameter.field_info, params.Path | params.Header | params.Cookie):
             yield parameter.alias

@@ -1,7 +1,7 @@
-"""What proxies say of the request that the first of them got, as far as they are trusted.
+"""What trusted proxies say about the original request.
 
-This is the one place that reads it. (uvicorn's own reading is switched off in `mosic serve`: it knows neither
-host nor prefix, and hides the address of the proxy, without which nothing says whether to trust it.)
+This is the only place that reads it. (uvicorn's own reading is switched off in `mosic serve`: it knows
+neither host nor prefix, and hides the IP address of the proxy, which decides whether to trust it.)
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ _FIELDS = frozenset(FIELDS)
 def described(scope: Scope, trusted: str) -> dict[str, str]:
     """`for`, `proto`, `host` and `prefix` of the original request, as far as trusted proxies describe it.
 
-    `trusted` is `MOSIC_FORWARDED_ALLOW_IPS`. Each proxy adds its word at the end. So the list is read from
-    there, as far as the proxies are trusted: before that stands what anybody may have written.
+    `trusted` is `MOSIC_FORWARDED_ALLOW_IPS`. Each proxy adds its entry at the end. So the list is read from
+    the end, as far as the proxies are trusted: earlier entries may come from anybody.
     """
     found: dict[str, str] = {}
     for hop in _trusted_hops(scope, trusted):
@@ -31,17 +31,17 @@ def described(scope: Scope, trusted: str) -> dict[str, str]:
 
 
 def client_address(scope: Scope, trusted: str) -> str | None:
-    """Who asks: the first address, from our end on, that is not a trusted proxy, in its one spelling (see
-    `plain_address`). None when it has none.
+    """The client's IP address: the first one, from the end, that is not a trusted proxy, in its canonical
+    spelling (see `plain_address`). None when there is none.
 
-    A proxy that does not say for whom it asks (or says `unknown`, RFC 7239 §6.2) stands for all of them.
+    If a proxy does not name its client (or says `unknown`, RFC 7239 §6.2), it counts as the client.
     """
     found = _peer(scope)
     for name, _ in scope["headers"]:
         if name in _FIELDS:
             break
     else:
-        return plain_address(found)  # as for most requests; this is on the way of every range that is sent
+        return plain_address(found)  # the common case, on the hot path of ranges
     for hop in _trusted_hops(scope, trusted):
         before = _address(hop.get("for", ""))
         if not _is_address(before):
@@ -52,10 +52,10 @@ def client_address(scope: Scope, trusted: str) -> str | None:
 
 @lru_cache(maxsize=1024)
 def plain_address(text: str | None) -> str | None:
-    """The address in its one spelling; None for what is none, as the peers of a Unix socket have none.
+    """The IP address in its canonical spelling; None for anything else, such as the peer of a Unix socket.
 
-    One of IPv4 that came to a socket for both (RFC 4291 §2.5.5.2) is that of IPv4. The zone is left out: it
-    means something on one machine only, and one that a client wrote may have any characters.
+    An IPv4-mapped IPv6 address (RFC 4291 §2.5.5.2) becomes IPv4. The zone is removed: it
+    has a meaning on one machine only, and a client could put any characters there.
     """
     try:
         found = ip_address((text or "").partition("%")[0])
@@ -66,7 +66,7 @@ def plain_address(text: str | None) -> str | None:
 
 
 def _trusted_hops(scope: Scope, trusted: str) -> Iterator[dict[str, str]]:
-    """What trusted proxies have said, the nearest first. Of other peers nothing is read at all."""
+    """The entries of trusted proxies, the nearest first. Nothing is read from other peers."""
     proxies = _proxies(trusted)
     if not (proxies.any_peer or proxies.includes(_peer(scope))):
         return
@@ -96,7 +96,7 @@ def _is_address(text: str) -> bool:
 
 
 def _address(text: str) -> str:
-    """The address alone, of forms such as `192.0.2.1:80` and `[2001:db8::1]:80`."""
+    """The IP address alone, of forms such as `192.0.2.1:80` and `[2001:db8::1]:80`."""
     if text.startswith("["):
         return text[1:].partition("]")[0]
     return text.partition(":")[0] if text.count(":") == 1 else text
@@ -106,7 +106,7 @@ def _address(text: str) -> str:
 class _Proxies:
     networks: tuple[IPv4Network | IPv6Network, ...]
     any_peer: bool
-    """`*`: whoever connects is a proxy. That is one hop: for whom it asks may be anybody."""
+    """`*`: every peer is a proxy. That is one hop: its client is not trusted."""
 
     def includes(self, address: str | None) -> bool:
         return bool(address) and _is_in(self.networks, address or "")
@@ -118,7 +118,7 @@ def _is_in(networks: tuple[IPv4Network | IPv6Network, ...], address: str) -> boo
         found = ip_address(address)
     except ValueError:
         return False
-    # What came over IPv4 to a socket that takes both (RFC 4291 §2.5.5.2).
+    # IPv4-mapped: received over IPv4 by a socket for both (RFC 4291 §2.5.5.2).
     mapped = getattr(found, "ipv4_mapped", None)
     return any(found in network or (mapped is not None and mapped in network) for network in networks)
 

@@ -1,6 +1,6 @@
-"""The pages of the service, and all that they load: docs/decisions/0021-pages.md.
+"""The pages of the service, and everything that they load: docs/decisions/0021-pages.md.
 
-What others made lies in `vendor/`, pinned by `vendor/packages.json` and renewed by scripts/vendor.py.
+Files of others are in `vendor/`, pinned by `vendor/packages.json` and updated by scripts/vendor.py.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ SECURITY_POLICY = (
     "font-src 'self' data:; connect-src 'self'; worker-src 'self' blob:; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'"
 )
-"""Scripts come from Mosic's own files alone. Both programs write styles into the page as they draw it."""
+"""Scripts come from Mosic's own files only. Both programs write styles into the page."""
 
 STRICT_POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
 )
-"""Of pages that run no program."""
+"""For pages without scripts."""
 
 _TYPES = {".css": "text/css", ".js": "text/javascript"}
 
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """A file that a page loads. `compressed` is a gzip stream where the file is kept as one; the entity tag
-    is a weak one, since it stands for both forms."""
+    """A file that a page loads. `compressed` is a gzip stream if the file is stored as one; the entity tag
+    is weak, because it is the same for both forms."""
 
     media_type: str
     etag: str
@@ -46,20 +46,20 @@ class Asset:
     plain: bytes | None
 
     def content(self) -> bytes:
-        """As clients get it that do not take gzip."""
+        """For clients that do not accept gzip."""
         return self.plain if self.plain is not None else gzip.decompress(self.compressed or b"")
 
 
 @cache
 def read_page(name: str) -> str:
-    """The HTML of a page, in which `{prefix}` is the path below which the service is reached; other names in
-    braces are for what the route puts there."""
+    """The HTML of a page. `{prefix}` in it is the path below which the service is reached; the route
+    fills in other names in braces."""
     return _FOLDER.joinpath(f"{name}.html").read_text("utf-8")
 
 
 @cache
 def asset(name: str) -> Asset | None:
-    """Read once for the process, since there are few; None when there is none of the name."""
+    """Read once per process, because there are few; None when there is none with this name."""
     digest = _names().get(name)
     if digest is None:
         return None
@@ -72,14 +72,14 @@ def asset(name: str) -> Asset | None:
 
 @cache
 def icon() -> Asset:
-    """What browsers ask for as `/favicon.ico`."""
+    """The file `/favicon.ico`, which browsers request."""
     content = _FOLDER.joinpath("favicon.ico").read_bytes()
     return Asset("image/x-icon", f'"{hashlib.sha256(content).hexdigest()}"', None, content)
 
 
 @cache
 def errors_as_html() -> str:
-    """A heading with the code for its id, the meaning and the remedy of each error."""
+    """For each error a heading with the code as its id, the meaning, and the remedy."""
     return "\n".join(
         f'<h2 id="{one.code}"><a href="#{one.code}">{one.status} <code>{one.code}</code></a></h2>\n'
         f"<p>{_html_of(one.meaning)}</p>\n<p>{_html_of(one.remedy)}</p>"
@@ -88,7 +88,8 @@ def errors_as_html() -> str:
 
 
 def _html_of(text: str) -> str:
-    """Of code between back quotes, and of links to documents, which are not here: their names remain."""
+    """Turns back quotes into code, and links to documents, which the service does not have, into their
+    names."""
     found = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text, quote=False))
     return re.sub(r"\[([^\]]+)\]\(([\w/.-]+)[^)]*\)", r"\1 (<code>docs/\2</code>)", found)
 
