@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 from sqlalchemy import URL
 
 from mosic.db.engine import create_engine
@@ -78,6 +79,11 @@ def _guess(*, slow: bool, limited: bool) -> float:
     if slow:
         return 60 if limited else 10
     return 0.5
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Tests, and the services in them, run on the loop that `mosic serve` runs on."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 def pytest_collection_finish() -> None:

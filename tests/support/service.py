@@ -98,7 +98,7 @@ async def running_service(media_root: Path, database_url: str, **settings: Any) 
         },
     )
     app = create_app(chosen)
-    config = configuration(chosen, app, host="127.0.0.1", port=0, loop="auto")
+    config = configuration(chosen, app, host="127.0.0.1", port=0)
     server = _Server(config)
     running = asyncio.create_task(_serve(server))
     while not server.started:
