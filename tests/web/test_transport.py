@@ -1,40 +1,53 @@
-"""How answers are written, on both loops that there are: the client gets them, and nothing is left to do."""
+"""How responses are written, on both event loops: the client gets them, and nothing is left to do."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any
+from typing import cast
 
 import pytest
 import uvloop
+from uvicorn.protocols.http.flow_control import FlowControl
 
-from mosic.server.transport import Transport
+from mosic.server.exchange import Exchange
 
-HEAD = b"HTTP/1.1 304 Not Modified\r\n\r\n"
+START = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"11")]}
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\n"
+NOT_MODIFIED = {"type": "http.response.start", "status": 304, "headers": [(b"etag", b'"a"')]}
+
+Write = Callable[[Exchange], Awaitable[None]]
 
 
-class Exchange:
-    """What uvicorn's `send` belongs to."""
-
-    def __init__(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport
-
-    async def send(self, message: Any) -> None:
-        raise NotImplementedError
+def body(content: bytes, *, more: bool = False) -> dict[str, object]:
+    return {"type": "http.response.body", "body": content, "more_body": more}
 
 
 @pytest.fixture(params=[asyncio.SelectorEventLoop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
-def run(request: pytest.FixtureRequest) -> Callable[[Callable[[asyncio.Transport], None]], bytes]:
-    """Has something done with a connection by the server, which then closes it; what the client got."""
+def run(request: pytest.FixtureRequest) -> Callable[[Write], bytes]:
+    """Has a response written by the server, which then closes the connection; what the client got."""
 
-    async def exchange(write: Callable[[asyncio.Transport], None]) -> bytes:
+    async def exchange(write: Write) -> bytes:
         served = asyncio.Event()
 
         class Server(asyncio.Protocol):
             def connection_made(self, transport: asyncio.BaseTransport) -> None:
-                write(transport)  # type: ignore[arg-type]
+                # That of uvloop is no asyncio.Transport.
+                self.responding = asyncio.ensure_future(self.respond(cast("asyncio.Transport", transport)))
+
+            async def respond(self, transport: asyncio.Transport) -> None:
+                await write(
+                    Exchange(
+                        {"type": "http", "method": "GET"},
+                        transport,
+                        FlowControl(transport),
+                        [],
+                        lambda: None,
+                        expect_100_continue=False,
+                        keep_alive=True,
+                    )
+                )
                 transport.close()
 
             def connection_lost(self, exc: Exception | None) -> None:
@@ -49,46 +62,55 @@ def run(request: pytest.FixtureRequest) -> Callable[[Callable[[asyncio.Transport
         server.close()
         return received
 
-    def run(write: Callable[[asyncio.Transport], None]) -> bytes:
+    def run(write: Write) -> bytes:
         with asyncio.Runner(loop_factory=request.param) as runner:
             return runner.run(exchange(write))
 
     return run
 
 
-def test_head_and_body(run: Callable[..., bytes]) -> None:
-    def write(transport: asyncio.Transport) -> None:
-        answer = Transport.of(Exchange(transport).send)
-        answer.write(HEAD)
-        answer.write(b"first")
-        answer.write(b"second")
+def test_head_and_body(run: Callable[[Write], bytes]) -> None:
+    async def write(exchange: Exchange) -> None:
+        await exchange.send(START)
+        await exchange.send(body(b"first", more=True))
+        await exchange.send(body(b"second"))
 
     assert run(write) == HEAD + b"firstsecond"
 
 
-def test_a_head_without_a_body(run: Callable[..., bytes]) -> None:
-    def write(transport: asyncio.Transport) -> None:
-        answer = Transport.of(Exchange(transport).send)
-        answer.write(HEAD)
-        answer.write(b"")
-        assert transport.get_write_buffer_size() == 0
+def test_a_head_without_a_body(run: Callable[[Write], bytes]) -> None:
+    async def write(exchange: Exchange) -> None:
+        await exchange.send(NOT_MODIFIED)
+        await exchange.send(body(b""))
+        assert exchange.transport.get_write_buffer_size() == 0
+
+    assert run(write) == b'HTTP/1.1 304 Not Modified\r\netag: "a"\r\n\r\n'
+
+
+def test_a_head_whose_body_never_comes(run: Callable[[Write], bytes]) -> None:
+    async def fail(scope: object, receive: object, send: Callable[[object], Awaitable[None]]) -> None:
+        await send(START)
+        raise ZeroDivisionError
+
+    async def write(exchange: Exchange) -> None:
+        await exchange.run_asgi(fail)
 
     assert run(write) == HEAD
 
 
 @pytest.mark.parametrize("held", [True, False])
-def test_to_who_has_left_nothing_is_written(run: Callable[..., bytes], held: bool) -> None:
+def test_to_who_has_left_nothing_is_written(run: Callable[[Write], bytes], held: bool) -> None:
     watched = []
 
-    def write(transport: asyncio.Transport) -> None:
-        answer = Transport.of(Exchange(transport).send)
+    async def write(exchange: Exchange) -> None:
         if held:
-            answer.write(HEAD)
-        transport.abort()
-        answer.write(HEAD)
-        answer.write(b"body")
-        answer.close()
-        watched.append(transport.get_write_buffer_size())
+            await exchange.send(START)
+        exchange.transport.abort()
+        if not held:
+            await exchange.send(START)
+        await exchange.send(body(b"first", more=True))
+        await exchange.send(body(b"second"))
+        watched.append(exchange.transport.get_write_buffer_size())
 
     with suppress(ConnectionResetError):
         assert run(write) == b""

@@ -326,7 +326,7 @@ NO_READERS = {
     *("accel.handed_over", "addresses.is_allowed", "byteranges.frame", "conditions.modified_by"),
     *("cursor.encode_cursor", "cursor.next_link", "dates.format_http_date", "digest.digest_field"),
     *(
-        "problem.problem_body",
+        "problem.error_response",
         "ranges.resolve",
         "tus.settle_length",
         "tus.options_headers",

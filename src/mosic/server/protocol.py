@@ -10,12 +10,13 @@ import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from mosic.errors import HeadTooLarge, MalformedRequest, MosicError, VersionNotSupported
+from mosic.errors import MalformedRequest, MosicError, VersionNotSupported
 from mosic.server import limits
 from mosic.server.connection import Connection
 from mosic.server.exchange import Exchange
-from mosic.server.reading import BODY, HEAD, LENT_BODY, NOTHING, REQUEST, UPGRADE
+from mosic.server.overhead import Overhead
 from mosic.server.refusal import Lingering
+from mosic.server.state import BODY_LENT, DROPPING, IDLE, READ_ALL, READING_BODY, READING_HEAD, UPGRADING
 from mosic.wire.requesthead import check_codings, check_head, check_protocol, refusal_of_unread
 
 CONNECTION = "mosic.connection"
@@ -28,49 +29,45 @@ class MosicProtocol(Connection):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._renew_parser()
+        self._overhead = Overhead()
         self._piece = b""  # while it is being parsed
         self._head: list[bytes] = []  # what came before of a head that is not complete
-        self._head_size = 0
-        self._trailer_size = 0
-        self._framing_size = 0  # what framed the body, beyond its allowance
-        self._framing: tuple[bytes, bytes] | None = None  # of a body that a fresh parser is to read
+        self._framing: tuple[bytes, bytes] | None = None  # of a body that a new parser is to read
         self._body_left = 0  # of a body whose length was declared
+        self._raw_root_path = self.root_path.encode("ascii")
 
     def data_received(self, data: bytes) -> None:
-        reading = self._reading
-        if reading is NOTHING:
+        state, overhead = self._state, self._overhead
+        if state is IDLE or state is READING_HEAD:
+            overhead.head += len(data)
+        elif state in DROPPING:
             return
-        if reading is BODY:
-            self._framing_size += len(data)
         else:
-            self._head_size += len(data)
+            overhead.framing += len(data)
         self._piece = data
         try:
             self._parse(data)
         except httptools.HttpParserError as error:
-            if self._reading is not NOTHING:
+            if self._state not in DROPPING:
                 self._refuse(self._refusal_for(error))
         else:
-            if self._reading is not REQUEST or self._head_size or self.pipeline:
+            if self._state is not IDLE or overhead.head or self.pipeline:
                 self._check_limits()
         self._piece = b""
 
     def _check_limits(self) -> None:
         if len(self.pipeline) > limits.MAX_AHEAD:
-            # Without a word, which would break into the answer that is being sent. RFC 9112 §9.3.2: who sends
-            # ahead has to expect it.
+            # Without a word, which would break into the response that is being sent. RFC 9112 §9.3.2: who
+            # sends ahead has to expect it.
             self.transport.abort()
-        elif self._reading is BODY:
-            if self._framing_size > limits.MAX_HEAD_SIZE:
-                self._refuse(_trailers_too_large())
-            self._framing_size = max(0, self._framing_size)
-        elif self._reading in (REQUEST, HEAD):
+        elif self._state is READING_BODY:
+            if error := self._overhead.of_body():
+                self._refuse(error)
+        elif self._state is IDLE or self._state is READING_HEAD:
             # A body in the same piece of data does not count: its head was complete.
-            if self._head_size > limits.MAX_HEAD_SIZE:
-                self._refuse(
-                    HeadTooLarge(f"The head of a request may have at most {limits.MAX_HEAD_SIZE} bytes.")
-                )
-            elif self._reading is HEAD:
+            if error := self._overhead.of_head():
+                self._refuse(error)
+            elif self._state is READING_HEAD:
                 self._head.append(self._piece)
                 self._expect_head()
 
@@ -79,7 +76,7 @@ class MosicProtocol(Connection):
             return error.__context__
         if isinstance(error, httptools.HttpParserInvalidMethodError):
             return refusal_of_unread(self._so_far())
-        if self._reading is HEAD and self.parser.get_method() == b"PRI":
+        if self._state is READING_HEAD and self.parser.get_method() == b"PRI":
             return VersionNotSupported("Send HTTP/1.1.")
         return MalformedRequest("Invalid HTTP request received.")
 
@@ -97,8 +94,8 @@ class MosicProtocol(Connection):
                 self.parser.feed_data(data)
                 return
             except httptools.HttpParserUpgrade as upgrade:
-                # The parser takes the body for the other protocol already. A fresh one goes on, which is
-                # told how the body is framed.
+                # The parser already takes the body for the other protocol. A new one goes on, which is told
+                # how the body is framed.
                 data = data[upgrade.args[0] :]
                 self._renew_parser()
                 if self._framing is not None:
@@ -114,20 +111,19 @@ class MosicProtocol(Connection):
         )
 
     def on_message_begin(self) -> None:
-        if self._reading is UPGRADE:
+        if self._state is UPGRADING:
             return
-        if self._reading is NOTHING:
+        if self._state in DROPPING:
             raise MalformedRequest  # ends the parsing of what follows the last request
-        self._unset_keepalive_if_required()
-        super().on_message_begin()
-        self._reading = HEAD
+        self._state = READING_HEAD
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._reading is not HEAD:
+        if self._state is not READING_HEAD:
             # A trailer, which is not merged into the head: RFC 9110 §6.5.1.
-            self._trailer_size += len(name) + len(value) + 4
-            if self._trailer_size > limits.MAX_HEAD_SIZE:
-                raise _trailers_too_large()
+            self._overhead.trailer(name, value)
             return
         name = name.lower()
         # The parser leaves the white space at the end, which is no part of a value: RFC 9110 §5.5. A Range is
@@ -138,61 +134,77 @@ class MosicProtocol(Connection):
         self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        if self._reading is UPGRADE:
-            self._reading, self._framing = BODY, None  # the head of this request came before
+        if self._state is UPGRADING:
+            self._state, self._framing = READING_BODY, None  # the head of this request came before
             return
+        # 1. Is it a request to be answered?
         parser, headers = self.parser, self.headers
         method, version = parser.get_method(), parser.get_http_version()
         self._to_head = method == b"HEAD"
         if version != "1.1":
             check_protocol(self._so_far(), version)
         by_name = dict(headers)
-        target, found = check_head(method, version, self.url, headers, by_name)
-        # The parser has refused a second Content-Length, and one beside a Transfer-Encoding.
+        target, headers = check_head(method, version, self.url, headers, by_name)
+        # 2. How is its body framed? The parser has refused a second Content-Length, and one beside a
+        # Transfer-Encoding.
         size = int(by_name.get(b"content-length", 0))
         chunked = b"transfer-encoding" in by_name
         if chunked:
             check_codings([value for name, value in headers if name == b"transfer-encoding"], version)
-        if found is not headers:
-            headers[:] = found
-        self._begin(method, version, target)
-        self._reading = BODY
-        self._head_size = self._framing_size = self._trailer_size = 0
+        # 3. It is passed on.
+        self._state = READING_BODY
+        self._overhead.clear()
         self._head.clear()
-        self._disarm()
+        self._deadline.clear()
+        scope = self._scope_of(method, version, target, headers)
+        transport = self.transport
         if size or chunked:
-            self.cycle.transport = Lingering(self.transport, self._close_in_order)  # type: ignore[assignment]
+            transport = Lingering(transport, self._close_in_order)  # type: ignore[assignment]
             if method != b"GET":
-                self.scope[CONNECTION] = self  # type: ignore[literal-required]
+                scope[CONNECTION] = self
                 self._body_left = size
             if parser.should_upgrade():
-                length = (b"Transfer-Encoding", b"chunked") if chunked else (b"Content-Length", b"%d" % size)
-                self._reading, self._framing = UPGRADE, length
+                self._state = UPGRADING
+                self._framing = (
+                    (b"Transfer-Encoding", b"chunked") if chunked else (b"Content-Length", b"%d" % size)
+                )
+        self._begin(scope, transport, keep_alive=version != "1.0" and parser.should_keep_alive())
 
-    def _begin(self, method: bytes, version: str, target: bytes) -> None:
-        """As uvicorn does, which reads the target and the parser once more."""
-        path, _, query = target.partition(b"#")[0].partition(b"?")
+    def _scope_of(
+        self, method: bytes, version: str, target: bytes, headers: list[tuple[bytes, bytes]]
+    ) -> dict[str, Any]:
+        """As uvicorn makes it, which reads the target and the parser once more."""
+        path, _, query = target.partition(b"?")
+        if b"#" in target:
+            path, _, query = target.partition(b"#")[0].partition(b"?")
         text = path.decode("ascii")
-        scope = self.scope
-        scope["method"] = method.decode("ascii")
-        if version != "1.1":
-            scope["http_version"] = version
-        scope["path"] = self.root_path + (unquote(text) if "%" in text else text)
-        scope["raw_path"] = self.root_path.encode("ascii") + path
-        scope["query_string"] = query
+        self.scope = scope = {  # type: ignore[assignment]
+            "type": "http",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "http_version": version,
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "root_path": self.root_path,
+            "headers": headers,
+            "state": self.app_state.copy(),
+            "method": method.decode("ascii"),
+            "path": self.root_path + (unquote(text) if "%" in text else text),
+            "raw_path": self._raw_root_path + path,
+            "query_string": query,
+        }
+        return scope
+
+    def _begin(self, scope: dict[str, Any], transport: asyncio.Transport, *, keep_alive: bool) -> None:
         before: RequestResponseCycle | None = self.cycle
         self.cycle = cycle = Exchange(
-            scope=scope,
-            transport=self.transport,
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=self.access_log,
-            default_headers=self.server_state.default_headers,
-            message_event=asyncio.Event(),
+            scope,
+            transport,
+            self.flow,
+            self.server_state.default_headers,
+            self.on_response_complete,
             expect_100_continue=self.expect_100_continue,
-            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
-            on_response=self.on_response_complete,
+            keep_alive=keep_alive,
         )
         if before is None or before.response_complete:
             self._start_asgi_task(cycle, self.app)
@@ -202,7 +214,7 @@ class MosicProtocol(Connection):
 
     def on_body(self, body: bytes) -> None:
         self._body_left = max(0, self._body_left - len(body))
-        self._framing_size -= len(body) * (limits.FRAMING_PER_BYTE + 1)
+        self._overhead.content(len(body))
         cycle = self.cycle
         if cycle.response_complete:
             self._drained(len(body))
@@ -220,16 +232,16 @@ class MosicProtocol(Connection):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        if self._reading is UPGRADE or self._reading is NOTHING:
+        if self._state is UPGRADING or self._state in DROPPING:
             return
         cycle = self.cycle
         self._body_left = 0
-        self._reading = REQUEST if cycle.keep_alive else NOTHING
-        super().on_message_complete()
-        # uvicorn does not say so of a body that ends behind the answer.
+        self._state = IDLE if cycle.keep_alive else READ_ALL
         cycle.more_body = False
         if cycle.response_complete:
-            self._wait_for_request()
+            self._drained_all()
+        else:
+            cycle.message_event.set()
 
     def body_left_of(self, cycle: RequestResponseCycle) -> int:
         """How much is still to come of a body whose length was declared; 0 for any other."""
@@ -238,7 +250,7 @@ class MosicProtocol(Connection):
     def lend_body(self, protocol: asyncio.BufferedProtocol) -> None:
         """Let another protocol receive the rest; it has to `take_back_body` behind the last byte."""
         self._body_left = 0
-        self._reading = LENT_BODY
+        self._state = BODY_LENT
         self._pass_on_to(protocol)
 
     def take_back_body(self) -> None:
@@ -246,7 +258,3 @@ class MosicProtocol(Connection):
         self._renew_parser()
         self._pass_on_to(self)
         self.on_message_complete()
-
-
-def _trailers_too_large() -> HeadTooLarge:
-    return HeadTooLarge(f"Trailers and chunk extensions may have at most {limits.MAX_HEAD_SIZE} bytes.")

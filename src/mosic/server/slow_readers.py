@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from mosic.server.transport import untaken
+from mosic.server.transport import unacknowledged
 
 
-class Watch:
+class SlowReaderWatch:
     """Ends the connection of a client that takes nothing for `patience` seconds.
 
     uvicorn has no limit, and such a client costs a descriptor and a piece of memory all that time.
@@ -26,7 +26,7 @@ class Watch:
     def start(self) -> None:
         """While something waits to be taken."""
         if self._timer is None:
-            before = untaken(self._transport)
+            before = unacknowledged(self._transport)
             self._timer = self._loop.call_later(self._patience, self._look, before)
 
     def stop(self) -> None:
@@ -38,7 +38,7 @@ class Watch:
         self._timer = None
         if not self._transport.get_write_buffer_size():
             return
-        if untaken(self._transport) == before:
+        if unacknowledged(self._transport) == before:
             self._transport.abort()
         else:
             self.start()

@@ -1,4 +1,4 @@
-"""What ASGI has no words for: how the server writes an answer, and how much of it it keeps in memory.
+"""What ASGI has no words for: how much of a response is kept in memory, and whether its client is there.
 
 uvicorn's `send` belongs to an object that has the connection's transport. It is reached from there where it
 can be; with another server, or should uvicorn change, answers stay the same and only cost more.
@@ -21,7 +21,7 @@ _TCP_NOTSENT_LOWAT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 _UNSENT_BYTES = 128 * 1024
 
 
-def untaken(transport: asyncio.WriteTransport) -> int:
+def unacknowledged(transport: asyncio.WriteTransport) -> int:
     """Bytes that the other side has not taken yet: those here and, where it can tell, in the kernel.
 
     A kernel whose memory for a client is full takes more only when a good part of it is free again, which for
@@ -30,72 +30,32 @@ def untaken(transport: asyncio.WriteTransport) -> int:
     size = transport.get_write_buffer_size()
     connection = transport.get_extra_info("socket")
     try:
-        (unacknowledged,) = struct.unpack("i", fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4)))
+        (waiting,) = struct.unpack("i", fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4)))
     except (OSError, AttributeError):
         return size
-    return size + int(unacknowledged)
+    return size + int(waiting)
 
 
 class Transport:
-    """Stands in for the server's transport during one exchange."""
+    """That of one exchange, for whoever sends a large response."""
 
-    __slots__ = ("_bounded", "_exchange", "_held", "_holding", "_server")
+    __slots__ = ("_bounded", "_exchange", "_server")
 
     def __init__(self, server: Any, exchange: Any = None) -> None:
         self._server = server
         self._exchange = exchange
-        self._holding = True
-        self._held: Any = None
         self._bounded = False
 
     @classmethod
     def of(cls, send: Send) -> Transport:
-        """That of the server whose own `send` this is. The first two things sent from now on, the head of an
-        answer and the first of its body, are written with one call.
-
-        uvicorn writes the head as soon as it has it. By itself it is a packet by itself, which costs the two
-        ends more than the 64 KiB that follow.
-        """
+        """That of the server whose own `send` this is."""
         exchange: Any = getattr(send, "__self__", None)
-        server = getattr(exchange, "transport", None)
-        made = cls(server, exchange)
-        if hasattr(server, "writelines"):
-            exchange.transport = made
-        return made
-
-    def write(self, data: Any) -> None:
-        if self._holding and self._held is None:
-            self._held = data
-            return
-        held, self._held, self._holding = self._held, None, False
-        if self.is_closing():
-            # The client has left. uvloop's `writelines` would raise; asyncio's, from Python 3.12 on, would
-            # watch the descriptor, which by then may be that of another connection.
-            return
-        if held is None:
-            self._server.write(data)
-        elif data:
-            self._server.writelines((held, data))
-        else:
-            # asyncio's `writelines` would wait for ever for an empty piece to go, from Python 3.12 on.
-            self._server.write(held)
-
-    def flush(self) -> None:
-        """Hold nothing back any more."""
-        self._holding = False
-        held, self._held = self._held, None
-        if held is not None:
-            self.write(held)
+        return cls(getattr(exchange, "transport", None), exchange)
 
     def end(self) -> None:
         """The exchange is over. Otherwise each request would leave objects that refer to each other, which
         only the garbage collector can free; it would run all the time."""
-        self.flush()
         self._exchange = None
-
-    def close(self) -> None:
-        self.flush()
-        self._server.close()
 
     def give_up(self) -> None:
         """End an answer that will not be whole, because the client has left.
@@ -117,7 +77,6 @@ class Transport:
         what a slow listener costs."""
         if not self._bounded:
             self._bounded = True
-            self.flush()
             if not self.is_closing():
                 self._bound(0)
                 self._bound_kernel()
@@ -143,6 +102,3 @@ class Transport:
         connection = ask("socket") if ask is not None else None
         if _TCP_NOTSENT_LOWAT is not None and connection is not None and connection.family != AF_UNIX:
             connection.setsockopt(IPPROTO_TCP, _TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._server, name)

@@ -15,9 +15,9 @@ from mosic.boot import open_runtime
 from mosic.logs import count_dropped_lines
 from mosic.metrics import Metrics
 from mosic.server.bodies import Bodies
-from mosic.server.connection import REFUSED
 from mosic.server.lifespan import Lifespan
 from mosic.server.pieces import InPieces
+from mosic.server.refusal import REPORT_REFUSAL
 from mosic.server.stopping import told_to_stop
 from mosic.settings import Settings
 from mosic.web.asterisk import Asterisk
@@ -91,7 +91,7 @@ def create_app(settings: Settings) -> ASGIApp:
     if closed:
         app = Private(app, prefixes)
     app = Bodies(Instrument(InPieces(app), metrics, settings.forwarded_allow_ips))
-    state = {REFUSED: partial(tell_of_refusal, metrics), PREFIX_OF: partial(prefix_of, settings)}
+    state = {REPORT_REFUSAL: partial(tell_of_refusal, metrics), PREFIX_OF: partial(prefix_of, settings)}
     others = Lifespan(app, alive, state)
     door = StreamDoor(others, metrics, settings.alias_prefixes, check_listener if closed else None)
     if closed:

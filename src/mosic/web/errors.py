@@ -20,7 +20,7 @@ from mosic.errors import (
     NotFound,
 )
 from mosic.web.schemas import Problem
-from mosic.wire.problem import MEDIA_TYPE, NO_SNIFFING, PREFIX_OF, cut, problem_body
+from mosic.wire.problem import MEDIA_TYPE, PREFIX_OF, cut, error_response
 
 # A response may quote the request, but must not grow with it.
 _MOST_ERRORS = 20
@@ -30,18 +30,16 @@ _LONGEST_NAME = 100
 class ProblemResponse(Response):
     """`application/problem+json` for one error."""
 
-    media_type = MEDIA_TYPE
-
     def __init__(self, error: MosicError) -> None:
         self._error = error
-        super().__init__(problem_body(error), status_code=error.status, headers=error.headers)
-        # Added here, because not every error passes the layer that adds it to other responses.
-        self.raw_headers.append(NO_SNIFFING)
+        made = error_response(error)
+        super().__init__(made.body, made.status)
+        self.raw_headers = made.fields
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         prefix_of = scope.get("state", {}).get(PREFIX_OF)
         if prefix_of is not None and (prefix := prefix_of(scope)):
-            self.body = problem_body(self._error, prefix)
+            self.body = error_response(self._error, prefix=prefix).body
             self.headers["Content-Length"] = str(len(self.body))
         await super().__call__(scope, receive, send)
 

@@ -1,8 +1,9 @@
-"""Errors → RFC 9457 problem documents: one shape, made in one place."""
+"""Errors → responses: the one place that gives an error its status, fields and bytes (RFC 9457)."""
 
 from __future__ import annotations
 
 import json
+from typing import NamedTuple
 
 from mosic.errors import MosicError
 
@@ -23,11 +24,31 @@ NO_SNIFFING = (b"x-content-type-options", b"nosniff")
 _LONGEST_DETAIL = 1000
 
 
-def problem_body(error: MosicError, prefix: str = "") -> bytes:
-    """The document, in UTF-8, for clients that reach the service below the path `prefix`.
+class ErrorResponse(NamedTuple):
+    """All that is sent of an error, whoever sends it. Names of `fields` are lower-case."""
 
-    Ends in a newline, for people at terminals.
-    """
+    status: int
+    fields: list[tuple[bytes, bytes]]
+    body: bytes
+
+
+def error_response(error: MosicError, *, prefix: str = "", request_id: str | None = None) -> ErrorResponse:
+    """For clients that reach the service below the path `prefix`. `request_id` is for those that nothing else
+    gives an X-Request-ID."""
+    body = _document(error, prefix)
+    named = {
+        "content-type": MEDIA_TYPE,
+        "content-length": str(len(body)),
+        **{name.lower(): value for name, value in error.headers.items()},
+    }
+    if request_id is not None:
+        named["x-request-id"] = request_id
+    fields = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in named.items()]
+    return ErrorResponse(error.status, [*fields, NO_SNIFFING], body)
+
+
+def _document(error: MosicError, prefix: str) -> bytes:
+    """In UTF-8. Ends in a newline, for people at terminals."""
     members = {
         "type": f"{prefix}{ERROR_PAGE}#{error.code}",
         "title": error.title,
