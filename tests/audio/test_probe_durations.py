@@ -134,19 +134,7 @@ class TestOgg:
 
     def test_beside_a_picture_that_moves(self, tmp_path: Path) -> None:
         path = tmp_path / "film.ogv"
-        ffmpeg(
-            "-f",
-            "lavfi",
-            "-i",
-            "testsrc=d=1:s=64x64",
-            "-f",
-            "lavfi",
-            "-i",
-            "sine=d=2.5",
-            "-c:a",
-            "libvorbis",
-            path,
-        )
+        ffmpeg(*FILM, "-c:a", "libvorbis", path)
         found = probe(path)
         assert (found.media_type, found.codec) == ("audio/ogg", "vorbis")
         assert found.duration == pytest.approx(2.5, abs=0.05)
@@ -218,19 +206,7 @@ class TestMatroska:
 
     def test_beside_a_picture_that_moves(self, tmp_path: Path) -> None:
         path = tmp_path / "film.mkv"
-        ffmpeg(
-            "-f",
-            "lavfi",
-            "-i",
-            "testsrc=d=1:s=64x64",
-            "-f",
-            "lavfi",
-            "-i",
-            "sine=d=2.5",
-            "-c:a",
-            "flac",
-            path,
-        )
+        ffmpeg(*FILM, "-c:a", "flac", path)
         found = probe(path)
         assert (found.media_type, found.codec) == ("audio/matroska", "flac")
         assert found.duration == pytest.approx(2.5, abs=0.05)
