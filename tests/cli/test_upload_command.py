@@ -31,8 +31,8 @@ from sqlalchemy import URL as DatabaseURL
 from yarl import URL
 
 from mosic.cli.upload import Options, upload
-from mosic.client.transfer import Server
-from mosic.client.verdict import Trouble
+from mosic.client.failures import TryAgain
+from mosic.client.uploads import Uploads
 from tests.support.databases import shown
 from tests.support.ports import free_port
 from tests.support.relays import Relay, cutting_every, relaying
@@ -489,8 +489,8 @@ async def test_retry_after_is_honoured_and_told_of(relay: Relay, capsys: pytest.
 async def test_one_that_says_nothing_is_not_waited_for_for_ever() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
-        async with Server(URL(f"http://127.0.0.1:{port}"), KEY, patience=0.2) as server:
-            with pytest.raises(Trouble, match=f"no response from 127.0.0.1:{port}"):
+        async with Uploads(URL(f"http://127.0.0.1:{port}"), KEY, timeout=0.2) as server:
+            with pytest.raises(TryAgain, match=f"no response from 127.0.0.1:{port}"):
                 await server.has(sha256(b""))
 
 
@@ -503,7 +503,7 @@ async def test_a_slow_line_that_flows_is_given_its_time(relay: Relay, service: S
         for part in parts:
             yield part
 
-    async with Server(URL(relay.url), KEY, patience=1) as server:
+    async with Uploads(URL(relay.url), KEY, timeout=1) as server:
         upload_id = await server.create(len(content), "a.wav", sha256(content))
         began = time.monotonic()
         assert await server.append(upload_id, 0, len(content), chunks()) == len(content)

@@ -1,4 +1,4 @@
-"""What a person sees of uploads and downloads: a line per file, on a terminal with how far it has come."""
+"""The progress of uploads and downloads: a line for each file, and bars on a terminal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rich.table import Column
 from rich.text import Text
 
 from mosic.client.gather import Found
-from mosic.client.patience import Wait
+from mosic.client.retrying import Wait
 from mosic.client.sending import Outcome, Result, Watcher
 
 _STYLES = {Result.ADDED: "green", Result.SAVED: "green", Result.PRESENT: "dim", Result.FAILED: "red"}
@@ -29,7 +29,7 @@ _SAME_BYTES = "waiting for another upload of the same bytes"
 
 
 class Display(AbstractContextManager["Display"], Protocol):
-    """`begin` and `end` frame each file. One that is unsent has no line: the reason is that of them all."""
+    """`begin` and `end` frame each file. An unsent file has no line: why is shown once."""
 
     def begin(self, found: Found) -> Watcher: ...
 
@@ -37,7 +37,7 @@ class Display(AbstractContextManager["Display"], Protocol):
 
 
 def open_display(files: Sequence[Found]) -> Display:
-    """Bars where they can be drawn, else lines alone."""
+    """Bars on a terminal, else lines."""
     terminal = Console(highlight=False)
     # Not `is_terminal`, which FORCE_COLOR and the like turn on for a pipe.
     if sys.stdout.isatty() and not terminal.is_dumb_terminal:
@@ -46,7 +46,7 @@ def open_display(files: Sequence[Found]) -> Display:
 
 
 def fit_to_show(text: str) -> str:
-    """Without what would make a terminal do things: a name may hold any byte, and so may a server's word."""
+    """With control characters escaped: terminals obey them, and names and messages may contain any."""
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
         for character in text
@@ -54,14 +54,14 @@ def fit_to_show(text: str) -> str:
 
 
 def line_of(found: Found, outcome: Outcome) -> tuple[str, str]:
-    """The word that says how it went, and the rest of the line."""
+    """The word for the result, and the rest of the line."""
     reason = f": {outcome.reason}" if outcome.reason else ""
     return f"{outcome.result.value:<8}", fit_to_show(found.path + reason)
 
 
 class Lines:
-    """For files and pipes. Failures and waiting go to the other channel; of a file that waits for one reason
-    again and again, the first wait and the long ones are told of."""
+    """For files and pipes. Failures and waits go to standard error; of the waits of one file for the same
+    reason, the first and the long ones."""
 
     def __enter__(self) -> Lines:
         return self
@@ -100,7 +100,7 @@ class _Mention:
 
 
 class Bars:
-    """For a terminal: a bar for each file under way and one for all, the lines of finished files above."""
+    """For a terminal: a bar for each unfinished file and one for all, below the lines of finished files."""
 
     def __init__(self, files: Sequence[Found], console: Console) -> None:
         self.progress = Progress(
@@ -111,7 +111,7 @@ class Bars:
             _Flow(table_column=Column(no_wrap=True, justify="right")),
             console=console,
             expand=True,
-            # What goes elsewhere must not be drawn.
+            # Not where standard error goes to a file.
             redirect_stderr=sys.stderr.isatty(),
         )
         self.rate = _Rate()
@@ -150,7 +150,7 @@ class Bars:
             typer.echo(word + rest, err=True)
 
     def show_whole(self) -> None:
-        """To be called when a file under way has come further."""
+        """To be called when a file has progressed."""
         done = self._settled + sum(bar.sent for bar in self._under_way.values())
         self.progress.update(
             self._whole,
@@ -161,7 +161,7 @@ class Bars:
 
 
 class _Bar:
-    """One file under way; `sent` is how much of it the service has, as far as is known."""
+    """One unfinished file; `sent` is how many bytes of it the service has, as far as is known."""
 
     def __init__(self, bars: Bars, found: Found) -> None:
         self._bars = bars
@@ -177,7 +177,7 @@ class _Bar:
         self._bars.progress.remove_task(self._task)
 
     def hashing(self, offset: int) -> None:
-        # From another thread, which must keep away from what `Bars` knows of all files.
+        # Called from another thread, which must not touch the totals of `Bars`.
         self._draw(offset, "checking")
 
     def sending(self, offset: int) -> None:
@@ -199,7 +199,7 @@ class _Bar:
         self._draw(self.sent, fit_to_show(str(wait or _SAME_BYTES)), at_once=True)
 
     def _draw(self, offset: int, state: str, *, at_once: bool = False) -> bool:
-        """Whether it was drawn: not for every chunk, as thousands a second come and go."""
+        """Whether it was drawn: not for every chunk, since there may be thousands in a second."""
         now = time.monotonic()
         due = at_once or now - self._drawn_at > _DRAW_SECONDS
         if due:
@@ -209,7 +209,7 @@ class _Bar:
 
 
 class _Rate:
-    """Bytes a second, of late. Drawn by a thread of rich's own."""
+    """Bytes a second, over the last ten seconds. Read by a thread of rich."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -223,7 +223,7 @@ class _Rate:
             self._sent[-1][1] += count
 
     def now(self) -> float:
-        """0 also while there is too little to tell it by."""
+        """0 also while too little was measured."""
         now = time.monotonic()
         with self._lock:
             while self._sent and now - self._sent[0][0] > _RATE_SECONDS:
@@ -233,7 +233,7 @@ class _Rate:
 
 
 class _Flow(ProgressColumn):
-    """Rate, and the time left if it goes on so. Not by how the bar moves: what is not sent makes it jump."""
+    """The rate, and the time left at it. Not taken from the bar, which jumps over bytes that are not sent."""
 
     def render(self, task: Task) -> Text:
         rate = task.fields["rate"].now()

@@ -18,26 +18,26 @@ from uuid import UUID
 import typer
 
 from mosic.audio.types import ending_for, media_type_for
-from mosic.cli.asking import DONE, SOME_FAILED
+from mosic.cli.calling import DONE, SOME_FAILED
 from mosic.cli.display import Lines, open_display
 from mosic.cli.table import as_json
 from mosic.cli.target import WrongCommand
 from mosic.client.clips import Clip, Clips
+from mosic.client.failures import Failed, NotFound, Redirected, ServiceFailed, TryAgain
 from mosic.client.gather import Found
 from mosic.client.partial import PartialFile
-from mosic.client.patience import Patience
+from mosic.client.retrying import Retries
 from mosic.client.sending import Outcome, Result, Watcher
-from mosic.client.verdict import Failed, Hopeless, Missing, Redirected, Trouble
 from mosic.wire.disposition import name_to_save
 
-# With an id and what a part has in its name it is still one that file systems take.
+# With an id and the suffix of a partial file it is still a valid file name.
 _LONGEST_NAME = 200
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """As on the command line: `output` is a file, or a folder that is there; None: this one."""
+    """As on the command line: `output` is a file, or an existing folder; None: the current folder."""
 
     output: str | None = None
     force: bool = False
@@ -65,7 +65,7 @@ class _Wanted:
 
 
 class _Failures(Lines):
-    """For programs, which read the rest as JSON."""
+    """Shows failures only: the rest is JSON, for programs."""
 
     def end(self, found: Found, outcome: Outcome) -> None:
         if outcome.result is Result.FAILED:
@@ -73,7 +73,7 @@ class _Failures(Lines):
 
 
 async def download(clips: Clips, ids: Sequence[UUID], options: Options) -> int:
-    """Save the audio of each; returns the exit status. One that fails does not keep the others from it.
+    """Save the audio of each clip; returns the exit status. A failure does not stop the others.
 
     Raises `WrongCommand`.
     """
@@ -86,9 +86,9 @@ async def download(clips: Clips, ids: Sequence[UUID], options: Options) -> int:
         unnamed = Found(str(clip_id), 0)
         try:
             clip = await _persist(clips, options, lines.begin(unnamed), partial(clips.get, clip_id))
-        except Hopeless:
+        except ServiceFailed:
             raise
-        except (Failed, Missing) as error:
+        except (Failed, NotFound) as error:
             lines.end(unnamed, Outcome(Result.FAILED, str(error)))
             failed = True
         else:
@@ -101,9 +101,9 @@ async def download(clips: Clips, ids: Sequence[UUID], options: Options) -> int:
             try:
                 saving = _Saving(clips, one, watcher, options)
                 outcome = Outcome(await _persist(clips, options, watcher, saving))
-            except Hopeless:
+            except ServiceFailed:
                 raise
-            except (Failed, Missing) as error:
+            except (Failed, NotFound) as error:
                 outcome = Outcome(Result.FAILED, str(error))
             failed |= outcome.result is Result.FAILED
             display.end(one.found, outcome)
@@ -117,16 +117,16 @@ async def download(clips: Clips, ids: Sequence[UUID], options: Options) -> int:
 async def _persist(
     clips: Clips, options: Options, watcher: Watcher, attempt: Callable[[], Awaitable[_T]]
 ) -> _T:
-    """Until it is done. An attempt that gets on, which is seen by signs of life, has its patience anew."""
-    patience = Patience(clips, options.retries)
+    """Repeat the attempt until it succeeds. One that transfers bytes sets the count of failures back."""
+    retries = Retries(clips, options.retries)
     while True:
-        before = clips.signs_of_life
-        patience.begin()
+        before = clips.activity
+        retries.begin()
         try:
             return await attempt()
-        except Trouble as trouble:
-            # One is the answer itself.
-            wait = patience.after(trouble, got_on=clips.signs_of_life > before + 1)
+        except TryAgain as failure:
+            # The response itself counts as one.
+            wait = retries.after(failure, progressed=clips.activity > before + 1)
             watcher.waiting(wait)
             await asyncio.sleep(wait.seconds)
 
@@ -138,12 +138,12 @@ def _path(clip: Clip, output: str | None, taken: set[Path]) -> Path:
     ending = ending_for(media_type, clip.get("codec")) if media_type else _ending_of(clip)
     stem = name_to_save(clip["title"], _LONGEST_NAME) or str(clip["id"])
     path = Path(output or ".", f"{stem}{ending}")
-    # Two of one title in one call: the name of the second is the same in each call.
+    # Two clips with one title: a name that is the same in every call.
     return path.with_name(f"{stem} ({clip['id']}){ending}") if path in taken else path
 
 
 def _ending_of(clip: Clip) -> str:
-    """Of one that lies elsewhere, as its URL says."""
+    """Of an external clip, by its URL."""
     ending = os.path.splitext(urlsplit(str(clip.get("audio_url"))).path)[1].lower()
     return ending if media_type_for(ending) else ""
 
@@ -162,7 +162,7 @@ class _Saving:
     async def __call__(self) -> Result:
         if await asyncio.to_thread(self._is_there):
             return Result.PRESENT
-        # Of other bytes it is another part.
+        # Other bytes have another partial file.
         key = self._sha256 or UUID(self._clip["id"]).hex[::-1]
         with PartialFile(self._path.with_name(f"{self._path.name}.{key[:8]}.part")) as part:
             if self._sha256 is None or (self._size is not None and part.size() > self._size):
@@ -175,7 +175,7 @@ class _Saving:
         return Result.SAVED
 
     def _is_there(self) -> bool:
-        """Raises `Failed` when something else is, and is to stay."""
+        """Raises `Failed` when the path has other content that must not be overwritten."""
         if not os.path.lexists(self._path):
             return False
         if self._path.is_file() and self._sha256 is not None:
@@ -194,12 +194,12 @@ class _Saving:
         headers = {"Range": f"bytes={offset}-", "If-Range": f'"{self._sha256}"'} if offset else {}
         try:
             path = f"play/{self._clip['id']}/stream"
-            async with self._clips.open("GET", path, headers=headers) as arriving:
-                if not re.match(rf"bytes {offset}-", arriving.headers.get("Content-Range", "")):
+            async with self._clips.open("GET", path, headers=headers) as response:
+                if not re.match(rf"bytes {offset}-", response.headers.get("Content-Range", "")):
                     part.cut()
                     offset = 0
                 self._watcher.resumed(offset)
-                async for block in arriving:
+                async for block in response:
                     part.write(block)
                     offset += len(block)
                     self._watcher.sending(offset)
@@ -208,6 +208,6 @@ class _Saving:
 
     def _check(self, part: PartialFile) -> None:
         if self._sha256 is not None and part.sha256() != self._sha256:
-            # Nothing that a later call would go on with.
+            # No later call must continue it.
             part.remove()
             raise Failed("the bytes received do not match the digest of the service; repeat the command")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from mosic.cli.asking import DONE, SOME_FAILED, say
+from mosic.cli.calling import DONE, SOME_FAILED, say
 from mosic.cli.table import as_json
 from mosic.errors import StartupError
 from mosic.keys.file import add_line, revoke

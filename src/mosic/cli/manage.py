@@ -9,10 +9,10 @@ from uuid import UUID
 
 import typer
 
-from mosic.cli.asking import DONE, SOME_FAILED, say
+from mosic.cli.calling import DONE, SOME_FAILED, say
 from mosic.cli.table import Table, as_json, details, moment
 from mosic.client.clips import Clip, Clips
-from mosic.client.verdict import Failed, Hopeless, Missing
+from mosic.client.failures import Failed, NotFound, ServiceFailed
 
 
 async def list_clips(clips: Clips, *, limit: int | None, trashed: bool, json: bool) -> int:
@@ -79,15 +79,15 @@ async def restore(clips: Clips, ids: Sequence[UUID], *, json: bool) -> int:
 
 
 async def _each(ids: Sequence[UUID], act: Callable[[UUID], Awaitable[None]]) -> int:
-    """Do it with every clip: one that fails is reported and does not stop the others. Returns the exit
-    status. Raises `Hopeless`, which holds for all of them."""
+    """Act on every clip: a failure is shown and does not stop the others. Returns the exit status. Raises
+    `ServiceFailed`, which concerns all of them."""
     failed = False
     for clip_id in ids:
         try:
             await act(clip_id)
-        except Hopeless:
+        except ServiceFailed:
             raise
-        except (Failed, Missing) as error:
+        except (Failed, NotFound) as error:
             say(f"{clip_id}: {error}")
             failed = True
     return SOME_FAILED if failed else DONE

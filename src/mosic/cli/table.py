@@ -1,4 +1,4 @@
-"""Clips for people: as a table, and one by one; and as JSON, for programs."""
+"""Clips as text: a table, one by one, and as JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mosic.client.clips import Clip
 _ID, _DURATION, _SIZE, _ADDED = 36, 8, 8, 16
 _GAPS = 5 * 2
 _LEAST_WORDS = 32
-# For pipes, whose readers have no width.
+# For pipes, which have no width.
 _TITLE, _ARTIST = 40, 24
 
 
@@ -73,7 +73,7 @@ class Table:
 
 
 def details(clip: Clip) -> Iterator[str]:
-    """All that is known of a clip, a line each; of several lines of text each below the other."""
+    """All that is known of a clip, a line for each fact; texts of several lines are indented."""
     facts = list(_facts(clip, ""))
     width = max(len(name) for name, _ in facts)
     for name, value in facts:
@@ -94,7 +94,7 @@ def _facts(members: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]
 
 
 def as_json(value: Any) -> str:
-    """On one line. What could make a terminal do things is escaped; to a parser it is the same."""
+    """On one line, with control characters escaped, which parsers read as the same text."""
     text = json.dumps(value, ensure_ascii=False)
     return "".join(
         character if character.isprintable() else json.dumps(character)[1:-1] for character in text
@@ -115,7 +115,7 @@ def size_of(clip: Clip) -> str:
 
 
 def moment(timestamp: Any) -> str:
-    """In the time zone of the person, to the minute."""
+    """In the local time zone, to the minute."""
     try:
         return f"{datetime.fromisoformat(timestamp).astimezone():%Y-%m-%d %H:%M}"
     except (ValueError, TypeError, OverflowError, OSError):

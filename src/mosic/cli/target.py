@@ -25,12 +25,12 @@ _WANTED = "an API key is needed: give --api-key or set MOSIC_API_KEY"
 
 
 class WrongCommand(Exception):
-    """The command makes no sense as it was given; the message says why."""
+    """The command line is wrong; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A service: the URL that `play` is below, the key, and sentences that the person should read."""
+    """A service: its base URL, the key, and notices for the user."""
 
     base: URL
     api_key: str | None = field(repr=False)
@@ -68,13 +68,13 @@ def find_target(url: str | None, api_key: str | None, *, needs_key: bool = True)
         key = None
     else:
         raise WrongCommand("; ".join(filter(None, (_WANTED, _about_env_file()))))
-    if not _is_told(url, api_key, values) and (notice := _about_env_file()):
+    if not _is_given(url, api_key, values) and (notice := _about_env_file()):
         notices.append(notice)
     return Target(base, key, tuple(notices))
 
 
 def _about_env_file() -> str | None:
-    """For those who expect it to be read, as the service does."""
+    """For users who expect that `.env` is read, as the service does."""
     file = Path(".env").absolute()
     try:
         has_settings = PREFIX.encode() in file.read_bytes() if file.is_file() else False
@@ -84,11 +84,11 @@ def _about_env_file() -> str | None:
 
 
 def _is_own(url: str | None, base: URL, settings: Settings) -> bool:
-    """Whether the URL leads to the service that the environment is about, to which its keys belong."""
+    """Whether the URL is that of the service which the environment configures, so that its keys fit."""
     return url is None or is_local(base) or str(base) == settings.public_url
 
 
-def _is_told(url: str | None, api_key: str | None, values: Mapping[str, Value]) -> bool:
+def _is_given(url: str | None, api_key: str | None, values: Mapping[str, Value]) -> bool:
     has_url = url is not None or not values.keys().isdisjoint({"public_url", "app_port"})
     has_key = api_key is not None or not values.keys().isdisjoint({"api_key", "api_keys", "api_keys_file"})
     return has_url and has_key
@@ -106,7 +106,7 @@ def _base(given: str | None, settings: Settings) -> URL:
             raise ValueError
         return URL(text.rstrip("/"))
     except ValueError:
-        # Not repeated: it may have a password.
+        # Not shown: it may contain a password.
         raise WrongCommand(
             "--url must be an http:// or https:// URL without a query, such as https://music.example"
         ) from None

@@ -1,4 +1,4 @@
-"""`mosic upload`: files and folders to a service, until it has them all."""
+"""`mosic upload`: send files and folders to a service."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 import typer
 from rich.filesize import decimal
 
-from mosic.cli.asking import DONE, INTERRUPTED, SOME_FAILED, TERMINATED, WRONG_COMMAND, find_service, say
+from mosic.cli.calling import DONE, INTERRUPTED, SOME_FAILED, TERMINATED, WRONG_COMMAND, find_service, say
 from mosic.cli.display import Display, line_of, open_display
+from mosic.client.failures import ServiceFailed
 from mosic.client.gather import BadPath, Found, gather
 from mosic.client.remembered import Remembered, state_folder
 from mosic.client.sending import MEBIBYTE, Outcome, Result, Sender
-from mosic.client.transfer import Server
-from mosic.client.verdict import Hopeless
+from mosic.client.uploads import Uploads
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,32 +72,30 @@ def upload(paths: Sequence[str], options: Options) -> int:
         typer.echo("".join(line_of(*failure)), err=True)
     remembered = Remembered(state_folder())
     try:
-        hopeless = asyncio.run(
-            _send_all(gathered.files, Server(target.base, target.api_key), remembered, options, results)
+        service_failed = asyncio.run(
+            _send_all(gathered.files, Uploads(target.base, target.api_key), remembered, options, results)
         )
     except (KeyboardInterrupt, asyncio.CancelledError) as error:
-        goes_on = "resumes from here" if remembered.lasting else "skips what the service has"
+        goes_on = "resumes from here" if remembered.is_saved else "skips what the service has"
         typer.echo(f"\nmosic: interrupted. {results} The same command {goes_on}.", err=True)
         return INTERRUPTED if isinstance(error, KeyboardInterrupt) else TERMINATED
     finally:
         remembered.close()
-    passed_over = (
-        f" Skipped {gathered.passed_over} (hidden, or no audio file by name)." if gathered.passed_over else ""
-    )
-    typer.echo(f"{results}{passed_over}")
-    if hopeless is not None:
-        say(str(hopeless))
-    return SOME_FAILED if hopeless is not None or results.counts[Result.FAILED] else DONE
+    skipped = f" Skipped {gathered.skipped} (hidden, or no audio file by name)." if gathered.skipped else ""
+    typer.echo(f"{results}{skipped}")
+    if service_failed is not None:
+        say(str(service_failed))
+    return SOME_FAILED if service_failed is not None or results.counts[Result.FAILED] else DONE
 
 
 async def _send_all(
-    files: Sequence[Found], server: Server, remembered: Remembered, options: Options, results: _Results
-) -> Hopeless | None:
-    """Why not all were tried, if that is so."""
+    files: Sequence[Found], server: Uploads, remembered: Remembered, options: Options, results: _Results
+) -> ServiceFailed | None:
+    """Returns why the service failed, if not all files were tried."""
     task = asyncio.current_task()
     assert task is not None
     if threading.current_thread() is threading.main_thread():
-        # Like Ctrl-C: the default would leave the terminal as it is while bars are drawn, without a cursor.
+        # Like Ctrl-C: the default would leave a terminal with bars without its cursor.
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     piece = None if options.chunk_mb is None else max(1, round(options.chunk_mb * MEBIBYTE))
     async with server:
@@ -113,7 +111,7 @@ async def _send_all(
                 for worker in workers:
                     worker.cancel()
                 await asyncio.gather(*workers, return_exceptions=True)
-        return sender.hopeless
+        return sender.failure
 
 
 async def _work(following: Iterator[Found], sender: Sender, display: Display, results: _Results) -> None:

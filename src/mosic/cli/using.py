@@ -57,22 +57,22 @@ def list_clips(
     json: Json = False,
 ) -> None:
     """List the clips, the newest first."""
-    from mosic.cli import asking, manage
+    from mosic.cli import calling, manage
 
-    target = asking.find_service(url, api_key, needs_key=trash)
+    target = calling.find_service(url, api_key, needs_key=trash)
     raise typer.Exit(
-        asking.ask(target, lambda clips: manage.list_clips(clips, limit=limit, trashed=trash, json=json))
+        calling.call(target, lambda clips: manage.list_clips(clips, limit=limit, trashed=trash, json=json))
     )
 
 
 @app.command(rich_help_panel=PANEL)
 def show(ids: Ids, url: Url = None, api_key: Key = None, json: Json = False) -> None:
     """Show every field of clips."""
-    from mosic.cli import asking, manage
+    from mosic.cli import calling, manage
 
-    wanted = asking.ids_or_exit(ids)
-    target = asking.find_service(url, api_key, needs_key=False)
-    raise typer.Exit(asking.ask(target, lambda clips: manage.show(clips, wanted, json=json)))
+    wanted = calling.ids_or_exit(ids)
+    target = calling.find_service(url, api_key, needs_key=False)
+    raise typer.Exit(calling.call(target, lambda clips: manage.show(clips, wanted, json=json)))
 
 
 def _with_words(command: Callable[..., None]) -> Callable[..., None]:
@@ -108,7 +108,7 @@ def edit(
     **words: Any,
 ) -> None:
     """Change the fields of a clip, and show it."""
-    from mosic.cli import asking, manage
+    from mosic.cli import calling, manage
 
     cleared = [name.replace("-", "_") for name in unset or ()]
     if unknown := [name for name in cleared if name not in words or name == "title"]:
@@ -120,9 +120,9 @@ def edit(
     patch |= dict.fromkeys(cleared)
     if not patch:
         raise typer.BadParameter("nothing to change: give --title or another option")
-    (wanted,) = asking.ids_or_exit([clip_id])
-    target = asking.find_service(url, api_key)
-    raise typer.Exit(asking.ask(target, lambda clips: manage.edit(clips, wanted, patch, json=json)))
+    (wanted,) = calling.ids_or_exit([clip_id])
+    target = calling.find_service(url, api_key)
+    raise typer.Exit(calling.call(target, lambda clips: manage.edit(clips, wanted, patch, json=json)))
 
 
 @app.command(rich_help_panel=PANEL)
@@ -134,12 +134,12 @@ def rm(
     json: Json = False,
 ) -> None:
     """Move clips to the trash, and print until when they can be restored."""
-    from mosic.cli import asking, manage
+    from mosic.cli import calling, manage
 
-    wanted = asking.ids_or_exit(ids)
+    wanted = calling.ids_or_exit(ids)
     work = manage.restore if undo else manage.remove
-    target = asking.find_service(url, api_key)
-    raise typer.Exit(asking.ask(target, lambda clips: work(clips, wanted, json=json)))
+    target = calling.find_service(url, api_key)
+    raise typer.Exit(calling.call(target, lambda clips: work(clips, wanted, json=json)))
 
 
 @app.command(rich_help_panel=PANEL)
@@ -156,10 +156,10 @@ def download(
     json: Json = False,
 ) -> None:
     """Download the audio of clips, and resume where an earlier call ended; complete files are skipped."""
-    from mosic.cli import asking
+    from mosic.cli import calling
     from mosic.cli import download as downloading
 
     options = downloading.Options(output=output, force=force, retries=retries, json=json)
-    wanted = asking.ids_or_exit(ids)
-    target = asking.find_service(url, api_key, needs_key=False)
-    raise typer.Exit(asking.ask(target, lambda clips: downloading.download(clips, wanted, options)))
+    wanted = calling.ids_or_exit(ids)
+    target = calling.find_service(url, api_key, needs_key=False)
+    raise typer.Exit(calling.call(target, lambda clips: downloading.download(clips, wanted, options)))

@@ -1,4 +1,4 @@
-"""The clips of a service, as those who keep them in order see it."""
+"""The clips of a service: list, show, edit, delete, restore."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from uuid import UUID
 
 from yarl import URL
 
-from mosic.client.service import Answer, Service, not_mosic
-from mosic.client.verdict import Hopeless, Missing
+from mosic.client.failures import NotFound, ServiceFailed
+from mosic.client.service import Response, Service, not_mosic
 from mosic.wire.dates import parse_http_date
 from mosic.wire.ids import parse_uuid
 from mosic.wire.trash import RESTORABLE_UNTIL
@@ -25,7 +25,7 @@ _NEXT = re.compile(r'<([^>]*)>[^,<]*;\s*rel="?next"?')
 
 
 class Clips(Service):
-    """Raises what `Service.ask` does."""
+    """The methods raise what `Service.request` raises."""
 
     async def pages(self, *, limit: int | None, trashed: bool) -> AsyncIterator[list[Clip]]:
         """The newest first, up to `limit`, as they come; or those that are in the trash."""
@@ -33,56 +33,56 @@ class Clips(Service):
         while limit is None or limit > 0:
             query["limit"] = str(min(limit or _LARGEST_PAGE, _LARGEST_PAGE))
             try:
-                answer = await self.ask("GET", "play", query=query)
-            except Missing:
+                response = await self.request("GET", "play", query=query)
+            except NotFound:
                 raise self._no_clips() from None
-            page = self._clips(answer)
+            page = self._clips(response)
             yield page
             if limit is not None:
                 limit -= len(page)
-            following = _NEXT.search(answer.headers.get("Link", ""))
-            # Its cursor only: the key goes nowhere but to the address that the person gave.
+            following = _NEXT.search(response.headers.get("Link", ""))
+            # Only its cursor: the key must not go to any URL but the one that the user gave.
             cursor = URL(following[1]).query.get("cursor") if following else None
             if not cursor or not page or cursor == query.get("cursor"):
                 return
             query["cursor"] = cursor
 
     async def get(self, clip_id: UUID) -> Clip:
-        return self._clip(await self.ask("GET", f"play/{clip_id}"))
+        return self._clip(await self.request("GET", f"play/{clip_id}"))
 
     async def edit(self, clip_id: UUID, patch: Mapping[str, Any]) -> Clip:
         """`patch` is a JSON merge patch (RFC 7396)."""
-        answer = await self.ask(
+        response = await self.request(
             "PATCH",
             f"play/{clip_id}",
             headers={"Content-Type": "application/merge-patch+json"},
             body=json.dumps(patch).encode(),
         )
-        return self._clip(answer)
+        return self._clip(response)
 
     async def remove(self, clip_id: UUID) -> datetime | None:
         """Until when it can be brought back; None: it cannot."""
-        answer = await self.ask("DELETE", f"play/{clip_id}")
-        return parse_http_date(answer.headers.get(RESTORABLE_UNTIL, ""), now=datetime.now(UTC))
+        response = await self.request("DELETE", f"play/{clip_id}")
+        return parse_http_date(response.headers.get(RESTORABLE_UNTIL, ""), now=datetime.now(UTC))
 
     async def restore(self, clip_id: UUID) -> Clip:
-        return self._clip(await self.ask("POST", f"play/{clip_id}/restore"))
+        return self._clip(await self.request("POST", f"play/{clip_id}/restore"))
 
-    def _clip(self, answer: Answer) -> Clip:
+    def _clip(self, response: Response) -> Clip:
         try:
-            return _checked(json.loads(answer.body))
+            return _checked(json.loads(response.body))
         except (ValueError, KeyError, TypeError):
             raise self._no_clips() from None
 
-    def _clips(self, answer: Answer) -> list[Clip]:
+    def _clips(self, response: Response) -> list[Clip]:
         try:
-            found = json.loads(answer.body)
+            found = json.loads(response.body)
             return [_checked(clip) for clip in found] if isinstance(found, list) else [_checked(found)]
         except (ValueError, KeyError, TypeError):
             raise self._no_clips() from None
 
-    def _no_clips(self) -> Hopeless:
-        return Hopeless(not_mosic(f"{self.shown}/play"))
+    def _no_clips(self) -> ServiceFailed:
+        return ServiceFailed(not_mosic(f"{self.shown}/play"))
 
 
 def _checked(clip: Any) -> Clip:

@@ -1,4 +1,4 @@
-"""The paths that a person names → the files to upload."""
+"""The paths of a command line → the files to upload."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mosic.audio.types import SOUND_ENDINGS
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """`path` is as the person would write it; `size` in bytes is what it was when looked at."""
+    """`path` as the user would write it; `size` in bytes, when it was found."""
 
     path: str
     size: int
@@ -25,23 +25,23 @@ class Found:
 
 @dataclass(slots=True)
 class Gathered:
-    """`passed_over` counts what lies in the folders and is hidden or no audio by its name; `unreadable` are
+    """`skipped` counts what lies in the folders and is hidden or no audio by its name; `unreadable` are
     folders, each with the reason."""
 
     files: list[Found] = field(default_factory=list)
-    passed_over: int = 0
+    skipped: int = 0
     unreadable: list[tuple[str, str]] = field(default_factory=list)
 
 
 class BadPath(Exception):
-    """A path that was named is neither a file nor a folder; the message says which and why."""
+    """A given path is neither a file nor a folder; the message says which and why."""
 
 
 def gather(paths: Iterable[str]) -> Gathered:
-    """Files that are named are taken as they are, folders are searched for audio, in the order of names.
+    """Given files are taken as they are; folders are searched for audio, in the order of names.
 
-    Links are followed. No folder is searched twice, so that links in a circle come to an end, and no path is
-    taken twice. Raises `BadPath`.
+    Links are followed. No folder is searched twice, so that circular links end, and no path is taken twice.
+    Raises `BadPath`.
     """
     gathered = Gathered()
     taken: set[str] = set()
@@ -86,7 +86,7 @@ def _search(top: str, gathered: Gathered, searched: set[tuple[int, int]]) -> Ite
             elif not hidden and _is_audio(entry):
                 yield Found(entry.path, _size_of(entry))
             else:
-                gathered.passed_over += 1
+                gathered.skipped += 1
         pending.extend(reversed(inside))
 
 
@@ -98,7 +98,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _is_audio(entry: os.DirEntry[str]) -> bool:
-    """By its name, and no pipe or the like. A link that leads nowhere is: opening it fails, and says why."""
+    """By its name, and not a pipe or the like. A broken link counts: opening it gives the error to show."""
     if os.path.splitext(entry.name)[1].lower() not in SOUND_ENDINGS:
         return False
     try:

@@ -1,4 +1,4 @@
-"""A file that is being uploaded: read in blocks, and watched, lest two states of it become one clip."""
+"""A file that is being uploaded: read in blocks, and checked for changes in the meantime."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class LocalFile:
         return digest.hexdigest()
 
     def read(self, offset: int, most: int) -> bytes:
-        """The bytes from there on: some, but not more than this."""
+        """At least one byte from `offset` on, and at most `most`."""
         try:
             block = os.pread(self._descriptor, min(most, _BLOCK_BYTES), offset)
         except OSError as error:
@@ -53,14 +53,14 @@ class LocalFile:
         return block
 
     def check(self) -> None:
-        """That nobody has written to the file meanwhile."""
+        """Raise `FileFailed` if the file was written to since it was opened."""
         now = os.fstat(self._descriptor)
         if now.st_size != self._opened.st_size or now.st_mtime_ns != self._opened.st_mtime_ns:
             raise FileFailed("it changed while it was being read")
 
     def close(self) -> None:
-        # A thread that nobody waits for any longer may still be reading. It then ends soon, and what it gets
-        # of another file that was given the number is thrown away.
+        # A cancelled read may still be running in its thread. It ends soon, and what it reads, perhaps
+        # from another file with the same descriptor, is not used.
         self._closed.set()
         os.close(self._descriptor)
 
@@ -68,7 +68,7 @@ class LocalFile:
 @contextmanager
 def open_file(path: str) -> Iterator[LocalFile]:
     try:
-        # Not to wait for a writer, should a pipe have taken the place of the file.
+        # Non-blocking: the file may have been replaced by a pipe.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise FileFailed(error.strerror or str(error)) from None

@@ -1,4 +1,4 @@
-"""A file that is being downloaded, beside the place that it gets when it is whole."""
+"""A file that is being downloaded, next to its final path."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from mosic.client.verdict import Failed
+from mosic.client.failures import Failed
 from mosic.disk import fsync, lock, publish
 
 _BLOCK_BYTES = 1024 * 1024
@@ -39,7 +39,7 @@ class PartialFile:
                 except BaseException:
                     os.close(self._descriptor)
                     raise
-                # Who had it has just put it in its place: that one is not to be written to.
+                # Another download has just published it.
                 os.close(self._descriptor)
         except BlockingIOError:
             raise Failed(f"another download is writing to {self._path.name}") from None
@@ -55,7 +55,7 @@ class PartialFile:
         return os.fstat(self._descriptor).st_size
 
     def write(self, block: bytes) -> None:
-        """At the end."""
+        """Append the block."""
         try:
             view = memoryview(block)
             while view:
@@ -64,7 +64,7 @@ class PartialFile:
             raise _failed(error) from error
 
     def cut(self) -> None:
-        """To nothing."""
+        """Remove all bytes."""
         try:
             os.ftruncate(self._descriptor, 0)
         except OSError as error:
@@ -83,7 +83,7 @@ class PartialFile:
         return digest.hexdigest()
 
     def publish(self, path: Path, *, replace: bool) -> None:
-        """Give it its place, for good. Blocks."""
+        """Move it to its final path, durably. Blocks."""
         try:
             fsync(self._descriptor)
             publish(self._path, path, replace=replace)

@@ -1,4 +1,4 @@
-"""What lets a second `mosic upload` go on where the first was ended: which upload has the bytes of a file."""
+"""Which unfinished upload has the bytes of which file, so that a second `mosic upload` can continue it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from weakref import WeakValueDictionary
 
 _FILE = "uploads.json"
 _UPLOAD_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-# Longer than services keep uploads that nobody goes on with.
+# Longer than services keep unfinished uploads.
 _KEPT_SECONDS = 30 * 86400
 _POLL_SECONDS = 0.2
 
@@ -26,7 +26,7 @@ _POLL_SECONDS = 0.2
 def state_folder() -> Path | None:
     """`$XDG_STATE_HOME/mosic`, by default `~/.local/state/mosic`; None for an account without a home."""
     given = os.environ.get("XDG_STATE_HOME", "")
-    # The XDG base directory specification: a relative path is to be ignored.
+    # The XDG base directory specification: a relative path must be ignored.
     if os.path.isabs(given):
         return Path(given, "mosic")
     try:
@@ -36,7 +36,7 @@ def state_folder() -> Path | None:
 
 
 class Remembered:
-    """Upload ids by server and content. Processes may share the folder, and may be killed at any moment.
+    """Upload ids by service and content. Processes may share the folder, and may be killed at any moment.
 
     Where the folder cannot be used it remembers until the process ends, which `lasting` says.
     """
@@ -50,7 +50,7 @@ class Remembered:
         if folder is not None:
             with suppress(OSError):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-                # Open as long as this lives: closing any descriptor of the file gives up all its locks.
+                # Kept open: closing any descriptor of the file releases all its locks.
                 self._lock = os.open(folder / "uploads.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def close(self) -> None:
@@ -59,7 +59,7 @@ class Remembered:
             self._lock = -1
 
     @property
-    def lasting(self) -> bool:
+    def is_saved(self) -> bool:
         return self._lock >= 0
 
     async def get(self, server: str, sha256: str) -> str | None:
@@ -80,8 +80,8 @@ class Remembered:
         await asyncio.to_thread(self._change, key, None)
 
     @asynccontextmanager
-    async def alone(self, server: str, sha256: str, on_wait: Callable[[], None]) -> AsyncIterator[None]:
-        """While the block runs nobody else on this machine is in such a block for the same bytes and server.
+    async def exclusively(self, server: str, sha256: str, on_wait: Callable[[], None]) -> AsyncIterator[None]:
+        """No other such block for the same bytes and service runs on this machine at the same time.
 
         `on_wait` is called when another is there, to be waited for.
         """
@@ -106,13 +106,13 @@ class Remembered:
             try:
                 fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
             except OSError as error:
-                # Where the file system has no locks, two calls at once send twice, and nothing worse.
+                # On a file system without locks, two calls at once send the file twice, and nothing worse.
                 return error.errno not in (errno.EAGAIN, errno.EACCES)
         return True
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
-        # The lock of the file keeps other processes out, not the threads of this one.
+        # The lock of the file excludes other processes, not the threads of this one.
         with self._threads:
             with suppress(OSError):
                 fcntl.lockf(self._lock, fcntl.LOCK_EX, 1, 0)
@@ -134,15 +134,15 @@ class Remembered:
                 uploads[key] = entry
             if uploads == before:
                 return
-            # Not to be remembered means to begin anew, which is no reason to fail. Nor is it one to wait for
-            # the disk: what a power cut leaves is either whole or not read.
+            # What cannot be written is not remembered, and a later call begins anew. No fsync: after a power
+            # cut the file is either complete or ignored.
             with suppress(OSError):
                 written = self._folder / f".{_FILE}.new"
                 written.write_text(json.dumps({"uploads": uploads}, indent=1))
                 written.replace(self._folder / _FILE)
 
     def _read(self) -> dict[str, dict[str, Any]]:
-        """What is remembered and not too old. What is not readable counts as nothing."""
+        """The entries that are not too old; none when the file cannot be read."""
         if self._folder is None:
             return {}
         try:
@@ -151,7 +151,7 @@ class Remembered:
             return {
                 key: entry
                 for key, entry in uploads.items()
-                # It becomes part of an address that the key is sent to.
+                # It becomes part of a URL that the key is sent to.
                 if _UPLOAD_ID.fullmatch(entry["id"]) and entry["at"] > oldest
             }
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):

@@ -1,7 +1,4 @@
-"""A service, asked over HTTP.
-
-Every request either gets what it asked for or ends in an exception of `verdict`, which says what to do next.
-"""
+"""Requests to a service over HTTP. One that does not succeed raises an exception of `failures`."""
 
 from __future__ import annotations
 
@@ -20,12 +17,11 @@ import aiohttp
 from yarl import URL
 
 from mosic import __version__
-from mosic.client.verdict import Hopeless, Redirected, Trouble, verdict
+from mosic.client.failures import Redirected, ServiceFailed, TryAgain, failure_of
 
 CONNECT_SECONDS = 15.0
-# How long the service may take to answer, and may take nothing of what is being sent. It may have to bring
-# gigabytes to its disk before it answers.
-PATIENCE_SECONDS = 90.0
+# Without a byte sent or received. The service may have to write gigabytes to its disk before it responds.
+TIMEOUT_SECONDS = 90.0
 
 _PROBLEM_BYTES = 64 * 1024
 _UNSENT_BYTES = 128 * 1024
@@ -33,13 +29,13 @@ _READ_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     headers: Mapping[str, str]
     body: bytes
 
 
-class Asked(TypedDict, total=False):
-    """What a request may have beside its method and path: the `body`, or one of `chunks`."""
+class RequestOptions(TypedDict, total=False):
+    """Of a request, beside its method and path: `body`, or a body of `chunks`."""
 
     query: Mapping[str, str]
     headers: Mapping[str, str]
@@ -47,41 +43,41 @@ class Asked(TypedDict, total=False):
     chunks: AsyncIterator[bytes]
 
 
-class Arriving:
-    """An answer whose body is still to come, in blocks. They raise like `ask`."""
+class StreamedResponse:
+    """A response whose body arrives in blocks. Reading them raises the same as `Service.request`."""
 
-    def __init__(self, service: Service, answer: aiohttp.ClientResponse, limit: asyncio.Timeout) -> None:
+    def __init__(self, service: Service, response: aiohttp.ClientResponse, limit: asyncio.Timeout) -> None:
         self._service = service
-        self._answer = answer
+        self._response = response
         self._limit = limit
-        self.status = answer.status
-        self.headers: Mapping[str, str] = answer.headers
+        self.status = response.status
+        self.headers: Mapping[str, str] = response.headers
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for block in self._answer.content.iter_chunked(_READ_BYTES):
-            self._service.show_life(self._limit)
+        async for block in self._response.content.iter_chunked(_READ_BYTES):
+            self._service.note_activity(self._limit)
             yield block
 
 
 class Service:
-    """Use it as an `async with` block. `signs_of_life` counts what shows that there is a service in order."""
+    """An `async with` block. `activity` counts responses and transfers, which show that the service works."""
 
     _FIELDS: ClassVar[Mapping[str, str]] = {}
 
-    def __init__(self, base: URL, api_key: str | None, *, patience: float = PATIENCE_SECONDS) -> None:
+    def __init__(self, base: URL, api_key: str | None, *, timeout: float = TIMEOUT_SECONDS) -> None:
         self._base = base
         self._api_key = api_key
-        self._patience = patience
+        self._timeout = timeout
         self._was_reached = False
         self.shown = str(base.with_user(None)).rstrip("/")
-        self.signs_of_life = 0
+        self.activity = 0
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, socket_factory=_socket),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
             headers={"User-Agent": f"mosic/{__version__}"},
-            # A proxy does not lead to this machine itself.
+            # No proxy is used to reach this machine.
             trust_env=not is_local(self._base),
         )
         return self
@@ -91,107 +87,111 @@ class Service:
     ) -> None:
         await self._session.close()
 
-    async def ask(self, method: str, path: str, **asked: Unpack[Asked]) -> Answer:
-        """The answer with all of its body.
+    async def request(self, method: str, path: str, **options: Unpack[RequestOptions]) -> Response:
+        """The response with all of its body.
 
-        Raises `Missing`, `Refused` (`BodyTooLarge` too), `Hopeless`, `Trouble`.
+        Raises `NotFound`, `Refused` (`BodyTooLarge` too), `ServiceFailed`, `TryAgain`.
         """
-        async with self.open(method, path, **asked) as arriving:
+        async with self.open(method, path, **options) as response:
             whole = bytearray()
-            async for block in arriving:
+            async for block in response:
                 whole += block
-            return Answer(arriving.headers, bytes(whole))
+            return Response(response.headers, bytes(whole))
 
     @asynccontextmanager
-    async def open(self, method: str, path: str, **asked: Unpack[Asked]) -> AsyncIterator[Arriving]:
-        """As `ask`, for a body that may be large."""
+    async def open(
+        self, method: str, path: str, **options: Unpack[RequestOptions]
+    ) -> AsyncIterator[StreamedResponse]:
+        """As `request`, for a body that may be large."""
         key = {} if self._api_key is None else {"X-API-Key": self._api_key}
         try:
             async with (
-                asyncio.timeout(self._patience) as limit,
+                asyncio.timeout(self._timeout) as limit,
                 self._session.request(
                     method,
                     self._base.joinpath(*path.split("/")),
-                    params=asked.get("query"),
-                    headers={**key, **self._FIELDS, **asked.get("headers", {})},
-                    data=self._while_it_flows(asked["chunks"], limit)
-                    if "chunks" in asked
-                    else asked.get("body"),
-                    # A redirect may lead to another host, which is not to see the key.
+                    params=options.get("query"),
+                    headers={**key, **self._FIELDS, **options.get("headers", {})},
+                    data=self._noting_activity(options["chunks"], limit)
+                    if "chunks" in options
+                    else options.get("body"),
+                    # A redirect may lead to another host, which must not get the key.
                     allow_redirects=False,
-                ) as answer,
+                ) as response,
             ):
                 self._was_reached = True
-                if answer.status < 300:
-                    self.show_life(limit)
-                    yield Arriving(self, answer, limit)
+                if response.status < 300:
+                    self.note_activity(limit)
+                    yield StreamedResponse(self, response, limit)
                     return
-                if answer.status < 400:
-                    raise Redirected(f"{self.shown} redirects to {_target(answer)}; is that the right URL?")
-                problem = await _beginning(answer)
+                if response.status < 400:
+                    raise Redirected(
+                        f"{self.shown} redirects to {_redirect_origin(response)}; is that the right URL?"
+                    )
+                problem = await _start_of_body(response)
         except aiohttp.ConnectionTimeoutError:
             raise self._unreachable(f"{self._authority} does not respond") from None
         except TimeoutError:
-            raise Trouble(f"no response from {self._authority}") from None
+            raise TryAgain(f"no response from {self._authority}") from None
         except aiohttp.ClientSSLError as error:
             if isinstance(error.__cause__, ssl.SSLEOFError):
-                raise Trouble(self._in_words(error)) from error
-            raise Hopeless(f"no secure connection to {self._authority}: {error.__cause__}") from error
+                raise TryAgain(self._described(error)) from error
+            raise ServiceFailed(f"no secure connection to {self._authority}: {error.__cause__}") from error
         except aiohttp.ClientConnectorError as error:
-            raise self._unreachable(self._in_words(error)) from error
+            raise self._unreachable(self._described(error)) from error
         except aiohttp.ClientResponseError as error:
             raise self._unreachable(f"{self._authority} does not respond in HTTP") from error
         except (aiohttp.ClientError, OSError) as error:
-            # It was, or this could not have happened to it.
+            # A connection was open, so it was reached.
             self._was_reached = True
-            raise Trouble(self._in_words(error)) from error
-        if answer.status < 500:
-            self.signs_of_life += 1
-        raise verdict(answer.status, answer.reason, answer.headers, problem)
+            raise TryAgain(self._described(error)) from error
+        if response.status < 500:
+            self.activity += 1
+        raise failure_of(response.status, response.reason, response.headers, problem)
 
-    def show_life(self, limit: asyncio.Timeout) -> None:
-        """Something has gone to the service, or come from it."""
-        self.signs_of_life += 1
-        limit.reschedule(asyncio.get_running_loop().time() + self._patience)
+    def note_activity(self, limit: asyncio.Timeout) -> None:
+        """Bytes were sent or received: restart the timeout."""
+        self.activity += 1
+        limit.reschedule(asyncio.get_running_loop().time() + self._timeout)
 
-    async def _while_it_flows(
+    async def _noting_activity(
         self, chunks: AsyncIterator[bytes], limit: asyncio.Timeout
     ) -> AsyncIterator[bytes]:
         async for chunk in chunks:
             yield chunk
-            self.show_life(limit)
+            self.note_activity(limit)
 
-    def _unreachable(self, reason: str) -> Trouble | Hopeless:
-        """A service that was there comes back; where there was none, nobody need wait for one."""
+    def _unreachable(self, reason: str) -> TryAgain | ServiceFailed:
+        """It is worth waiting for a service that was reached before, and not for one that never was."""
         if self._was_reached:
-            return Trouble(reason)
-        return Hopeless(f"{reason}. Is the service running, and is {self.shown} its URL?")
+            return TryAgain(reason)
+        return ServiceFailed(f"{reason}. Is the service running, and is {self.shown} its URL?")
 
     @property
     def _authority(self) -> str:
         return self._base.host_port_subcomponent or self.shown
 
-    def _in_words(self, error: Exception) -> str:
+    def _described(self, error: Exception) -> str:
         if isinstance(error, aiohttp.ClientConnectorError):
-            # Not always the service: it may be a proxy on the way that cannot be reached.
+            # This may be a proxy, not the service.
             return f"cannot connect to {error.host}:{error.port}: {_detail(error.os_error)}"
         return f"the connection to {self._authority} was lost: {_detail(error)}"
 
 
-def is_local(address: URL) -> bool:
+def is_local(url: URL) -> bool:
     """Whether it leads to this machine."""
-    host = address.host or ""
+    host = url.host or ""
     return host in ("localhost", "::1") or re.fullmatch(r"127(\.[0-9]{1,3}){3}", host) is not None
 
 
 def not_mosic(url: str) -> str:
-    """What to say of an answer that Mosic does not give."""
+    """The message for a response that Mosic does not give."""
     return f"{url} does not respond as Mosic does; is this the right URL?"
 
 
 def _socket(address: tuple[Any, ...]) -> socket.socket:
-    """One that takes little ahead: the megabytes that it would take else are not sent, and on a slow line may
-    take longer than anyone has patience for."""
+    """With a small send buffer: megabytes in it would count as sent, and take a slow connection longer than
+    the timeout."""
     family, kind, protocol, *_ = address
     made = socket.socket(family, kind, protocol)
     if hasattr(socket, "TCP_NOTSENT_LOWAT"):
@@ -202,7 +202,7 @@ def _socket(address: tuple[Any, ...]) -> socket.socket:
 def _detail(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno is not None:
         return os.strerror(error.errno) if error.errno > 0 else error.strerror or str(error)
-    # What aiohttp says of these is about itself.
+    # aiohttp describes these in terms of its own.
     return (
         "it was closed"
         if isinstance(error, aiohttp.ClientConnectionError | aiohttp.ClientPayloadError)
@@ -210,19 +210,19 @@ def _detail(error: Exception) -> str:
     )
 
 
-async def _beginning(answer: aiohttp.ClientResponse) -> bytes:
-    """Enough of a body that explains a refusal; nobody knows how long a proxy's page is."""
+async def _start_of_body(response: aiohttp.ClientResponse) -> bytes:
+    """Enough of the body of an error; the page of a proxy may have any length."""
     body = bytearray()
-    async for chunk in answer.content.iter_any():
+    async for chunk in response.content.iter_any():
         body += chunk
         if len(body) >= _PROBLEM_BYTES:
             break
     return bytes(body)
 
 
-def _target(answer: aiohttp.ClientResponse) -> str:
-    """Where a redirect leads, without what it may have of names and passwords."""
+def _redirect_origin(response: aiohttp.ClientResponse) -> str:
+    """The origin that a redirect leads to: without user, password and path."""
     try:
-        return str(answer.url.join(URL(answer.headers.get("Location", ""))).origin())
+        return str(response.url.join(URL(response.headers.get("Location", ""))).origin())
     except ValueError:
         return "nowhere"

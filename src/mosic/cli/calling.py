@@ -1,4 +1,4 @@
-"""What the commands that ask a service have in common: where it is, what went wrong, how they end."""
+"""What the commands that use a service have in common: its URL, failures, exit statuses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import typer
 from mosic.cli.display import fit_to_show
 from mosic.cli.target import Target, WrongCommand, find_target
 from mosic.client.clips import Clips
-from mosic.client.verdict import Failed, Hopeless, Missing, Trouble
+from mosic.client.failures import Failed, NotFound, ServiceFailed, TryAgain
 from mosic.errors import StartupError, Unauthorized
 from mosic.logs import without_home
 from mosic.wire.ids import parse_uuid
@@ -26,10 +26,10 @@ DONE, SOME_FAILED, WRONG_COMMAND, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 
 
 def find_service(url: str | None, api_key: str | None, *, needs_key: bool = True) -> Target | None:
-    """As `find_target`, with all that is to be told; None, once that is told, when there is none."""
+    """As `find_target`, with its notices shown; None, after an error was shown, when there is none."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # The name of a file or a clip may have letters that the terminal's encoding lacks.
+            # Names of files and clips may have letters that the encoding of the terminal lacks.
             stream.reconfigure(errors="backslashreplace")
     try:
         target = find_target(url, api_key, needs_key=needs_key)
@@ -45,7 +45,7 @@ def find_service(url: str | None, api_key: str | None, *, needs_key: bool = True
 
 
 def ids_or_exit(texts: Iterable[str]) -> list[UUID]:
-    """Each once; with what is no id the command ends."""
+    """Each id once. A text that is no id ends the command."""
     found: dict[UUID, None] = {}
     for text in texts:
         try:
@@ -60,12 +60,12 @@ def ids_or_exit(texts: Iterable[str]) -> list[UUID]:
 
 
 def say(text: str) -> None:
-    """To the person, who may have sent the output elsewhere."""
+    """On standard error: the output may go to a file or a program."""
     typer.echo(f"mosic: {fit_to_show(without_home(text))}", err=True)
 
 
-def ask(target: Target | None, work: Callable[[Clips], Awaitable[int]]) -> int:
-    """Let `work` have the service; returns the exit status. What ends it early is said, once."""
+def call(target: Target | None, work: Callable[[Clips], Awaitable[int]]) -> int:
+    """Run `work` with the clips of the service; returns the exit status. An exception becomes one message."""
     if target is None:
         return WRONG_COMMAND
 
@@ -73,7 +73,7 @@ def ask(target: Target | None, work: Callable[[Clips], Awaitable[int]]) -> int:
         task = asyncio.current_task()
         assert task is not None
         if threading.current_thread() is threading.main_thread():
-            # Like Ctrl-C: what is under way is closed in order.
+            # Like Ctrl-C: everything is closed in order.
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         async with Clips(target.base, target.api_key) as clips:
             return await work(clips)
@@ -83,12 +83,12 @@ def ask(target: Target | None, work: Callable[[Clips], Awaitable[int]]) -> int:
     except WrongCommand as error:
         say(str(error))
         return WRONG_COMMAND
-    except (Failed, Hopeless, Trouble, Missing) as error:
+    except (Failed, ServiceFailed, TryAgain, NotFound) as error:
         wants_key = target.api_key is None and f"({Unauthorized.code})" in str(error)
         say(f"{error}; give --api-key or set MOSIC_API_KEY" if wants_key else str(error))
         return SOME_FAILED
     except BrokenPipeError:
-        # Whoever read has enough. Nor is the interpreter to trip over the rest when it ends.
+        # The reader has closed the pipe. Flushing the rest at exit must not fail either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""What an answer that is not a success means for the file, and for all the others."""
+"""What a failed request means for the file that it was about, and for all others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mosic.wire.dates import parse_http_date
 from mosic.wire.fields import essence_of
 
 _TRY_AGAIN = frozenset((408, 409, 423, 425, 429))
-# These 5xx say what will still be so in a moment: not implemented, version not supported, no room.
+# 5xx that a retry does not change: not implemented, version not supported, insufficient storage.
 _FINAL = frozenset((501, 505, 507))
 
 
@@ -22,9 +22,9 @@ class Failed(Exception):
 
 
 class Refused(Failed):
-    """The service has judged this file, or what was asked for it; nothing of the upload is worth keeping.
+    """The service refuses this file, or a request about it; the upload cannot be continued.
 
-    `code` is that of the problem, None for an answer that Mosic does not give.
+    `code` is that of the problem, None where the response is not from Mosic.
     """
 
     def __init__(self, reason: str, code: str | None = None) -> None:
@@ -32,48 +32,48 @@ class Refused(Failed):
         self.code = code
 
 
-class Hopeless(Failed):
+class ServiceFailed(Failed):
     """No file can be uploaded; the message says why."""
 
 
-class Redirected(Hopeless):
-    """The service leads elsewhere, and nobody has said that it may; the message says where."""
+class Redirected(ServiceFailed):
+    """The service redirects to another URL, which is not followed; the message says where to."""
 
 
-class Trouble(Exception):
-    """It may work a little later, and not before `retry_after` seconds."""
+class TryAgain(Exception):
+    """The same request may succeed later, not before `retry_after` seconds."""
 
     def __init__(self, reason: str, retry_after: float = 0) -> None:
         super().__init__(reason)
         self.retry_after = retry_after
 
 
-class Missing(Exception):
-    """The service does not have what was asked about, or no longer; the message is what it says."""
+class NotFound(Exception):
+    """The service does not have it, or no longer; the message is that of the service."""
 
 
 class BodyTooLarge(Refused):
-    """Not the service but something before it takes no body of this size."""
+    """Not the service but a proxy in front of it refuses a body of this size."""
 
 
-def verdict(status: int, phrase: str | None, headers: Mapping[str, str], body: bytes) -> Exception:
-    """One of the above, for a status from 400 on; the reason in the words of the service, if it gives any."""
+def failure_of(status: int, phrase: str | None, headers: Mapping[str, str], body: bytes) -> Exception:
+    """One of the above, for a status from 400 on; the message is that of the service, if there is one."""
     problem = _problem(headers, body)
     code = problem.get("code")
     reason = f"{problem.get('detail')} ({code})" if code else f"HTTP {status} {phrase or ''}".strip()
     if status == 401 or code == TooManyFailures.code:
-        return Hopeless(reason)
+        return ServiceFailed(reason)
     if status in (404, 410):
-        return Missing(reason)
+        return NotFound(reason)
     if status == 413 and not code:
         return BodyTooLarge(reason)
     if status in _TRY_AGAIN or (status >= 500 and status not in _FINAL):
-        return Trouble(reason, _retry_after(headers))
+        return TryAgain(reason, _retry_after(headers))
     return Refused(reason, code)
 
 
 def _problem(headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
-    """The members of a problem (RFC 9457); none for an answer that is none."""
+    """The members of a problem (RFC 9457); empty for any other body."""
     if essence_of(headers.get("Content-Type", "")) != "application/problem+json":
         return {}
     try:

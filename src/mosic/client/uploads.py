@@ -1,7 +1,4 @@
-"""The service as an uploader sees it: is it there already, create, look, add (tus 1.0.0).
-
-Every request either gets what it asked for or ends in an exception of `verdict`, which says what to do next.
-"""
+"""Resumable uploads to a service (tus 1.0.0). A failed request raises an exception of `failures`."""
 
 from __future__ import annotations
 
@@ -13,8 +10,8 @@ from collections.abc import AsyncIterator
 from typing import ClassVar
 
 from mosic.audio.types import media_type_for
-from mosic.client.service import Answer, Service, not_mosic
-from mosic.client.verdict import Hopeless, Missing, Refused, Trouble
+from mosic.client.failures import NotFound, Refused, ServiceFailed, TryAgain
+from mosic.client.service import Response, Service, not_mosic
 from mosic.wire import tus
 from mosic.wire.digest import digest_field
 from mosic.wire.fields import TOO_LONG, parse_length
@@ -22,30 +19,30 @@ from mosic.wire.fields import TOO_LONG, parse_length
 _UPLOAD_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
-class Server(Service):
-    """A service that takes uploads."""
+class Uploads(Service):
+    """The uploads of a service."""
 
     _FIELDS: ClassVar = {"Tus-Resumable": tus.VERSION}
 
     async def has(self, sha256: str) -> bool:
         """Whether a clip with these bytes is there."""
         try:
-            answer = await self.ask("GET", "play", query={"sha256": sha256})
-            clips = json.loads(answer.body)
+            response = await self.request("GET", "play", query={"sha256": sha256})
+            clips = json.loads(response.body)
             return any(clip["sha256"] == sha256 for clip in clips)
-        except (Missing, ValueError, KeyError, TypeError):
-            raise Hopeless(not_mosic(f"{self.shown}/play")) from None
+        except (NotFound, ValueError, KeyError, TypeError):
+            raise ServiceFailed(not_mosic(f"{self.shown}/play")) from None
         except Refused as error:
-            # It is not the file that was judged.
-            raise Hopeless(str(error) if error.code else not_mosic(f"{self.shown}/play")) from None
+            # The list was refused, not the file.
+            raise ServiceFailed(str(error) if error.code else not_mosic(f"{self.shown}/play")) from None
 
     async def create(self, size: int, file_name: str, sha256: str) -> str:
         """The id of a new upload of so many bytes, which the service is to verify."""
         media_type = media_type_for(file_name) or "application/octet-stream"
-        # The bytes of the name as they are: the service makes the best of what is not UTF-8.
+        # The bytes of the name as they are: the service decodes what is not UTF-8.
         metadata = {"filename": os.fsencode(file_name), "filetype": media_type.encode()}
         try:
-            answer = await self.ask(
+            response = await self.request(
                 "POST",
                 "play/uploads",
                 headers={
@@ -57,29 +54,29 @@ class Server(Service):
                     ),
                 },
             )
-        except Missing:
-            raise Hopeless(f"{self.shown}/play/uploads does not accept uploads") from None
-        # Only the last part of the address: what the service believes to be its host and prefix may be wrong
-        # behind a proxy, and the key goes nowhere but to the address that the person gave.
-        upload_id = answer.headers.get("Location", "").rstrip("/").rpartition("/")[2]
+        except NotFound:
+            raise ServiceFailed(f"{self.shown}/play/uploads does not accept uploads") from None
+        # Only the last part of the URL: behind a proxy the service may not know its own host and prefix, and
+        # the key must not go to any URL but the one that the user gave.
+        upload_id = response.headers.get("Location", "").rstrip("/").rpartition("/")[2]
         if not _UPLOAD_ID.fullmatch(upload_id):
-            raise Hopeless(f"{self.shown}/play/uploads does not name the URL of the upload")
+            raise ServiceFailed(f"{self.shown}/play/uploads does not name the URL of the upload")
         return upload_id
 
     async def offset(self, upload_id: str, size: int) -> int:
-        """How many bytes of the upload are there. Raises `Missing` for one of another size too."""
+        """How many bytes of the upload are there. Raises `NotFound` also for an upload of another size."""
         try:
-            answer = await self.ask("HEAD", f"play/uploads/{upload_id}")
+            response = await self.request("HEAD", f"play/uploads/{upload_id}")
         except Refused:
-            # An answer to HEAD has no room for the reason.
-            answer = await self.ask("GET", f"play/uploads/{upload_id}")
-        if answer.headers.get("Upload-Length", str(size)) != str(size):
-            raise Missing
-        return _offset_of(answer, size)
+            # A response to HEAD has no body that would give the reason.
+            response = await self.request("GET", f"play/uploads/{upload_id}")
+        if response.headers.get("Upload-Length", str(size)) != str(size):
+            raise NotFound
+        return _offset_of(response, size)
 
     async def append(self, upload_id: str, offset: int, length: int, chunks: AsyncIterator[bytes]) -> int:
         """Send `length` bytes in one request; returns the offset after them, or after some of them."""
-        answer = await self.ask(
+        response = await self.request(
             "PATCH",
             f"play/uploads/{upload_id}",
             headers={
@@ -89,21 +86,21 @@ class Server(Service):
             },
             chunks=chunks,
         )
-        after = _offset_of(answer, offset + length)
+        after = _offset_of(response, offset + length)
         if after <= offset:
-            raise Trouble("the service kept none of the bytes that were sent")
+            raise TryAgain("the service kept none of the bytes that were sent")
         return after
 
     async def remove(self, upload_id: str) -> None:
-        await self.ask("DELETE", f"play/uploads/{upload_id}")
+        await self.request("DELETE", f"play/uploads/{upload_id}")
 
 
-def _offset_of(answer: Answer, most: int) -> int:
-    text = answer.headers.get("Upload-Offset", "")
+def _offset_of(response: Response, most: int) -> int:
+    text = response.headers.get("Upload-Offset", "")
     try:
         offset = parse_length(text)
     except ValueError:
         offset = TOO_LONG
     if offset > most:
-        raise Trouble(f"the service reports the invalid offset {text[:20]!r}")
+        raise TryAgain(f"the service reports the invalid offset {text[:20]!r}")
     return offset
