@@ -137,8 +137,8 @@ async def test_a_loop_that_fails_goes_on(
 
 
 async def test_postgres_is_watched_again(short_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fails = FailsOnce(EmbeddedPostgres._loss)
-    monkeypatch.setattr(EmbeddedPostgres, "_loss", fails)
+    fails = FailsOnce(EmbeddedPostgres._wait_until_lost)
+    monkeypatch.setattr(EmbeddedPostgres, "_wait_until_lost", fails)
     failed: list[str] = []
     server = await open_embedded(short_tmp / "watched")
     task = Background(failed.append).start("postgres", server.keep_running)

@@ -89,10 +89,10 @@ def test_publishing_never_replaces_unless_it_is_asked_to(
 
 def test_what_is_missing_is_said_and_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with structlog.testing.capture_logs() as logs:
-        disk.look_over(tmp_path, "MOSIC_MEDIA_ROOT")
+        disk.check_file_system(tmp_path, "MOSIC_MEDIA_ROOT")
     assert logs == []
     with poor_file_system(monkeypatch, errno.EINVAL), structlog.testing.capture_logs() as logs:
-        disk.look_over(tmp_path, "MOSIC_MEDIA_ROOT")
+        disk.check_file_system(tmp_path, "MOSIC_MEDIA_ROOT")
     ((said),) = logs
     assert said["setting"] == "MOSIC_MEDIA_ROOT"
     assert len(said["lacks"]) == 3
@@ -102,7 +102,7 @@ def test_what_is_missing_is_said_and_nothing_is_left(tmp_path: Path, monkeypatch
 def test_files_that_cannot_be_locked_end_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disk, "flock", refusing(errno.ENOLCK))
     with pytest.raises(OSError, match=os.strerror(errno.ENOLCK)):
-        disk.look_over(tmp_path, "MOSIC_MEDIA_ROOT")
+        disk.check_file_system(tmp_path, "MOSIC_MEDIA_ROOT")
     assert list(tmp_path.iterdir()) == []
 
 

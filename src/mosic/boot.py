@@ -19,7 +19,7 @@ from mosic.blobs.open import open_blobs
 from mosic.core import identity
 from mosic.core.facts import FactsCache
 from mosic.core.health import written_folders
-from mosic.core.places import look_over, make_folder, store_folders, store_place
+from mosic.core.places import check_file_system, make_folder, store_folders, store_place
 from mosic.core.plays import PlayCounter
 from mosic.core.room import STAGING, free_without_database, is_short, keeping_of, note_media_root
 from mosic.core.runtime import Runtime
@@ -36,7 +36,7 @@ from mosic.db.reach import Database, reach
 from mosic.db.state import DatabaseState
 from mosic.errors import StartupError
 from mosic.keys.failures import Failures
-from mosic.keys.made import kept
+from mosic.keys.made import read_or_make
 from mosic.keys.open import open_keys
 from mosic.keys.ring import KeyRing
 from mosic.metrics import Metrics
@@ -130,7 +130,7 @@ def _without_tables(url: URL) -> str:
 async def _open_folders(settings: Settings, stack: AsyncExitStack) -> tuple[BlobStore, UploadArea]:
     for setting, folder in store_folders(settings).items():
         await asyncio.to_thread(make_folder, folder, setting, settings.file_mode)
-        await asyncio.to_thread(look_over, folder, setting)
+        await asyncio.to_thread(check_file_system, folder, setting)
     media = await asyncio.to_thread(keeping_of, settings, settings.media_root)
     store = await asyncio.to_thread(keeping_of, settings, list(store_folders(settings).values())[-1])
     blobs = await stack.enter_async_context(open_blobs(settings.store, store))
@@ -272,5 +272,5 @@ def signer_of(settings: Settings) -> UrlSigner | None:
     if not settings.require_key_for_reads:
         return None
     given = settings.url_secret
-    secret = given.get_secret_value() if given else kept(settings.made_secret_file)
+    secret = given.get_secret_value() if given else read_or_make(settings.made_secret_file)
     return UrlSigner(secret.encode(), settings.url_ttl_seconds)

@@ -68,7 +68,7 @@ class Keeping:
         """Those who may read a file may enter its folder."""
         return self.file_mode | (self.file_mode & 0o444) >> 2
 
-    def spare_the_reserve(self, place: Path | int, wanted: int) -> None:
+    def check_reserve(self, place: Path | int, wanted: int) -> None:
         """Raises `OSError` (ENOSPC) when `wanted` more bytes would not leave the reserve."""
         if self.reserve and free_bytes(place) - wanted < self.reserve:
             raise OSError(errno.ENOSPC, "only the reserve is free")
@@ -202,7 +202,7 @@ def locked(place: Path, *, wait: bool = False) -> Iterator[int]:
         os.close(descriptor)
 
 
-def prove_writable(folder: Path, mode: int | None = None) -> None:
+def check_writable(folder: Path, mode: int | None = None) -> None:
     """Make the folder if it is missing, and write in it. Raises `OSError`."""
     if not folder.is_dir():
         make_folder(folder, mode)
@@ -211,18 +211,18 @@ def prove_writable(folder: Path, mode: int | None = None) -> None:
         pass
 
 
-def prove_for_start(folder: Path, mode: int) -> None:
+def check_for_start(folder: Path, mode: int) -> None:
     """`make_folder` and `check_writable`, but a full disk does not stop the start."""
     make_folder(folder, mode)
     try:
-        prove_writable(folder)
+        check_writable(folder)
     except OSError as error:
         if not is_no_room(error):
             raise
         _log.error("the disk is full", folder=str(folder))
 
 
-def look_over(folder: Path, setting: str) -> None:
+def check_file_system(folder: Path, setting: str) -> None:
     """Test what Mosic relies on, and log once what this file system does not support. For the start.
 
     Raises `OSError` when files cannot be locked, which Mosic needs.

@@ -28,7 +28,7 @@ from mosic.wire.text import escaped
 _log = structlog.get_logger("mosic.log")
 
 
-def _in_plain_words(_: Any, __: str, event: Any) -> Any:
+def _with_plain_values(_: Any, __: str, event: Any) -> Any:
     """Plain values, which people and programs search for: 201 and not `<HTTPStatus.CREATED: 201>`, a path and
     not `PosixPath('/srv')`."""
     for name, value in event.items():
@@ -46,7 +46,7 @@ _SHARED: tuple[Any, ...] = (
     structlog.stdlib.PositionalArgumentsFormatter(),
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.processors.StackInfoRenderer(),
-    _in_plain_words,
+    _with_plain_values,
 )
 
 
@@ -166,7 +166,7 @@ def set_up_logs(settings: Settings) -> None:
     )
 
 
-def log_what_nobody_catches() -> None:
+def log_uncaught_errors() -> None:
     """Log errors and warnings that Python would otherwise print. For a process that is only a
     service."""
 

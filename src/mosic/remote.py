@@ -117,7 +117,7 @@ class Remote:
         self._timeout = timeout_seconds
         # Not the loop's own threads: look-ups that hang must not block other work there.
         self._threads = ThreadPoolExecutor(8, thread_name_prefix="mosic-dns")
-        self._resolve = resolve or self._ask_dns
+        self._resolve = resolve or self._resolve_by_dns
         self._tls = tls
         self._connections = connections
         self._connections_per_host = connections_per_host
@@ -181,20 +181,20 @@ class Remote:
         if found and not _allowed(found, self._opened):
             raise RemoteRefused("The host of the URL resolves to an IP address that is not public.")
 
-    async def open(self, url: str, asked: Retrieval = _WHOLE) -> RemoteResponse:
-        """Ask the source for what the client has asked for, under the same conditions.
+    async def open(self, url: str, requested: Retrieval = _WHOLE) -> RemoteResponse:
+        """Request from the source what the client has requested, under the same conditions.
 
         Raises `RemoteTimeout`, or `RemoteFailed` for anything else that cannot be passed on; neither says
         more of the inside than that.
         """
-        method, request = asked.method, upstream.request_of(asked)
+        method, request = requested.method, upstream.request_of(requested)
         try:
             async with asyncio.timeout(self._timeout):
-                response = await self._ask(method, url, request.headers)
+                response = await self._request(method, url, request.headers)
                 # URLs that are signed for GET only, and servers that support nothing else.
                 if method == "HEAD" and response.status in (403, 405, 501):
                     _cut(response)
-                    response = await self._ask("GET", url, request.headers)
+                    response = await self._request("GET", url, request.headers)
         except (aiohttp.ClientError, OSError, RemoteRefused) as error:
             # Not chained: aiohttp's errors quote everything that the source sent.
             raise _as_refusal(error, url) from None
@@ -210,7 +210,7 @@ class Remote:
         self._open_responses.add(passed_on)
         return passed_on
 
-    async def _ask(self, method: str, url: str, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
+    async def _request(self, method: str, url: str, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
         """Follow redirects to the response; its status is any but that of a redirect."""
         if self._session is None:
             raise RuntimeError("Remote is not started")
@@ -228,7 +228,7 @@ class Remote:
             target = addresses.redirected(target, location, self._opened)
         raise RemoteFailed("The external source redirected too many times.")
 
-    async def _ask_dns(self, host: str, port: int) -> list[str]:
+    async def _resolve_by_dns(self, host: str, port: int) -> list[str]:
         found = await asyncio.get_running_loop().run_in_executor(
             self._threads, lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         )

@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from mosic.background import Background
 from mosic.errors import StartupError
-from mosic.keys.made import kept, new_key
+from mosic.keys.made import new_key, read_or_make
 from mosic.keys.open import open_keys
 from mosic.keys.ring import KeyRing
 from mosic.metrics import Metrics
@@ -65,10 +65,14 @@ async def test_one_is_made_only_when_none_is_named(tmp_path: Path) -> None:
 
 def test_made_keys_differ_and_stay(tmp_path: Path) -> None:
     assert new_key() != new_key()
-    assert kept(tmp_path / "x/one") == kept(tmp_path / "x/one") != kept(tmp_path / "x/two")
+    assert (
+        read_or_make(tmp_path / "x/one")
+        == read_or_make(tmp_path / "x/one")
+        != read_or_make(tmp_path / "x/two")
+    )
     (tmp_path / "x/empty").write_text("\n")
     with pytest.raises(StartupError, match="empty"):
-        kept(tmp_path / "x/empty")
+        read_or_make(tmp_path / "x/empty")
 
 
 @pytest.mark.parametrize(

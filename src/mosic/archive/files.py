@@ -98,7 +98,7 @@ class IncomingFile:
 
     def write(self, chunk: bytes | bytearray) -> None:
         """Raises `OSError`, also when only the reserve is free."""
-        self._keeping.spare_the_reserve(self._file.fileno(), len(chunk))
+        self._keeping.check_reserve(self._file.fileno(), len(chunk))
         self._file.write(chunk)
         self._digest.update(chunk)
         self.size += len(chunk)

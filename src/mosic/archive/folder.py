@@ -94,7 +94,7 @@ class Archive:
             except BlockingIOError:
                 raise ArchiveError(f"Another backup into {self.folder} is under way.") from None
             self._make(self.folder / "blobs")
-            disk.look_over(self.folder, "the folder of the backup")
+            disk.check_file_system(self.folder, "the folder of the backup")
             yield
         finally:
             os.close(self._lock)

@@ -44,7 +44,7 @@ class LocalBlobs:
 
     async def __aenter__(self) -> Self:
         try:
-            await asyncio.to_thread(disk.prove_for_start, self._root, self._keeping.folder_mode)
+            await asyncio.to_thread(disk.check_for_start, self._root, self._keeping.folder_mode)
         except OSError as error:
             raise StartupError(
                 f"MOSIC_MEDIA_ROOT: the folder {self._root} cannot be written: {error.strerror}"
@@ -56,7 +56,7 @@ class LocalBlobs:
 
     async def check_writable(self) -> None:
         try:
-            await asyncio.to_thread(disk.prove_writable, self._root, self._keeping.folder_mode)
+            await asyncio.to_thread(disk.check_writable, self._root, self._keeping.folder_mode)
         except OSError as error:
             raise as_refusal(error) from error
 
@@ -105,7 +105,7 @@ class LocalBlobs:
                 disk.lock(copy.fileno())  # tells a sweep that its writer lives
                 disk.set_mode(copy.fileno(), self._keeping.file_mode)
                 while chunk := source.read(_COPY_BYTES):
-                    self._keeping.spare_the_reserve(copy.fileno(), len(chunk))
+                    self._keeping.check_reserve(copy.fileno(), len(chunk))
                     copy.write(chunk)
                 copy.flush()
                 disk.fsync(copy.fileno())

@@ -7,7 +7,7 @@ from functools import partial
 
 from mosic.cli.greeting import greet
 from mosic.cli.setup import failures_in_the_log, set_up
-from mosic.logs import log_what_nobody_catches
+from mosic.logs import log_uncaught_errors
 from mosic.server.run import run
 
 APPLICATION = "mosic.web.app:create_app"
@@ -22,6 +22,6 @@ def serve(*, host: str | None, port: int | None, workers: int | None, reload: bo
     """
     with failures_in_the_log():
         settings = set_up(host=host, app_port=port, workers=workers)
-        log_what_nobody_catches()
+        log_uncaught_errors()
         if status := run(APPLICATION, settings, partial(greet, settings), reload=reload):
             sys.exit(status)

@@ -38,10 +38,10 @@ def make_folder(path: Path, setting: str, file_mode: int | None = None) -> None:
         raise StartupError(f"{setting}: the folder {path} cannot be written")
 
 
-def look_over(folder: Path, setting: str) -> None:
+def check_file_system(folder: Path, setting: str) -> None:
     """Log what its file system does not promise; raises `StartupError` where it cannot be used."""
     try:
-        disk.look_over(folder, setting)
+        disk.check_file_system(folder, setting)
     except OSError as error:
         if disk.is_no_room(error):
             return  # what is there can still be heard

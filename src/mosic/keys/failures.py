@@ -37,7 +37,7 @@ class Failures:
         Returns how many seconds that client should wait: 0 while it has free ones left, and more with
         each that comes too early, up to a minute.
         """
-        who = _household(address)
+        who = _network_of(address)
         paid_by = max(self._paid_by.pop(who, now), now) + _WAIT_SECONDS
         over = paid_by - now - FREE * _WAIT_SECONDS
         self._paid_by[who] = min(paid_by, now + FREE * _WAIT_SECONDS + _MOST_SECONDS)
@@ -46,7 +46,7 @@ class Failures:
         return math.ceil(min(over, _MOST_SECONDS)) if over > 0 else 0
 
 
-def _household(address: str | None) -> str:
+def _network_of(address: str | None) -> str:
     """What counts as one client: an IPv6 customer has many addresses."""
     try:
         found = ip_address((address or "").partition("%")[0])

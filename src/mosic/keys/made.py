@@ -17,7 +17,7 @@ def new_key() -> str:
     return f"mosic_{secrets.token_urlsafe(32)}"
 
 
-def kept(file: Path) -> str:
+def read_or_make(file: Path) -> str:
     """The key or secret in the file, which only this account may read; made when it is missing.
 
     Raises `StartupError`. The file is in `MOSIC_DATA_DIR`.

@@ -14,7 +14,7 @@ import structlog
 
 from mosic.background import Background, end
 from mosic.errors import StartupError
-from mosic.keys.made import kept
+from mosic.keys.made import read_or_make
 from mosic.keys.ring import KeyRing
 from mosic.metrics.keys import KeyMetrics
 from mosic.settings import Settings
@@ -33,7 +33,7 @@ def load_keys(settings: Settings) -> tuple[NamedKey, ...]:
     Mosic made. Raises `StartupError`.
     """
     if settings.makes_key:
-        return (NamedKey(DEFAULT_NAME, kept(settings.made_key_file)),)
+        return (NamedKey(DEFAULT_NAME, read_or_make(settings.made_key_file)),)
     return (*settings.given_keys, *_read(settings.api_keys_file))
 
 

@@ -124,7 +124,7 @@ class Cluster:
         _log.info("PostgreSQL starts", pid=process.pid, folder=str(self.folder), log_file=str(self.log))
         return process
 
-    def last_words(self) -> str:
+    def last_log_lines(self) -> str:
         """The last lines that the server wrote into the log since the last `start`."""
         try:
             with self.log.open("rb") as file:
@@ -163,7 +163,7 @@ class Cluster:
             if pid is None or not self._end(pid):
                 _log.warning("PostgreSQL has not stopped", pid=pid, log_file=str(self.log))
                 return
-        self.socket.tidy()
+        self.socket.remove_link()
         self._remove_leftovers()
 
     @property

@@ -72,7 +72,7 @@ class ServerSocket:
         # 0: it runs in another container.
         return pid or None
 
-    def tidy(self) -> None:
+    def remove_link(self) -> None:
         """After the server stopped: leave nothing behind in `/tmp`."""
         if self._place.is_symlink():
             with contextlib.suppress(OSError):

@@ -25,7 +25,7 @@ UNREACHABLE_SECONDS = 15
 POLL_SECONDS = 0.01
 _NOBODY_LISTENS = (FileNotFoundError, ConnectionRefusedError)
 # asyncpg raises InternalClientError when a connection ends during a query.
-NO_ANSWER = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+NO_RESPONSE = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 # Starting up, shutting down, crashing, no free connection: all temporary.
 _TEMPORARY = (
     asyncpg.OperatorInterventionError,
@@ -46,7 +46,7 @@ async def get_running(cluster: Cluster, postgres_bin: Path | None) -> Path:
     """
     process: subprocess.Popen[bytes] | None = None
     since = time.monotonic()
-    while isinstance(answer := await _greet(cluster), Exception):
+    while isinstance(answer := await _check_server(cluster), Exception):
         waited = time.monotonic() - since
         over = process is None or process.poll() is not None
         nobody = isinstance(answer, _NOBODY_LISTENS)
@@ -54,7 +54,7 @@ async def get_running(cluster: Cluster, postgres_bin: Path | None) -> Path:
         patient = isinstance(answer, asyncpg.CannotConnectNowError) or (nobody and not over)
         expired = waited > (READY_SECONDS if patient else UNREACHABLE_SECONDS)
         if gone and process is not None:
-            said = await asyncio.to_thread(cluster.last_words)
+            said = await asyncio.to_thread(cluster.last_log_lines)
             passing = process.returncode < 0 or any(words in said for words in _PASSING)
             if expired or not passing:
                 raise StartupError(
@@ -90,7 +90,7 @@ def _start(cluster: Cluster, postgres_bin: Path | None) -> subprocess.Popen[byte
         ) from error
 
 
-async def _greet(cluster: Cluster) -> Path | Exception:
+async def _check_server(cluster: Cluster) -> Path | Exception:
     """Check that our server responds and has our database. Return its socket folder, or the error."""
     try:
         folder = await asyncio.to_thread(cluster.socket.find)
@@ -98,7 +98,7 @@ async def _greet(cluster: Cluster) -> Path | Exception:
         try:
             served = await connection.fetchval("SHOW data_directory")
             if served.encode() != os.fsencode(cluster.folder):
-                await _end_of_another_name(cluster, served)
+                await _stop_moved_server(cluster, served)
                 return FileNotFoundError("the server was stopped")
             if not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", DATABASE):
                 await connection.execute(f"CREATE DATABASE {DATABASE}")
@@ -108,12 +108,12 @@ async def _greet(cluster: Cluster) -> Path | Exception:
         raise StartupError(
             f"MOSIC_DATA_DIR: this user may not use the database in {cluster.home} ({error.strerror})."
         ) from error
-    except NO_ANSWER as error:
+    except NO_RESPONSE as error:
         return error
     return folder
 
 
-async def _end_of_another_name(cluster: Cluster, served: str) -> None:
+async def _stop_moved_server(cluster: Cluster, served: str) -> None:
     """Stop a server whose folder was moved: it cannot write a checkpoint there. Refuse an unknown one."""
     if await asyncio.to_thread(cluster.serving_pid) is None:
         raise StartupError(

@@ -28,7 +28,7 @@ from mosic.postgres.cluster import USER, Cluster
 from mosic.postgres.listening import PORT
 from mosic.postgres.running import (
     DATABASE,
-    NO_ANSWER,
+    NO_RESPONSE,
     POLL_SECONDS,
     READY_SECONDS,
     UNREACHABLE_SECONDS,
@@ -77,9 +77,9 @@ class EmbeddedPostgres:
         PostgreSQL itself replaces most of its processes; this is for its first process.
         """
         while self._users is not None:
-            await self._loss()
+            await self._wait_until_lost()
             try:
-                await _to_the_end(asyncio.create_task(self._revive()))
+                await _uninterrupted(asyncio.create_task(self._restart()))
             except StartupError as error:
                 _log.error("PostgreSQL is down", reason=str(error))
                 await asyncio.sleep(_RETRY_SECONDS)
@@ -91,9 +91,9 @@ class EmbeddedPostgres:
         """
         if self._users is not None:
             users, self._users = self._users, None
-            await _to_the_end(asyncio.create_task(_leave(self._cluster, users)))
+            await _uninterrupted(asyncio.create_task(_leave(self._cluster, users)))
 
-    async def _loss(self) -> None:
+    async def _wait_until_lost(self) -> None:
         """Return when the server no longer listens, noticed by the end of a connection."""
         while True:
             try:
@@ -101,7 +101,7 @@ class EmbeddedPostgres:
             except asyncpg.PostgresError:
                 await asyncio.sleep(_ASK_SECONDS)
                 continue
-            except NO_ANSWER:
+            except NO_RESPONSE:
                 return
             ended = asyncio.Event()
             connection.add_termination_listener(lambda _, ended=ended: ended.set())
@@ -110,7 +110,7 @@ class EmbeddedPostgres:
             finally:
                 connection.terminate()
 
-    async def _revive(self) -> None:
+    async def _restart(self) -> None:
         async with _gate(self._cluster):
             if self._users is not None:
                 await get_running(self._cluster, self._postgres_bin)
@@ -126,14 +126,14 @@ async def open_embedded(data_dir: Path, postgres_bin: Path | None = None) -> Emb
     """
     opening = asyncio.create_task(_open(data_dir, postgres_bin))
     try:
-        return await _to_the_end(opening)
+        return await _uninterrupted(opening)
     except asyncio.CancelledError:
         if opening.exception() is None:
             await opening.result().close()
         raise
 
 
-async def _to_the_end(task: asyncio.Task[_T]) -> _T:
+async def _uninterrupted(task: asyncio.Task[_T]) -> _T:
     """Await a task that works in threads; if it were cancelled, it would release its lock while they
     continue."""
     try:

@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection
 
 from uvicorn.supervisors import ChangeReload
 
-from mosic.logs import log_what_nobody_catches, set_up_logs
+from mosic.logs import log_uncaught_errors, set_up_logs
 from mosic.metrics.workers import folder_for_workers
 from mosic.server.asgi import ASGIApp
 from mosic.server.configuration import configuration
@@ -100,7 +100,7 @@ def _run_reloading(app_factory: str, settings: Settings, listening: _Sockets) ->
 def _serve_anew(app_factory: str, settings: Settings, sockets: _Sockets) -> None:
     """The process that runs until the code changes."""
     set_up_logs(settings)
-    log_what_nobody_catches()
+    log_uncaught_errors()
     config = configuration(settings, _made(app_factory, settings))
     OrderlyServer(config, settings.shutdown_seconds).run(sockets=sockets)
 
@@ -129,7 +129,7 @@ def _work(app_factory: str, settings: Settings, listening: _Sockets, supervisor:
     # Nothing here waits for the first process, should it not read.
     os.set_blocking(supervisor.fileno(), False)
     set_up_logs(settings)
-    log_what_nobody_catches()
+    log_uncaught_errors()
 
     def send(word: bytes) -> None:
         with suppress(OSError):

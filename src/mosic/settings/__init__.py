@@ -1,4 +1,4 @@
-"""Every setting, read once at start from the environment (`MOSIC_*`) and a `.env` file.
+"""Every setting, read once at the start from the environment (`MOSIC_*`) and a `.env` file.
 
 docs/decisions/0017-where-settings-come-from.md says which files are trusted, and why.
 """
@@ -40,7 +40,7 @@ class Settings(
     NetworkSettings,
     KeySettings,
 ):
-    """Frozen: a running service never changes its mind. The documents show the descriptions of the fields."""
+    """Frozen: the settings of a service never change. The documents show the fields' descriptions."""
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True, validate_default=True)
 
@@ -59,13 +59,13 @@ class Settings(
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what is passed in: `read_settings` knows the names, the files, and whom to warn of what."""
+        """Only what is passed in: `read_settings` knows names and files, and makes the notices."""
         return (init_settings,)
 
     @field_validator("*", mode="after")
     @classmethod
     def _find_path(cls, value: Any) -> Any:
-        """Absolute, so that every message can be understood, and `~` is the home folder."""
+        """Absolute, so that every message is clear; `~` is the home folder."""
         if not isinstance(value, Path):
             return value
         try:
@@ -92,7 +92,7 @@ class Settings(
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What must never be shown to anybody: for those who write logs."""
+        """What must never be shown, for the redaction of logs."""
         urls = [url for url in (self.external_database, self.direct_database) if url is not None]
         return (
             *(named.api_key for named in self.given_keys),
@@ -103,7 +103,7 @@ class Settings(
 
     @classmethod
     def groups(cls) -> dict[str, list[str]]:
-        """The names of the fields by what they are about, in the order of the documents."""
+        """The names of the fields by topic, in the order of the documents."""
         return {
             (base.__doc__ or "").rstrip("."): list(base.model_fields)
             for base in reversed(cls.__bases__)
@@ -113,19 +113,19 @@ class Settings(
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Settings as they were read, and what the operator should know about that."""
+    """Settings as they were read, and notices for the operator."""
 
     settings: Settings
     values: Mapping[str, Value]
-    """Where each field that was set has its value from."""
+    """The source of each field that was set."""
     notices: tuple[str, ...]
 
 
 def read_settings(env_file: Path | None = Path(".env"), **overrides: Any) -> Reading:
     """Read the settings, or raise `StartupError` with one line per wrong variable.
 
-    `overrides` (from command-line flags) win over the environment, which wins over the file; None means «not
-    given», and for `env_file` that none is read.
+    `overrides` (from command-line flags) win over the environment, which wins over the file. None means «not
+    given»; for `env_file`, that no file is read.
     """
     names = names_of(Settings.model_fields)
     environment = from_environment(os.environ, names)
@@ -140,7 +140,7 @@ def read_settings(env_file: Path | None = Path(".env"), **overrides: Any) -> Rea
 
 
 def load_settings(**overrides: Any) -> Settings:
-    """The settings of `read_settings` alone, for those who need not warn anybody."""
+    """The settings of `read_settings`, without its notices."""
     return read_settings(**overrides).settings
 
 

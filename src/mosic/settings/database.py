@@ -52,13 +52,13 @@ class DatabaseSettings(BaseSettings):
     @field_validator("db_host", "db_name", "db_user", "db_password", mode="before")
     @classmethod
     def _without_newline(cls, value: object) -> object:
-        """What is kept in a file, as secrets are, mostly ends in one."""
+        """A value from a file, such as a secret, mostly ends in a newline."""
         return value.rstrip("\r\n") if isinstance(value, str) else value
 
     @property
     def external_database(self) -> URL | None:
-        """SQLAlchemy URL of the external server, its query in libpq's words, or None when the embedded one is
-        to be started."""
+        """SQLAlchemy URL of the external server, with libpq's parameters in its query, or None to start the
+        embedded one."""
         if self.database_url_override is not None:
             return parse_database_url(self.database_url_override.get_secret_value())
         if self.db_host is None:
@@ -71,7 +71,7 @@ class DatabaseSettings(BaseSettings):
 
     @property
     def direct_database(self) -> URL | None:
-        """The way to the external server past a pooler, where there is one."""
+        """URL of the external server that bypasses a pooler, if there is one."""
         if self.database_direct_url is None or self.external_database is None:
             return None
         return parse_database_url(self.database_direct_url.get_secret_value())

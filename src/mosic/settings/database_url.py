@@ -1,9 +1,9 @@
-"""Connection strings as providers and their consoles give them → one URL whose every part is understood.
+"""Connection strings, as providers and their consoles show them → one URL, every part of it checked.
 
-The forms are those of libpq (PostgreSQL manual, «Connection Strings»): a URI, or `name=value` pairs. More is
-taken where people paste what they have: the scheme of a driver, quotes around it, a newline at its end, the
-`psql` or `NAME=` before it, and a password with `@`, `/` or `?` as it is. No message shows more of it than
-the name of a parameter.
+The forms are those of libpq (PostgreSQL manual, «Connection Strings»): a URI, or `name=value` pairs. For
+people who paste, more is accepted: the scheme of a driver, quotes around it, a newline at its end, `psql` or
+`NAME=` before it, and a password with unescaped `@`, `/` or `?`. No message shows more of it than the name of
+a parameter.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _PLAIN_HOSTS = re.compile(
 )
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.%]+)\]|([^:;\[\]]*))(?::([0-9]*))?")
 _SCHEMES = ("postgresql", "postgres", "pgsql", "psql", "postgis")
-# What consoles show before it, to be pasted into a shell or a file of settings.
+# Consoles show this before it, for pasting into a shell or a settings file.
 _LED_BY = re.compile(r"\A(?:psql[ \t]+(?=['\"]|postgres)|(?:export[ \t]+)?[A-Z][A-Z0-9_]*=[ \t]*)")
 _TRUE = {
     "true": True,
@@ -38,7 +38,7 @@ SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"
 _TLS_VERSIONS = ("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
 
 Check = Callable[[str], str | None]
-"""Says what is wrong with a value, after the name of its parameter; None when nothing is."""
+"""Returns what is wrong with a value, to follow the name of its parameter; None if it is valid."""
 
 
 def _one_of(*allowed: str) -> Check:
@@ -115,7 +115,7 @@ _PARAMETERS: dict[str, Check] = {
     ),
     "tcp_user_timeout": _number(0, 3_600_000),
 }
-# What other programs call things that have another name here.
+# Parameters of other programs that have another name here.
 _INSTEAD = {
     "connection_limit": "MOSIC_DB_POOL_SIZE is the number of connections",
     "pool_timeout": "there is no such limit here",
@@ -127,10 +127,10 @@ _INSTEAD = {
 
 
 def parse_database_url(text: str) -> URL:
-    """The URL, its parameters checked, each under libpq's name; those about hosts are `host` and `port`,
-    separated by commas, where there are several.
+    """The URL with checked parameters under libpq's names; several hosts are in `host` and `port`,
+    separated by commas.
 
-    Raises `ValueError` with one sentence that names what is wrong and shows no secret.
+    Raises `ValueError` with one sentence that names the problem and shows no secret.
     """
     text = _LED_BY.sub("", text.strip().removeprefix("\ufeff")).strip()
     if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
@@ -147,7 +147,7 @@ def parse_database_url(text: str) -> URL:
 
 
 def _pairs(text: str) -> dict[str, str] | None:
-    """`host=… dbname=…`, as libpq reads it; None when it is no such text."""
+    """`host=… dbname=…`, as libpq reads it; None if the text has another form."""
     found: dict[str, str] = {}
     at = 0
     while at < len(text):
@@ -166,7 +166,7 @@ def _parts(rest: str) -> tuple[str, str, str, str, dict[str, str]]:
     if "@" in head:
         split = head.rindex("@")
     elif "@" in rest and not _PLAIN_HOSTS.fullmatch(head):
-        split = rest.rindex("@")  # the question mark is one of the password's
+        split = rest.rindex("@")  # the question mark belongs to the password
     else:
         split = -1
     who, rest = rest[: max(split, 0)], rest[split + 1 :]
@@ -179,7 +179,7 @@ def _parts(rest: str) -> tuple[str, str, str, str, dict[str, str]]:
         if not separator:
             raise ValueError(f"the parameter {name[:40]!r} has no value")
         if name == "options" and value.startswith(("-c+", "--")):
-            value = value.replace("+", " ")  # as programs write a blank that forms are filled in with
+            value = value.replace("+", " ")  # some programs write a space as in form data
         parameters[unquote(name)] = unquote(value)
     return unquote(user), unquote(password), hosts, unquote(database), parameters
 
@@ -233,7 +233,7 @@ def _port(text: str) -> int:
 
 def _checked(parameters: dict[str, str]) -> dict[str, str]:
     if (given := parameters.pop("ssl", None)) is not None:
-        # As JDBC and Node write it; libpq takes the first of these too.
+        # As JDBC and Node write it; libpq accepts the first of these too.
         wanted = _TRUE.get(given.lower())
         mode = given if wanted is None else "require" if wanted else "disable"
         parameters.setdefault("sslmode", mode)

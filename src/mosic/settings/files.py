@@ -1,4 +1,4 @@
-"""Files with secrets in them: how they are read, and who else can read or write them."""
+"""Files with secrets: reading them, and checking who else can read or write them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 _MOST_SIZE = 64 * 1024
 
 
-def secret_in(file: Path) -> str:
-    """The text of a file without the newline at its end. Raises `ValueError` with what is wrong with it."""
+def read_secret(file: Path) -> str:
+    """The text of a file without the newline at its end. Raises `ValueError` with the reason."""
     try:
-        # A pipe would be waited for, and each worker would have to read it.
+        # Reading a pipe would wait, and each worker would have to read it.
         if not stat.S_ISREG(file.stat().st_mode):
             raise ValueError("is not a file")
         with file.open("rb") as opened:
@@ -32,23 +32,23 @@ def secret_in(file: Path) -> str:
 
 
 def warning_about_readers(file: Path, setting: str) -> str | None:
-    """What to say of a file with secrets that every account of this machine can read."""
+    """The warning about a file with secrets that every account of this machine can read, or None."""
     try:
         if not file.stat().st_mode & stat.S_IROTH:
             return None
         folders_open = all(folder.stat().st_mode & stat.S_IXOTH for folder in file.resolve().parents)
     except OSError:
         return None
-    # Those that a container runtime mounts cannot be had otherwise, and nobody else is there to read them.
+    # A container runtime mounts secrets in this way, and no other account is there to read them.
     if not folders_open or file.is_relative_to("/run/secrets"):
         return None
     return f"{setting}: every account of this machine can read {file}, which holds secrets: chmod 600 it"
 
 
 def changed_by_others(file: Path) -> str | None:
-    """Why somebody other than this account and root can change the file; None when nobody can.
+    """Why an account other than this one and root can change the file; None if none can.
 
-    Run by sudo, root trusts the files of the person who called it.
+    Under sudo, root also trusts files of the account that called it.
     """
     try:
         found = file.stat()

@@ -1,4 +1,4 @@
-"""The names that settings have outside of the code, and those that only look like one."""
+"""The names of settings outside the code, and variables that only look like settings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OTHER_SPELLINGS = {"MOSIC_PORT": "app_port", "MOSIC_DATABASE_URL": "database_url
 
 # Variables of the test suite and of CI.
 _OF_THE_TESTS = "MOSIC_TEST_"
-# What the kubelet sets for each Service in the namespace, as old Docker links did: for one named `mosic-db`
+# The kubelet, like old Docker links, sets these for each Service in the namespace: for `mosic-db`
 # MOSIC_DB_SERVICE_HOST, MOSIC_DB_SERVICE_PORT_SQL, MOSIC_DB_PORT=tcp://…, MOSIC_DB_PORT_5432_TCP_ADDR.
 _OF_A_SERVICE = re.compile(
     r"MOSIC(_\w+)?_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
@@ -29,7 +29,7 @@ _ALIKE = 0.7
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """What a variable is about: the field, whether it is secret, and whether the variable names a file."""
+    """The meaning of a variable: its field, whether it is secret, and whether it names a file."""
 
     field: str
     secret: bool
@@ -37,12 +37,12 @@ class Name:
 
 
 def is_secret(field: FieldInfo) -> bool:
-    """Whether the value is never shown, and can come from a file."""
+    """Whether the value is never shown and can come from a file."""
     return SecretStr in (field.annotation, *get_args(field.annotation))
 
 
 def names_of(fields: Mapping[str, FieldInfo]) -> dict[str, Name]:
-    """Every accepted name. Each secret `MOSIC_X` has a `MOSIC_X_FILE` too, unless that is another setting."""
+    """Every accepted name. Each secret `MOSIC_X` also has `MOSIC_X_FILE`, unless that is another setting."""
     spelled = {f"{PREFIX}{field.upper()}": field for field in fields} | OTHER_SPELLINGS
     names = {name: Name(field, is_secret(fields[field])) for name, field in spelled.items()}
     for name, field in spelled.items():
@@ -52,14 +52,14 @@ def names_of(fields: Mapping[str, FieldInfo]) -> dict[str, Name]:
 
 
 def is_of_others(name: str, value: str) -> bool:
-    """Whether a `MOSIC_*` variable comes from Kubernetes or is for the tests, and so is no setting."""
+    """Whether a `MOSIC_*` variable comes from Kubernetes or is for the tests, so it is not a setting."""
     if name.startswith(_OF_THE_TESTS) or _OF_A_SERVICE.fullmatch(name):
         return True
     return name.endswith("_PORT") and _PORT_OF_A_SERVICE.fullmatch(value) is not None
 
 
-def most_like(name: str, known: Iterable[str]) -> str | None:
-    """The known name that somebody may have meant; words in another order count as alike."""
+def closest_name(name: str, known: Iterable[str]) -> str | None:
+    """The known name that the operator may have meant; words in another order count as similar."""
 
     def likeness(other: str) -> float:
         mine, theirs = name.removeprefix(PREFIX), other.removeprefix(PREFIX)

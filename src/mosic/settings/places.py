@@ -52,10 +52,10 @@ class PlaceSettings(BaseSettings):
 
     @property
     def made_key_file(self) -> Path:
-        """Where a key that Mosic made is kept."""
+        """The file with the key that Mosic made."""
         return self.data_dir / "api_key"
 
     @property
     def made_secret_file(self) -> Path:
-        """Where a secret for signed addresses that Mosic made is kept."""
+        """The file with the secret for signed URLs that Mosic made."""
         return self.data_dir / "url_secret"

@@ -12,16 +12,16 @@ from dotenv import dotenv_values
 from dotenv.parser import Binding, parse_stream
 
 from mosic.errors import StartupError
-from mosic.settings.files import changed_by_others, secret_in, warning_about_readers
-from mosic.settings.names import PREFIX, Name, is_of_others, most_like
+from mosic.settings.files import changed_by_others, read_secret, warning_about_readers
+from mosic.settings.names import PREFIX, Name, closest_name, is_of_others
 
-# The field whose value is a folder of programs that Mosic starts.
+# The field that names a folder of programs for Mosic to start.
 _PROGRAMS = "postgres_bin"
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """One setting as it was found: its text, its variable, and the `.env` that the variable is in."""
+    """One setting as it was read: its text, its variable, and the `.env` with the variable."""
 
     text: str = field(repr=False)
     name: str
@@ -35,23 +35,23 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What one source has: values by field, and sentences that the operator should read."""
+    """The content of one source: values by field, and notices for the operator."""
 
     values: dict[str, Value] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
 
 
 def from_environment(environment: Mapping[str, str], names: Mapping[str, Name]) -> Found:
-    """Raises `StartupError` for one setting given in two ways, and for a secret in a file that is no use."""
+    """Raises `StartupError` for one setting with two different values, and for an unusable secret file."""
     ours = {name: text for name, text in environment.items() if not is_of_others(name.upper(), text)}
     return _collect(ours.items(), names, None)
 
 
 def from_file(file: Path, names: Mapping[str, Name]) -> Found:
-    """What a `.env` has; nothing, when there is none. Lines that are about other programs do not matter.
+    """The settings of a `.env`; none if it does not exist. Lines about other programs are ignored.
 
-    Raises `StartupError` as `from_environment` does, when the file is there and cannot be read, and when a
-    line about Mosic cannot be understood: what it would close must not stay open.
+    Raises `StartupError` like `from_environment`, when the file exists but cannot be read, and when a
+    line about Mosic cannot be parsed: a restriction that it sets must not be lost.
     """
     text = _read(file)
     if text is None:
@@ -73,7 +73,7 @@ def _collect(pairs: Iterable[tuple[str, str]], names: Mapping[str, Name], file: 
     for name, text in pairs:
         if not name.upper().startswith(PREFIX) or not text:
             continue
-        # Secrets of Kubernetes, and what `$(…)` gives in some tools, have a newline at the end.
+        # Secrets of Kubernetes, and output of `$(…)` in some tools, end in a newline.
         value = Value(text.rstrip("\r\n"), name, file)
         meant = names.get(name.upper())
         if meant is None:
@@ -94,14 +94,14 @@ def _from_secret_file(value: Value) -> tuple[Value, str | None]:
     file = Path(value.text)
     try:
         file = file.expanduser()
-        text = secret_in(file)
+        text = read_secret(file)
     except (ValueError, RuntimeError) as error:
         raise StartupError(f"{value.place}: {file} {error}") from None
     return Value(text, value.name, value.file), warning_about_readers(file, value.name)
 
 
 def _about_unknown(value: Value, names: Mapping[str, Name]) -> str:
-    meant = most_like(value.name.upper(), names)
+    meant = closest_name(value.name.upper(), names)
     advice = f"did you mean {meant}?" if meant else "docs/settings.md lists them all"
     return f"{value.place} is not a setting of Mosic and has no effect; {advice}"
 
@@ -119,12 +119,12 @@ def _read(file: Path) -> str | None:
         raise StartupError(f"{file} cannot be read: {error.strerror}.") from error
     if content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in content:
         raise StartupError(f"{file} is not UTF-8 text (it may be UTF-16): save it as UTF-8.")
-    # A comment in another encoding does no harm; a value in one is refused later, by its name.
+    # A comment in another encoding does no harm; a value in one is refused later, with its name.
     return content.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
 
 
 def _about_unreadable(file: Path, binding: Binding) -> str:
-    """Never its text, which may be a secret."""
+    """Without the text of the line, which may be a secret."""
     whole = binding.original.string
     line = whole.strip().removeprefix("export ").strip()
     number = binding.original.line + whole[: len(whole) - len(whole.lstrip())].count("\n")
@@ -138,7 +138,7 @@ def _about_unreadable(file: Path, binding: Binding) -> str:
 
 
 def _about_access(file: Path, values: Mapping[str, Value], names: Mapping[str, Name]) -> list[str]:
-    """Who else decides here: they could have their programs started, or secrets sent to them."""
+    """Notices about accounts that can change the file: they could start programs, or get secrets."""
     notices = []
     changed = changed_by_others(file)
     program = values.get(_PROGRAMS)

@@ -117,7 +117,7 @@ class DiskFile:
         start = self.size
         try:
             # Not only what was declared counts: others may have filled the disk meanwhile.
-            self._keeping.spare_the_reserve(self._descriptor, sum(map(len, chunks)))
+            self._keeping.check_reserve(self._descriptor, sum(map(len, chunks)))
             for chunk in chunks:
                 self._store(memoryview(chunk))
         except OSError as error:

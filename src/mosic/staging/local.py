@@ -48,7 +48,7 @@ class LocalUploadArea:
         """Makes the folder; raises `StartupError` when nothing can be written there."""
         self._keeping = keeping or Keeping()
         try:
-            disk.prove_for_start(root, self._keeping.folder_mode)
+            disk.check_for_start(root, self._keeping.folder_mode)
             cut_at_marks(root)
         except OSError as error:
             raise StartupError(f"MOSIC_MEDIA_ROOT: cannot write to {root}: {error.strerror}") from None
@@ -66,7 +66,7 @@ class LocalUploadArea:
     async def check(self) -> None:
         """A folder that was removed is made again."""
         try:
-            await asyncio.to_thread(disk.prove_writable, self._root, self._keeping.folder_mode)
+            await asyncio.to_thread(disk.check_writable, self._root, self._keeping.folder_mode)
         except OSError as error:
             raise as_refusal(error) from error
 

@@ -25,7 +25,7 @@ from mosic.web.auth import READERS, REFUSALS, check_listener
 from mosic.web.cors import Cors
 from mosic.web.described import TAGS, describe
 from mosic.web.door import StreamDoor
-from mosic.web.errors import install_error_answers, problems
+from mosic.web.errors import install_error_responses, problems
 from mosic.web.hosts import only_allowed_hosts, warn_of_any_host
 from mosic.web.instrument import Instrument, tell_of_refusal
 from mosic.web.paths import PREFIX, OnePath
@@ -53,7 +53,7 @@ def create_app(settings: Settings) -> ASGIApp:
         openapi_url=None,  # see `mosic.web.routes.pages`
         separate_input_output_schemas=False,
     )
-    install_error_answers(api)
+    install_error_responses(api)
     closed = settings.require_key_for_reads
     readers = READERS if closed else []
     # `upload` and `uploads` before `{clip_id}`: routes are tried in order.

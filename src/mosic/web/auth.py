@@ -45,7 +45,7 @@ bearer_key = HTTPBearer(
     auto_error=False,
     description=f"The same key, for clients that cannot send {HEADER}.",
 )
-signed_address = APIKeyQuery(
+signed_url = APIKeyQuery(
     name="signature",
     scheme_name="SignedAddress",
     auto_error=False,
@@ -140,14 +140,14 @@ WITH_KEY = [
 READERS = [Depends(_require_reader), Depends(api_key_header), Depends(bearer_key)]
 
 
-def document_signed_addresses(schema: dict[str, Any]) -> None:
+def document_signed_urls(schema: dict[str, Any]) -> None:
     """Name in an OpenAPI document the routes that a signed URL opens without a key."""
-    scheme = signed_address.model.model_dump(mode="json", by_alias=True, exclude_none=True)
-    schema["components"]["securitySchemes"][signed_address.scheme_name] = scheme
+    scheme = signed_url.model.model_dump(mode="json", by_alias=True, exclude_none=True)
+    schema["components"]["securitySchemes"][signed_url.scheme_name] = scheme
     for path in (f"{PREFIX}/{{clip_id}}/stream", *_SIGNED):
         if path in schema["paths"]:
             operation = schema["paths"][path]["get"]
-            operation["security"].append({signed_address.scheme_name: []})
+            operation["security"].append({signed_url.scheme_name: []})
             (answer,) = problems(InvalidSignature, ExpiredUrl).values()
             others = operation["responses"].get("403", {}).get("description", "")
             description = f"{others} {answer['description']}".strip()

@@ -90,7 +90,7 @@ def _allowed(scope: Scope) -> set[str]:
     return methods
 
 
-async def _answer(request: Request, error: Exception) -> ProblemResponse:
+async def _respond(request: Request, error: Exception) -> ProblemResponse:
     known = as_mosic_error(error, request.scope)
     if known is None:
         raise error
@@ -98,17 +98,17 @@ async def _answer(request: Request, error: Exception) -> ProblemResponse:
     return ProblemResponse(known)
 
 
-async def _apologise(request: Request, _: Exception) -> ProblemResponse:
+async def _respond_to_unexpected(request: Request, _: Exception) -> ProblemResponse:
     """For unexpected errors. Starlette raises the error again after the response; Instrument logs it."""
     request.app.state.runtime.metrics.requests.failed(InternalError.code)
     request_id = request.scope["mosic.request_id"]
     return ProblemResponse(InternalError(f"The log has the cause under the request id {request_id}."))
 
 
-def install_error_answers(app: FastAPI) -> None:
-    app.add_exception_handler(Exception, _apologise)
+def install_error_responses(app: FastAPI) -> None:
+    app.add_exception_handler(Exception, _respond_to_unexpected)
     for kind in (MosicError, RequestValidationError, HTTPException):
-        app.add_exception_handler(kind, _answer)
+        app.add_exception_handler(kind, _respond)
 
 
 def problems(*errors: type[MosicError]) -> dict[int | str, dict[str, Any]]:

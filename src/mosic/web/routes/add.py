@@ -35,7 +35,6 @@ from mosic.errors import (
     UnsupportedMedia,
     UploadStalled,
 )
-from mosic.web.answers import clip_answer, parsed, small_body
 from mosic.web.arriving import waits_for_continue
 from mosic.web.auth import REFUSALS, WITH_KEY, sender_of
 from mosic.web.body import IGNORED_FIELDS, declared_digest, raw_hints, receive_upload
@@ -43,6 +42,7 @@ from mosic.web.deps import ClipId, Links, Rt, preconditions_of
 from mosic.web.errors import problems
 from mosic.web.parameters import refuse_unknown
 from mosic.web.paths import CLIP
+from mosic.web.responses import clip_response, parsed, small_body
 from mosic.web.schemas import ClipOut, ExternalClipIn
 from mosic.web.urls import Urls
 from mosic.wire.fields import essence_of
@@ -135,7 +135,7 @@ async def add_clip(request: Request, rt: Rt, links: Links) -> Response:
         facts = given.model_dump(exclude={"audio_url"})
         clip = await catalog.add_external(rt, url=given.audio_url, **facts)
         request.scope[CLIP] = str(clip.id)
-        return clip_answer(clip, links, HTTPStatus.CREATED)
+        return clip_response(clip, links, HTTPStatus.CREATED)
     return await _upload(request, rt, links)
 
 
@@ -190,7 +190,7 @@ async def replace_audio(request: Request, clip_id: ClipId, rt: Rt, links: Links)
         clip = await replace.replace_audio(
             rt, clip_id, received.staged, received.hints, conditions, sender_of(rt, request.scope)
         )
-    return _with_ignored(clip_answer(clip, links, HTTPStatus.OK), received.hints.not_taken(clip))
+    return _with_ignored(clip_response(clip, links, HTTPStatus.OK), received.hints.not_taken(clip))
 
 
 async def _upload(request: Request, rt: Runtime, links: Urls) -> Response:
@@ -216,11 +216,11 @@ async def _upload(request: Request, rt: Runtime, links: Urls) -> Response:
     request.scope[CLIP] = str(clip.id)
     if not created:
         return _duplicate_answer(clip, links, received.hints)
-    return clip_answer(clip, links, HTTPStatus.CREATED)
+    return clip_response(clip, links, HTTPStatus.CREATED)
 
 
 def _duplicate_answer(clip: Clip, links: Urls, hints: Hints) -> Response:
-    answer = clip_answer(clip, links, HTTPStatus.OK)
+    answer = clip_response(clip, links, HTTPStatus.OK)
     answer.headers["Location"] = links.clip_path(clip.id)
     return _with_ignored(answer, hints.not_taken(clip))
 

@@ -10,9 +10,9 @@ from pydantic import BaseModel
 
 from mosic.core.health import check_ready
 from mosic.errors import Unavailable
-from mosic.web.answers import json_answer
 from mosic.web.deps import Rt
 from mosic.web.errors import problems
+from mosic.web.responses import json_response
 from mosic.web.routes.reads import readable
 
 router = APIRouter(tags=["operation"])
@@ -47,7 +47,7 @@ async def ready(request: Request, rt: Rt) -> Response:
 
 
 def _answer(status: str) -> Response:
-    return json_answer(Health(status=status).model_dump_json().encode())
+    return json_response(Health(status=status).model_dump_json().encode())
 
 
 def _retrieved(check: asyncio.Task[None]) -> None:

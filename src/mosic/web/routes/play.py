@@ -23,10 +23,10 @@ from mosic.errors import (
     UnsupportedContentEncoding,
     UploadStalled,
 )
-from mosic.web.answers import clip_answer, json_answer, parsed, small_body
 from mosic.web.auth import REFUSALS, WITH_KEY, require_key
 from mosic.web.deps import ClipId, Links, Rt, preconditions_of
 from mosic.web.errors import problems
+from mosic.web.responses import clip_response, json_response, parsed, small_body
 from mosic.web.routes.reads import readable
 from mosic.web.schemas import ClipEdit, ClipOut, Stats
 from mosic.wire.cursor import decode_cursor, encode_cursor, next_link
@@ -82,14 +82,14 @@ async def list_clips(
         }
         query = urlencode({name: value for name, value in asked.items() if value is not None})
         headers["Link"] = next_link(f"{links.base}/play?{query}")
-    return json_answer(_CLIPS.dump_json([ClipOut.of(clip, links) for clip in page.clips]), headers=headers)
+    return json_response(_CLIPS.dump_json([ClipOut.of(clip, links) for clip in page.clips]), headers=headers)
 
 
 @readable(
     router, "/play/{clip_id}", response_model=ClipOut, summary="One clip", responses=problems(ClipNotFound)
 )
 async def get_clip(clip_id: ClipId, rt: Rt, links: Links) -> Response:
-    return clip_answer(await catalog.get_clip(rt, clip_id), links, HTTPStatus.OK)
+    return clip_response(await catalog.get_clip(rt, clip_id), links, HTTPStatus.OK)
 
 
 @router.patch(
@@ -120,7 +120,7 @@ async def get_clip(clip_id: ClipId, rt: Rt, links: Links) -> Response:
 async def edit_clip(request: Request, clip_id: ClipId, rt: Rt, links: Links) -> Response:
     edit = parsed(ClipEdit, await small_body(request, rt))
     clip = await catalog.edit_clip(rt, clip_id, edit.changes(), preconditions_of(request))
-    return clip_answer(clip, links, HTTPStatus.OK)
+    return clip_response(clip, links, HTTPStatus.OK)
 
 
 @router.delete(
@@ -144,7 +144,7 @@ async def remove_clip(request: Request, clip_id: ClipId, rt: Rt) -> Response:
     responses=problems(*REFUSALS, ClipNotFound),
 )
 async def restore_clip(clip_id: ClipId, rt: Rt, links: Links) -> Response:
-    return clip_answer(await trashed_clips.restore_clip(rt, clip_id), links, HTTPStatus.OK)
+    return clip_response(await trashed_clips.restore_clip(rt, clip_id), links, HTTPStatus.OK)
 
 
 @readable(
@@ -156,4 +156,4 @@ async def restore_clip(clip_id: ClipId, rt: Rt, links: Links) -> Response:
 )
 async def get_stats(clip_id: ClipId, rt: Rt, links: Links) -> Response:
     stats = Stats.of(await catalog.get_clip(rt, clip_id), links)
-    return json_answer(stats.model_dump_json().encode(), headers={"Cache-Control": "no-cache"})
+    return json_response(stats.model_dump_json().encode(), headers={"Cache-Control": "no-cache"})

@@ -19,7 +19,7 @@ from mosic.errors import (
     RemoteTimeout,
     Unavailable,
 )
-from mosic.web.auth import REFUSALS, api_key_header, bearer_key, document_signed_addresses
+from mosic.web.auth import REFUSALS, api_key_header, bearer_key, document_signed_urls
 from mosic.web.errors import problems
 from mosic.web.paths import PREFIX
 
@@ -93,7 +93,7 @@ def document_stream(app: FastAPI, *, closed: bool) -> None:
             schema = generate()
             schema["paths"][PATH] = {"get": _documented(closed=closed)}
             if closed:
-                document_signed_addresses(schema)
+                document_signed_urls(schema)
         return app.openapi_schema or {}
 
     app.openapi = openapi  # type: ignore[method-assign]

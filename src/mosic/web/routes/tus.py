@@ -39,7 +39,6 @@ from mosic.errors import (
     UploadLocked,
     UploadNotFound,
 )
-from mosic.web.answers import json_answer
 from mosic.web.arriving import arriving_chunks, refuse_encoded
 from mosic.web.auth import KEY_NAME, REFUSALS, WITH_KEY, sender_of
 from mosic.web.body import IGNORED_FIELDS
@@ -47,6 +46,7 @@ from mosic.web.deps import Links, Rt
 from mosic.web.errors import invalid_request, problems
 from mosic.web.parameters import known_parameters
 from mosic.web.paths import CLIP
+from mosic.web.responses import json_response
 from mosic.web.schemas import UploadWords
 from mosic.web.urls import Urls
 from mosic.wire import tus
@@ -192,7 +192,7 @@ async def show_upload(request: Request, upload_id: UploadId, rt: Rt, links: Link
         clip_id=state.clip_id,
     )
     headers = {**_headers(request, state, links), "Cache-Control": "no-store"}
-    return json_answer(shown.model_dump_json().encode(), headers=headers)
+    return json_response(shown.model_dump_json().encode(), headers=headers)
 
 
 @router.delete(

@@ -51,13 +51,13 @@ def parsed(model: type[_Model], body: bytes) -> _Model:
         raise invalid_request("body", error.errors(include_url=False, include_context=False)) from None
 
 
-def clip_answer(clip: Clip, links: Urls, status: HTTPStatus) -> Response:
+def clip_response(clip: Clip, links: Urls, status: HTTPStatus) -> Response:
     headers = {"ETag": clip.etag, "Cache-Control": "no-cache"}
     if status is HTTPStatus.CREATED:
         headers["Location"] = links.clip_path(clip.id)
-    return json_answer(ClipOut.of(clip, links).model_dump_json().encode(), status=status, headers=headers)
+    return json_response(ClipOut.of(clip, links).model_dump_json().encode(), status=status, headers=headers)
 
 
-def json_answer(content: bytes, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+def json_response(content: bytes, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """Ends in a newline, so that a shell prompt begins on a new line."""
     return PlainResponse(content + b"\n", status_code=status, headers=headers, media_type="application/json")
