@@ -94,7 +94,9 @@ async def backup(
                 raise ArchiveError(loss)
         await asyncio.to_thread(archive.finish, manifest)
         return manifest
-    raise ArchiveError("Clips are deleted faster than they can be copied: try again when it is quieter.")
+    raise ArchiveError(
+        "Clips are deleted faster than they can be copied. Try again when fewer clips are deleted."
+    )
 
 
 def _too_much(before: Before, manifest: Manifest, kept: set[str]) -> str | None:

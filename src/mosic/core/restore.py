@@ -57,7 +57,7 @@ async def restore(
     # Until they have their clips, the restored blobs are orphans to a sweep.
     async with blob_keys.only_sweeper(engine) as alone:
         if not alone:
-            raise ArchiveError("A sweep or another restore is under way on this database: try again later.")
+            raise ArchiveError("A sweep or another restore is running on this database. Try again later.")
         await _refuse_unless_empty(engine, blobs, listed)
         # Before the first blob: should this be killed, they are in a store that is known for this database's.
         await migrate.migrate(engine)

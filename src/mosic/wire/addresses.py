@@ -160,7 +160,7 @@ def check_url(url: str, opened: Sequence[Network] = ()) -> ExternalUrl:
     if len(url) > MAX_URL_LENGTH:
         raise RemoteRefused(f"A URL may have at most {MAX_URL_LENGTH} characters.")
     if _FORBIDDEN.search(url):
-        raise RemoteRefused("A URL has no white space, control characters or backslashes.")
+        raise RemoteRefused("A URL cannot contain white space, control characters or backslashes.")
     parts = _URL.fullmatch(url)
     if parts is None:
         raise RemoteRefused("Only an absolute http:// or https:// URL can be fetched.")
@@ -246,7 +246,7 @@ def _check_literal(text: str, kind: type[Address], opened: Sequence[Network]) ->
     try:
         address = kind(text)
     except ValueError:
-        raise RemoteRefused("The host of the URL is not an address in its usual spelling.") from None
+        raise RemoteRefused("The host of the URL is an IP address in an unusual spelling.") from None
     if not is_allowed(address, opened):
         raise RemoteRefused("The host of the URL resolves to an IP address that is not public.")
     return str(address)

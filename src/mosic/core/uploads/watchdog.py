@@ -105,7 +105,7 @@ class WriterWatchdog:
             except (Unavailable, DBAPIError) as error:
                 # Without the database nobody can take over either.
                 if reachable:
-                    _log.warning("writers go on unwatched", error=str(error))
+                    _log.warning("writers are not being watched", error=str(error))
                 reachable = False
             else:
                 reachable = True
