@@ -49,6 +49,6 @@ def admit_length(rt: Runtime, found: Unfinished, length: int, *, room: int) -> N
             )
     if found.missing + length > room:
         raise TooMuchPromised(
-            f"The unfinished uploads of this service still miss {found.missing} bytes; there is no room for "
+            f"The unfinished uploads of this service still need {found.missing} bytes; there is no space for "
             f"{length} more."
         )
