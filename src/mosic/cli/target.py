@@ -13,13 +13,13 @@ from pathlib import Path
 
 from yarl import URL
 
+from mosic.cli.health import hosts_to_ask
 from mosic.client.service import is_local
 from mosic.keys.open import load_keys
 from mosic.settings import Settings, read_settings
 from mosic.settings.names import PREFIX
 from mosic.settings.sources import Value
 
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 _KEY = re.compile(r"[\x21-\x2b\x2d-\x7e]+")
 _WANTED = "an API key is needed: give --api-key or set MOSIC_API_KEY"
 
@@ -99,7 +99,7 @@ def _base(given: str | None, settings: Settings) -> URL:
     if text is None:
         if settings.app_port == 0:
             raise WrongCommand("MOSIC_APP_PORT=0 does not say where the service listens: give --url")
-        host = _EVERYWHERE.get(settings.host, settings.host)
+        host = hosts_to_ask(settings.host)[-1]
         text = f"http://[{host}]:{settings.app_port}" if ":" in host else f"http://{host}:{settings.app_port}"
     try:
         if not re.fullmatch(r"https?://[^/?#\s]+(/[^?#\s]*)?", text):
