@@ -134,6 +134,15 @@ async def test_digest_of_a_raw_body(service: Service, field: str) -> None:
     assert right.status_code == 201
 
 
+@pytest.mark.parametrize("field", ["Repr-Digest", "Content-Digest"])
+async def test_digests_on_several_lines_are_one_list(service: Service, field: str) -> None:
+    """RFC 9110 §5.3: a digest on the second line is no less to be verified."""
+    lines = [*AUTH.items(), (field, "sha-512=:AAAA:"), (field, digest_of(b""))]
+    answer = await service.http.post("/play/upload", content=wav(), headers=lines)
+    assert (answer.status_code, answer.json()["code"]) == (400, "digest-mismatch")
+    assert service.files() == []
+
+
 async def test_repr_digest_of_a_file_in_a_form(service: Service) -> None:
     content = wav()
     for digest, status in ((digest_of(b""), 400), (digest_of(content), 201)):

@@ -140,14 +140,14 @@ def declared_digest(request: Request) -> bytes | None:
     RFC 9530 defines Repr-Digest for the representation that is transferred. Here that is the file, with a
     form around it or without. Content-Digest is of the whole body (see `_Content`).
     """
-    return declared_sha256(request.headers.get("repr-digest"))
+    return declared_sha256(fields_by_name(request.headers.raw).get("repr-digest"))
 
 
 class _Content:
     """Compares the body, framing included, with the Content-Digest of the request, if it has one."""
 
     def __init__(self, request: Request) -> None:
-        self._expected = declared_sha256(request.headers.get("content-digest"))
+        self._expected = declared_sha256(fields_by_name(request.headers.raw).get("content-digest"))
         self._hash = hashlib.sha256()
 
     async def watched(self, chunks: AsyncIterator[Chunk]) -> AsyncIterator[Chunk]:
