@@ -165,8 +165,7 @@ async def test_one_that_keeps_failing_is_shown(service: Service, monkeypatch: py
 async def test_one_that_was_well_for_long_is_no_longer_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    monkeypatch.setattr(background, "_FIRST_PAUSE_SECONDS", 0.0)
-    loops, failures = Background(), 0
+    loops, failures = Background(first_pause_seconds=0.0), 0
 
     async def fail() -> None:
         nonlocal failures
@@ -207,7 +206,7 @@ async def test_one_that_fails_for_days_is_tried_again(monkeypatch: pytest.Monkey
         await Background().start("a", fail)
     monkeypatch.undo()
     assert failures == 3000
-    assert (pauses[0], pauses[-1]) == (background._FIRST_PAUSE_SECONDS, background._PAUSE_SECONDS)
+    assert (pauses[0], pauses[-1]) == (0.2, background._PAUSE_SECONDS)
 
 
 async def test_one_that_returns_or_is_cancelled_has_not_failed() -> None:

@@ -19,7 +19,6 @@ _log = structlog.get_logger("mosic.background")
 
 Loop = Callable[[], Coroutine[Any, Any, None]]
 
-_FIRST_PAUSE_SECONDS = 0.2
 _PAUSE_SECONDS = 30.0
 # So many failures one after the other are no accident.
 _MANY = 3
@@ -38,9 +37,13 @@ class _Failures:
 class Background:
     """The loops of one service. The code that starts one also ends it, by `end`."""
 
-    def __init__(self, on_failure: Callable[[str], None] | None = None) -> None:
-        """`on_failure` is called with the name of a loop each time that it fails."""
+    def __init__(
+        self, on_failure: Callable[[str], None] | None = None, *, first_pause_seconds: float = 0.2
+    ) -> None:
+        """`on_failure` is called with the name of a loop each time that it fails. The pause before it starts
+        again doubles with each failure."""
         self._on_failure = on_failure
+        self._first_pause = first_pause_seconds
         self._failures: dict[str, _Failures] = {}
 
     def start(self, name: str, loop: Loop) -> asyncio.Task[None]:
@@ -56,7 +59,7 @@ class Background:
 
     async def _keep(self, name: str, loop: Loop) -> None:
         failed = self._failures.setdefault(name, _Failures())
-        pause = _FIRST_PAUSE_SECONDS
+        pause = self._first_pause
         while True:
             began = time.monotonic()
             try:
@@ -66,7 +69,7 @@ class Background:
                 _log.exception("a background loop failed", loop=name)
             failed.last = time.monotonic()
             if failed.last - began >= _WELL_SECONDS:
-                failed.count, pause = 0, _FIRST_PAUSE_SECONDS
+                failed.count, pause = 0, self._first_pause
             failed.count += 1
             if self._on_failure is not None:
                 self._on_failure(name)

@@ -49,7 +49,7 @@ CORE_SIBLINGS = {
     "mosic.core.stream": {"mosic.core.runtime", "mosic.core.facts", "mosic.core.delivery"},
     "mosic.core.uploads.claim": {
         "mosic.core.runtime",
-        "mosic.core.uploads.promises",
+        "mosic.core.uploads.quotas",
         "mosic.core.uploads.state",
     },
     "mosic.core.changing": {"mosic.core.runtime"},
@@ -82,7 +82,7 @@ CORE_SIBLINGS = {
         "mosic.core.runtime",
         "mosic.core.ingest",
         "mosic.core.uploads.append",
-        "mosic.core.uploads.promises",
+        "mosic.core.uploads.quotas",
         "mosic.core.uploads.state",
     },
     "mosic.core.uploads.leftovers": {"mosic.core.runtime", "mosic.core.uploads.append"},

@@ -1,8 +1,8 @@
 """The contract of an upload area: where the bytes of uploads are received until they become blobs.
 
-What an area keeps of an upload has a name, which the area's user chooses, and a size. The names, offsets and
-promises of resumable uploads stand in the database; an area only has to do what is promised here, so that an
-object store can be one as well as a folder. The contract suite in `tests/staging/` runs over every area.
+An area stores the bytes of an upload under a name that its user chooses. The names and offsets of resumable
+uploads are in the database; an area only has to do what is promised here, so that an object store can be one
+as well as a folder. The contract suite in `tests/staging/` runs over every area.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class StagedFile:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a request continues an upload: behind the first `offset` bytes of what is kept under `name`.
+    """Where a request continues an upload: behind the first `offset` bytes that are stored under `name`.
 
-    What is kept behind them is removed if `cut` is set; else it is an `OffsetMismatch`.
+    With `cut` bytes that are stored behind them are removed; without, they are an `OffsetMismatch`.
     """
 
     name: str
@@ -113,7 +113,7 @@ class UploadArea(Protocol):
         ...
 
     async def free_bytes(self) -> int:
-        """Room for uploads; raises `Unavailable` when that cannot be told."""
+        """Room for uploads; raises `Unavailable` when that cannot be found out."""
         ...
 
     async def admit(self, size: int) -> None:
@@ -143,17 +143,18 @@ class UploadArea(Protocol):
         ...
 
     async def copy(self, source: str, offset: int, name: str) -> None:
-        """Keeps the first `offset` bytes of `source` under a new `name` too, once it returns for good.
+        """Stores the first `offset` bytes of `source` under a new `name` too. Once it returns they survive a
+        crash of the machine.
 
-        Somebody may still write to `source` behind them. Raises `OffsetMismatch` when it has fewer bytes,
-        `InsufficientStorage` and `Unavailable`; then nothing is kept under the new name.
+        A writer may still add bytes to `source` behind them. Raises `OffsetMismatch` when it has fewer bytes,
+        `InsufficientStorage` and `Unavailable`; then nothing is stored under the new name.
         """
         ...
 
     def finish(self, name: str) -> AbstractAsyncContextManager[StagedFile]:
         """An upload that has all its bytes as a file, which the block may take away to publish it.
 
-        Somebody may still hold the upload. Raises `FileNotFoundError` when there is nothing under the name,
+        A writer may still have the upload. Raises `FileNotFoundError` when there is nothing under the name,
         `InsufficientStorage` and `Unavailable`.
         """
         ...

@@ -166,25 +166,25 @@ class LocalUploadArea:
     @asynccontextmanager
     async def finish(self, name: str) -> AsyncIterator[StagedFile]:
         """Under a second name: a hard link, or where the file system has none a copy."""
-        lent = self._root / f"{uuid4().hex}.part"
+        second = self._root / f"{uuid4().hex}.part"
         try:
-            yield await self._lend(name, lent)
+            yield await self._give_second_name(name, second)
         finally:
-            await asyncio.to_thread(lent.unlink, missing_ok=True)
+            await asyncio.to_thread(second.unlink, missing_ok=True)
 
-    async def _lend(self, name: str, lent: Path) -> StagedFile:
+    async def _give_second_name(self, name: str, second: Path) -> StagedFile:
         held, path = self._held.get(name), self._path(name)
         try:
             if held is not None:
                 staged = await held.writer.finish()
             else:
                 staged = await asyncio.to_thread(read_whole, path, self._hashes.get(name))
-            await asyncio.to_thread(self._link_or_copy, staged, lent)
+            await asyncio.to_thread(self._link_or_copy, staged, second)
         except FileNotFoundError:
             raise
         except OSError as error:
             raise as_refusal(error) from error
-        return replace(staged, path=lent)
+        return replace(staged, path=second)
 
     def _link_or_copy(self, staged: StagedFile, target: Path) -> None:
         try:

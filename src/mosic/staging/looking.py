@@ -14,7 +14,7 @@ from mosic.staging.diskfile import KnownHash, hash_on
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a living process holds the file."""
+    """Whether a living process has the file locked."""
     with suppress(FileNotFoundError), path.open("rb") as file:
         try:
             flock(file, LOCK_SH | LOCK_NB)
@@ -25,7 +25,7 @@ def is_locked(path: Path) -> bool:
 
 
 def read_whole(path: Path, known: KnownHash | None) -> StagedFile:
-    """A file that has all its bytes, while somebody else may hold it. Raises `FileNotFoundError`."""
+    """A file that has all its bytes, while a writer may still have it. Raises `FileNotFoundError`."""
     with path.open("rb", buffering=0) as file:
         disk.fsync(file.fileno())
         status = os.fstat(file.fileno())

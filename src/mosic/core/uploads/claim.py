@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from uuid import UUID, uuid4
 
 from mosic.core.runtime import Runtime
-from mosic.core.uploads.promises import admit_length, room_for_promises
+from mosic.core.uploads.quotas import admit_length
 from mosic.core.uploads.state import read
 from mosic.db import uploads
 from mosic.db.uploads import Upload
@@ -109,7 +109,7 @@ class _Claimant:
             except OffsetMismatch as found:
                 if found.extra["offset"] < offset or upload.rest_counts:
                     raise
-                # What is kept behind the offset does not count. It goes once the token is this request's.
+                # The bytes behind the offset do not count. They are cut once the token is this request's.
                 taken = await self._take(upload, length)
                 return None if taken is None else await self._displace(taken)
             taken = await self._take(upload, length)
@@ -119,7 +119,7 @@ class _Claimant:
             return Claim(taken, writer)
 
     async def _take(self, upload: Upload, length: int | None) -> Upload | None:
-        """Put this request's token into the row; None when another one than in `upload` stands there.
+        """Put this request's token into the row; None when the row has another one than `upload`.
 
         Until the request is acknowledged its bytes count once they are synced, should its process die; with a
         checksum they do not, for nobody has verified them.
@@ -194,20 +194,20 @@ async def _replace_token(
     rest_counts: bool = False,
     brings: int = 0,
 ) -> Upload | None:
-    """Put a token in the place of the one in `upload`, with what is `confirmed`; None when that one no longer
-    stands there.
+    """Replace the token that `upload` has, and note what is `confirmed`; None when the row has another token
+    by now.
 
-    A `length` that is new is weighed like that of a new upload, and so is what a request `brings` to an
-    upload without one: raises `TooMuchPromised`.
+    A `length` that is new is checked against the quotas, and so is what a request `brings` to an upload
+    without one: raises `TooMuchPromised`.
     """
     more = brings
     if upload.length is None and length is not None:
         more = length - upload.confirmed
-    room = await room_for_promises(rt) if more else 0
+    free = await rt.staging.free_bytes() if more else 0
     async with rt.begin() as connection:
         if more:
             found = await uploads.unfinished(connection, upload.key_name)
-            admit_length(rt, found, more, room=room)
+            admit_length(rt, found, more, free=free)
         return await uploads.replace_writer(
             connection,
             upload.id,

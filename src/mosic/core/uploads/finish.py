@@ -1,7 +1,7 @@
 """What becomes of a resumable upload that has all its bytes: a clip, or a refusal that stays.
 
 Nothing is written any more, so no claim is needed: two who do this give the same bytes the same clip, and
-the first outcome in the row stands. What was received is kept until then, so a crash anywhere before only
+the first outcome in the row stays. What was received is kept until then, so a crash anywhere before only
 means that it is done again.
 """
 

@@ -1,4 +1,4 @@
-"""Where a resumable upload stands: what its row says, and what the upload area has of it."""
+"""The state of a resumable upload: what its row says, and what the upload area has of it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ REFUSALS = (DigestMismatch, UnsupportedMedia, UnreadableMedia)
 
 @dataclass(frozen=True, slots=True)
 class UploadState:
-    """Where an upload stands. `clip_id` is what it became; then it does not expire."""
+    """The state of an upload. `clip_id` is the clip that it became; then it does not expire."""
 
     id: UUID
     offset: int
@@ -46,7 +46,7 @@ class UploadState:
 
 
 async def read(rt: Runtime, upload_id: UUID) -> tuple[Upload, int]:
-    """The row, and the offset at which the upload stands.
+    """The row of the upload, and its offset.
 
     Raises `UploadNotFound`, `UploadGone`, and the refusal of one whose bytes made no clip.
     """

@@ -12,7 +12,7 @@ import structlog
 from mosic.core.ingest import Hints
 from mosic.core.runtime import Runtime
 from mosic.core.uploads.append import append, complete
-from mosic.core.uploads.promises import admit_upload, room_for_promises
+from mosic.core.uploads.quotas import admit_upload
 from mosic.core.uploads.state import UploadState, read
 from mosic.db import uploads
 from mosic.db.uploads import Upload
@@ -40,11 +40,11 @@ async def create(
     """
     if creation.length is not None:
         await rt.staging.admit(creation.length)
-    room = await room_for_promises(rt)
+    free = await rt.staging.free_bytes()
     upload_id = rt.clock.uuid7()
     async with rt.begin() as connection:
         found = await uploads.unfinished(connection, key_name)
-        admit_upload(rt, found, creation.length, room=room)
+        admit_upload(rt, found, creation.length, free=free)
         upload = await uploads.insert(
             connection,
             upload_id,
@@ -73,7 +73,7 @@ async def _take_back(rt: Runtime, upload_id: UUID) -> None:
 
 
 async def look_up(rt: Runtime, upload_id: UUID) -> UploadState:
-    """Where the upload stands, such that an `append` can go on from there.
+    """The state of the upload; an `append` can continue at its offset.
 
     One that has all its bytes and no outcome yet is completed first. Raises like `append`.
     """

@@ -75,7 +75,7 @@ class WriterWatchdog:
     @contextmanager
     def watching(self, upload: Upload, writer: UploadWriter) -> Iterator[None]:
         """While the block runs, what the writer takes is written out without waiting for more, the upload
-        does not expire, and the writer is stopped once another token stands in the row.
+        does not expire, and the writer is stopped once the row has another token.
         """
         token = upload.writer
         assert token is not None

@@ -1,4 +1,4 @@
-"""What uploads that are not finished may promise: how many there are, and how many bytes they declare.
+"""Quotas of unfinished uploads: how many there may be, and how many bytes they may declare.
 
 docs/decisions/0018-room-on-the-disk.md has the reasons.
 """
@@ -11,16 +11,12 @@ from mosic.errors import TooManyUploads, TooMuchPromised
 from mosic.settings.limits import MEBIBYTE
 
 
-async def room_for_promises(rt: Runtime) -> int:
-    """Bytes that all unfinished uploads together may still bring. Raises `Unavailable`."""
-    return await rt.staging.free_bytes()
+def admit_upload(rt: Runtime, found: Unfinished, length: int | None, *, free: int) -> None:
+    """Let a key begin an upload of so many bytes (None: not known yet), or raise `TooManyUploads` or what
+    `admit_length` raises.
 
-
-def admit_upload(rt: Runtime, found: Unfinished, length: int | None, *, room: int) -> None:
-    """Whether a key may begin an upload of so many bytes (None: not known yet) beside what was `found` in the
-    transaction that makes its row. Of several that race for the last place one gets it.
-
-    Raises `TooManyUploads`, and as `admit_length`.
+    `found` comes from the transaction that makes the row of the upload, so that only one of several can have
+    the last place. `free` is the room of the upload area.
     """
     limits = rt.settings
     if found.count >= limits.unfinished_uploads_max:
@@ -31,12 +27,11 @@ def admit_upload(rt: Runtime, found: Unfinished, length: int | None, *, room: in
         raise TooManyUploads(
             f"This key has {found.count_of_key} unfinished uploads: finish some, or end them with DELETE."
         )
-    admit_length(rt, found, length or 0, room=room)
+    admit_length(rt, found, length or 0, free=free)
 
 
-def admit_length(rt: Runtime, found: Unfinished, length: int, *, room: int) -> None:
-    """Whether so many bytes more may be declared, in the transaction that notes it. Raises
-    `TooMuchPromised`."""
+def admit_length(rt: Runtime, found: Unfinished, length: int, *, free: int) -> None:
+    """Let so many more bytes be declared, or raise `TooMuchPromised`; in the transaction that notes them."""
     limits = rt.settings
     for most, declared, whose in (
         (limits.unfinished_mb_per_key, found.declared_of_key, "of this key"),
@@ -47,7 +42,7 @@ def admit_length(rt: Runtime, found: Unfinished, length: int, *, room: int) -> N
                 f"The unfinished uploads {whose} have declared {declared} bytes; with {length} more they "
                 f"would exceed {most} MiB."
             )
-    if found.missing + length > room:
+    if found.missing + length > free:
         raise TooMuchPromised(
             f"The unfinished uploads of this service still need {found.missing} bytes; there is no space for "
             f"{length} more."
