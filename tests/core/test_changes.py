@@ -87,9 +87,8 @@ async def other(open_rt: Open) -> AsyncIterator[Runtime]:
 
 
 async def listen(rt: Runtime, clip: Clip, method: str = "HEAD") -> dict[str, str]:
-    stream = await open_stream(rt, str(clip.id), Retrieval(method))
-    await stream.close()
-    return {name.decode(): value.decode() for name, value in stream.headers}
+    async with await open_stream(rt, str(clip.id), Retrieval(method)) as stream:
+        return {name.decode(): value.decode() for name, value in stream.headers}
 
 
 async def name_told(rt: Runtime, clip: Clip) -> str:

@@ -46,6 +46,7 @@ SIBLINGS = {
 CORE_SIBLINGS = {
     "mosic.core.runtime": {"mosic.core.facts", "mosic.core.uploads.watchdog", "mosic.core.plays"},
     "mosic.core.facts": {"mosic.core.delivery"},
+    "mosic.core.delivery": {"mosic.core.plays"},
     "mosic.core.stream": {"mosic.core.runtime", "mosic.core.facts", "mosic.core.delivery"},
     "mosic.core.uploads.claim": {
         "mosic.core.runtime",

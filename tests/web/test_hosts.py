@@ -14,6 +14,7 @@ from mosic.errors import StartupError
 from mosic.metrics import Metrics
 from mosic.settings import Settings, load_settings
 from mosic.web.hosts import allowed_hosts, only_allowed_hosts
+from mosic.web.instrument import RequestRecorder
 from tests.support.databases import shown
 from tests.support.exchange import Answer, exchange
 from tests.support.service import AUTH, Service, running_service
@@ -65,7 +66,7 @@ async def status_of(asked: str, *fields: tuple[str, str], path: str = "/play", *
 
     headers = [(name.lower().encode(), text.encode("latin-1")) for name, text in (("Host", asked), *fields)]
     scope = {"type": "http", "method": "GET", "path": path, "client": ("127.0.0.1", 1), "headers": headers}
-    hosts = only_allowed_hosts(app, Settings(_env_file=None, **settings), Metrics())
+    hosts = only_allowed_hosts(app, Settings(_env_file=None, **settings), RequestRecorder(Metrics(), ""))
     await hosts(scope, nothing, send)
     return int(statuses[0])
 

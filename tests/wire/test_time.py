@@ -353,7 +353,7 @@ def scope(name: str, value: bytes, **more: Any) -> dict[str, Any]:
 def host(value: bytes) -> None:
     """Through the layer, up to its refusal."""
     settings: Any = SimpleNamespace(allowed_hosts=("a.example",), public_url=None, forwarded_allow_ips="*")
-    layer: Any = only_allowed_hosts(lambda *_: None, settings, SimpleNamespace())  # type: ignore[arg-type]
+    layer: Any = only_allowed_hosts(lambda *_: None, settings, SimpleNamespace(metrics=None))  # type: ignore[arg-type]
     layer._allows(scope("host", value))
 
 

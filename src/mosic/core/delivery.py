@@ -1,15 +1,16 @@
-"""An answer with audio, ready to be sent, and where its bytes come from."""
+"""A response of bytes, ready to be sent, and where its bytes come from."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from typing import Protocol, Self
 from uuid import UUID
 
 from mosic.blobs.base import OpenBlob
+from mosic.core.plays import PlayCounter
 from mosic.errors import RemoteFailed
+from mosic.metrics.streams import StreamMetrics
 from mosic.remote import RemoteResponse
 
 Bytes = bytes | bytearray
@@ -17,7 +18,7 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 
 class Body(Protocol):
-    """What follows the first piece of an answer. Must be closed, also when it is never read."""
+    """What follows the first piece of a response. Must be closed, also when it is never read."""
 
     async def next(self, size: int) -> Bytes:
         """The next bytes, `size` of them at most when they come from a blob; empty at the end.
@@ -29,21 +30,69 @@ class Body(Protocol):
     async def close(self) -> None: ...
 
 
-@dataclass(slots=True)
-class Stream:
-    """An answer about a clip: `first` and then `rest`. Must be closed, also when it is never read."""
+class Delivery:
+    """A response: `first` and then `rest`. Everything that can fail has failed before there is one, but for
+    the reading of `rest`.
 
-    clip_id: UUID
-    status: int
-    headers: Headers
-    first: Bytes = b""
-    rest: Body | None = None
-    sent: int = 0
-    """How much of it was handed to the network so far."""
+    Use it as an async context manager, also when nothing of it is sent: it closes what it has open.
+    """
 
-    async def close(self) -> None:
+    __slots__ = ("first", "headers", "rest", "sent", "status")
+
+    def __init__(self, status: int, headers: Headers, first: Bytes = b"", rest: Body | None = None) -> None:
+        self.status = status
+        self.headers = headers
+        self.first = first
+        self.rest = rest
+        self.sent = 0
+        """How many bytes of the body were handed to the network so far."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
         if self.rest is not None:
             await self.rest.close()
+
+
+class Stream(Delivery):
+    """The audio of a clip. What was sent is counted, for the clip and in the metrics."""
+
+    __slots__ = ("_clip_id", "_metrics", "_plays")
+
+    def __init__(
+        self,
+        clip_id: UUID,
+        metrics: StreamMetrics,
+        plays: PlayCounter,
+        status: int,
+        headers: Headers,
+        first: Bytes = b"",
+        rest: Body | None = None,
+    ) -> None:
+        # Not by `super()`: this is on the way of every range that is sent.
+        self.status = status
+        self.headers = headers
+        self.first = first
+        self.rest = rest
+        self.sent = 0
+        self._clip_id = clip_id
+        self._metrics = metrics
+        self._plays = plays
+
+    async def __aenter__(self) -> Self:
+        if self.rest is not None:
+            self._metrics.began()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self.rest is not None:
+            self._metrics.ended(self.sent)
+            self._plays.add_bytes(self._clip_id, self.sent)
+            await self.rest.close()
+        elif self.sent:
+            self._metrics.sent(self.sent)
+            self._plays.add_bytes(self._clip_id, self.sent)
 
 
 class BlobBody:

@@ -93,11 +93,19 @@ async def open_stream(
             # Read only now: of listeners who wait for their play to be written there may be thousands.
             if isinstance(source, BlobBody):
                 first = await source.next(_FIRST_PIECE)
-                return Stream(facts.clip_id, answer.status, answer.headers, first, source.stay_open())
+                return Stream(
+                    facts.clip_id,
+                    rt.metrics.streams,
+                    rt.plays,
+                    answer.status,
+                    answer.headers,
+                    first,
+                    source.stay_open(),
+                )
             first = await source.read(size) if size else b""
             if len(first) < size:
                 first = await read_rest(source, first, size)
-            return Stream(facts.clip_id, answer.status, answer.headers, first)
+            return Stream(facts.clip_id, rt.metrics.streams, rt.plays, answer.status, answer.headers, first)
     except BlobMissing:
         if is_there or not await _has_other_blob(rt, facts):
             raise
@@ -136,7 +144,8 @@ def _handed_over(rt: Runtime, facts: BlobFacts, asked: Retrieval, answer: _Answe
     if not isinstance(rt.blobs, FilesBelow) or not can_hand_over(asked, etag, answer.status):
         return None
     location = f"{rt.settings.accel_redirect}{rt.blobs.path_below_root(facts.blob_key)}"
-    return Stream(facts.clip_id, 200, handed_over(answer.headers, answer.status, location))
+    headers = handed_over(answer.headers, answer.status, location)
+    return Stream(facts.clip_id, rt.metrics.streams, rt.plays, 200, headers)
 
 
 @dataclass(slots=True)
@@ -198,7 +207,8 @@ async def _open_external(rt: Runtime, facts: ExternalFacts, asked: Retrieval) ->
     if rt.settings.remote_stream == "redirect" and (location := _location(facts.url)) is not None:
         if asked.method == "GET" and (asked.ranges is None or _from_start(asked.ranges)):
             await rt.plays.count(facts.clip_id)
-        return Stream(facts.clip_id, 307, ((b"location", location), (b"content-length", b"0")))
+        redirect = ((b"location", location), (b"content-length", b"0"))
+        return Stream(facts.clip_id, rt.metrics.streams, rt.plays, 307, redirect)
 
     response = await rt.remote.open(facts.url, asked)
     head = response.head
@@ -218,14 +228,14 @@ async def _open_external(rt: Runtime, facts: ExternalFacts, asked: Retrieval) ->
             (b"x-content-type-options", b"nosniff"),
         )
         if asked.method == "HEAD" or head.status not in (200, 206):
-            return Stream(facts.clip_id, head.status, headers)
+            return Stream(facts.clip_id, rt.metrics.streams, rt.plays, head.status, headers)
         first = await body.next(_FIRST_PIECE)
         part = head.content_range.part if head.content_range is not None else None
         start, size = (part.start, part.size) if part is not None else (0, None)
         if counts_as_play(asked.method, head.status, start, size):
             await rt.plays.count(facts.clip_id)
         rest = body
-        return Stream(facts.clip_id, head.status, headers, first, rest)
+        return Stream(facts.clip_id, rt.metrics.streams, rt.plays, head.status, headers, first, rest)
     finally:
         if rest is None:
             await body.close()

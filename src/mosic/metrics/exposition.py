@@ -14,6 +14,7 @@ from prometheus_client.exposition import choose_encoder
 from mosic import __version__
 from mosic.metrics.background import BackgroundMetrics
 from mosic.metrics.catalogue import CatalogueMetrics
+from mosic.metrics.counting import Counting
 from mosic.metrics.database import DatabaseMetrics
 from mosic.metrics.disks import DiskMetrics
 from mosic.metrics.keys import KeyMetrics
@@ -46,13 +47,14 @@ class Metrics:
         if self._workers is not None:
             shown = CollectorRegistry()
             shown.register(self._workers)
-        self.requests = RequestMetrics(registry, exemplars=self._workers is None)
+        counting = Counting(registry, shared=self._workers is not None)
+        self.requests = RequestMetrics(counting)
         self.keys = KeyMetrics(registry)
         self.uploads = UploadMetrics(registry)
         self.probes = ProbeMetrics(registry)
         self.blobs = BlobMetrics(registry)
         self.sweeps = SweepMetrics(registry)
-        self.streams = StreamMetrics(registry)
+        self.streams = StreamMetrics(counting)
         self.plays = PlayMetrics(registry)
         self.database = DatabaseMetrics(registry)
         self.logs = LogMetrics(registry)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from time import monotonic
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import Counter
+
+from mosic.metrics.counting import Count, Counting, Distribution
 
 UNMATCHED = "unmatched"
 """The route of a request for which there is none."""
@@ -21,20 +23,20 @@ _EXEMPLAR_LENGTH = 128 - len("request_id")
 
 
 class RequestMetrics:
-    def __init__(self, registry: CollectorRegistry, *, exemplars: bool) -> None:
+    def __init__(self, counting: Counting) -> None:
         labels = ["method", "route", "status"]
-        self._latency = Histogram(
+        self._latency = counting.histogram(
             "mosic_request_latency_seconds",
             "Time from the request's head to the end of its response.",
+            _BUCKETS,
             labels,
-            buckets=_BUCKETS,
-            registry=registry,
         )
-        self._requests = Counter("mosic_total_api_requests", "Requests answered.", labels, registry=registry)
+        self._requests = counting.counter("mosic_total_api_requests", "Requests answered.", labels)
         self._errors = Counter(
-            "mosic_errors", "Error responses by their stable code.", ["code"], registry=registry
+            "mosic_errors", "Error responses by their stable code.", ["code"], registry=counting.registry
         )
-        self._exemplars = exemplars
+        # Workers that share a folder have none.
+        self._exemplars = not counting.shared
         self._by_request: dict[tuple[str, str, int], _Request] = {}
 
     def ended(
@@ -45,7 +47,7 @@ class RequestMetrics:
         known = self._by_request.get(labels)
         if known is None:
             texts = (method, route, str(status))
-            known = _Request(self._latency.labels(*texts), self._requests.labels(*texts))
+            known = _Request(self._latency.labelled(*texts), self._requests.labelled(*texts))
             self._by_request[labels] = known
         known.requests.inc()
         if self._exemplars and request_id is not None:
@@ -66,7 +68,7 @@ class _Request:
 
     __slots__ = ("exemplar_due", "latency", "requests")
 
-    def __init__(self, latency: Histogram, requests: Counter) -> None:
+    def __init__(self, latency: Distribution, requests: Count) -> None:
         self.latency = latency
         self.requests = requests
         self.exemplar_due = 0.0

@@ -2,40 +2,38 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import Gauge
+
+from mosic.metrics.counting import Count, Counting
 
 _FIRST_BYTE_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15)
 
 
 class StreamMetrics:
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._streams = Counter(
-            "mosic_streams",
-            "Audio responses begun (200 and 206 with a body), both plays and seeks.",
-            registry=registry,
-        )
-        self._stream_outcomes = Counter(
+    def __init__(self, counting: Counting) -> None:
+        self._streams = counting.counter(
+            "mosic_streams", "Audio responses begun (200 and 206 with a body), both plays and seeks."
+        ).labelled()
+        self._stream_outcomes = counting.counter(
             "mosic_streams_ended",
             "Requests for audio by outcome: complete, client-disconnected, or the code of the error.",
             ["outcome"],
-            registry=registry,
         )
-        self._first_byte = Histogram(
+        self._first_byte = counting.histogram(
             "mosic_stream_first_byte_seconds",
             "Time from the request's head until the first bytes of audio were ready to be sent.",
-            buckets=_FIRST_BYTE_BUCKETS,
-            registry=registry,
-        )
-        self._stream_bytes = Counter(
-            "mosic_stream_bytes", "Bytes of audio passed to the network.", registry=registry
-        )
+            _FIRST_BYTE_BUCKETS,
+        ).labelled()
+        self._stream_bytes = counting.counter(
+            "mosic_stream_bytes", "Bytes of audio passed to the network."
+        ).labelled()
         self._active_streams = Gauge(
             "mosic_active_streams",
             "Audio responses being sent now.",
-            registry=registry,
+            registry=counting.registry,
             multiprocess_mode="livesum",
         )
-        self._outcomes: dict[str, Counter] = {}
+        self._outcomes: dict[str, Count] = {}
 
     def opened(self, seconds: float) -> None:
         """Its first bytes are ready to be sent, so long after the request's head."""
@@ -58,5 +56,5 @@ class StreamMetrics:
         """What became of a request for audio: `complete`, or the code of what ended or refused it."""
         known = self._outcomes.get(outcome)
         if known is None:
-            known = self._outcomes[outcome] = self._stream_outcomes.labels(outcome)
+            known = self._outcomes[outcome] = self._stream_outcomes.labelled(outcome)
         known.inc()

@@ -23,11 +23,11 @@ from mosic.settings import Settings
 from mosic.web.asterisk import Asterisk
 from mosic.web.auth import READERS, REFUSALS, check_listener
 from mosic.web.cors import Cors
+from mosic.web.delivery import Deliveries
 from mosic.web.described import TAGS, describe
-from mosic.web.door import StreamDoor
 from mosic.web.errors import install_error_responses, problems
 from mosic.web.hosts import only_allowed_hosts, warn_of_any_host
-from mosic.web.instrument import Instrument, tell_of_refusal
+from mosic.web.instrument import Instrument, RequestRecorder
 from mosic.web.paths import PREFIX, OnePath
 from mosic.web.private import Private
 from mosic.web.routes import add, ops, pages, play, stream, tus
@@ -43,6 +43,7 @@ Writes need an API key in the header `X-API-Key`. Every error is `application/pr
 def create_app(settings: Settings) -> ASGIApp:
     """The service as one ASGI application; its lifespan opens and closes everything it needs."""
     metrics = Metrics(cache_seconds=settings.metrics_cache_seconds)
+    recorder = RequestRecorder(metrics, settings.forwarded_allow_ips)
 
     api = FastAPI(
         title="Mosic",
@@ -80,7 +81,7 @@ def create_app(settings: Settings) -> ASGIApp:
             open_runtime(settings, metrics, sweeps=True) as runtime,
             told_to_stop(runtime.stopping, settings.shutdown_delay_seconds),
         ):
-            api.state.runtime = door.runtime = runtime
+            api.state.runtime = deliveries.runtime = runtime
             warn_of_any_host(settings)
             yield
 
@@ -90,12 +91,14 @@ def create_app(settings: Settings) -> ASGIApp:
     prefixes = (PREFIX, *settings.alias_prefixes)
     if closed:
         app = Private(app, prefixes)
-    app = Bodies(Instrument(InPieces(app), metrics, settings.forwarded_allow_ips))
-    state = {REPORT_REFUSAL: partial(tell_of_refusal, metrics), PREFIX_OF: partial(prefix_of, settings)}
+    app = Bodies(Instrument(InPieces(app), recorder))
+    state = {REPORT_REFUSAL: recorder.record_refusal, PREFIX_OF: partial(prefix_of, settings)}
     others = Lifespan(app, alive, state)
-    door = StreamDoor(others, metrics, settings.alias_prefixes, check_listener if closed else None)
+    check = check_listener if closed else None
+    streams = stream.StreamRoute(metrics.streams, settings.alias_prefixes, check)
+    deliveries = Deliveries(others, (streams,), recorder)
     if closed:
-        door.listen = Private(door.listen, prefixes)
+        deliveries.deliver = Private(deliveries.deliver, prefixes)
     if settings.cors_origins:
-        door.listen = Cors(door.listen, settings.cors_origins)
-    return only_allowed_hosts(door, settings, metrics)
+        deliveries.deliver = Cors(deliveries.deliver, settings.cors_origins)
+    return only_allowed_hosts(deliveries, settings, recorder)

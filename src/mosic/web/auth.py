@@ -31,7 +31,7 @@ KEY_NAME = "mosic.key_name"
 REFUSALS: tuple[type[MosicError], ...] = (Unauthorized, TooManyFailures)
 """The errors of a route that needs a key."""
 
-# Routes with signed URLs for players, besides the one in `mosic.web.door`.
+# Routes with signed URLs for players, besides that of `mosic.web.routes.stream`.
 _SIGNED: dict[str, Opened] = {f"{PREFIX}/{{clip_id}}/cover": "cover"}
 
 # Only for the documentation and its «Authorize» button; the functions below check keys.
@@ -115,7 +115,7 @@ def check_reader(rt: Runtime, scope: Scope, opened: Opened | None = None, name: 
 
 
 def check_listener(rt: Runtime, scope: Scope) -> None:
-    """For `mosic.web.door`, which has put the clip's id of the path into the scope."""
+    """For `mosic.web.routes.stream`, which has put the clip's id of the path into the scope."""
     check_reader(rt, scope, "stream", scope[CLIP])
 
 

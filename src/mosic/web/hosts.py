@@ -19,7 +19,7 @@ from mosic.errors import HostNotAllowed
 from mosic.metrics import Metrics
 from mosic.settings import Settings
 from mosic.web.errors import ProblemResponse
-from mosic.web.instrument import Instrument
+from mosic.web.instrument import Instrument, RequestRecorder
 from mosic.web.proxies import described
 from mosic.wire.forwarded import FIELDS
 
@@ -35,12 +35,12 @@ _MOST_KNOWN = 256
 _FOR_ALL = ("/health", "/ready", "/health/", "/ready/")
 
 
-def only_allowed_hosts(app: ASGIApp, settings: Settings, metrics: Metrics) -> ASGIApp:
+def only_allowed_hosts(app: ASGIApp, settings: Settings, recorder: RequestRecorder) -> ASGIApp:
     """`app` for requests to allowed hosts; others get 421. It is `app` itself where every host is allowed."""
     hosts = allowed_hosts(settings)
     if _ANY in hosts:
         return app
-    refused = Instrument(partial(_refuse, metrics), metrics, settings.forwarded_allow_ips)
+    refused = Instrument(partial(_refuse, recorder.metrics), recorder)
     # By default, proxies on this machine are trusted about the host that clients request.
     trusted = settings.forwarded_allow_ips if settings.allowed_hosts else None
     return _Hosts(app, refused, hosts, trusted)

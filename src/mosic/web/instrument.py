@@ -1,4 +1,4 @@
-"""What is told of every request: its id, the metrics, one log line. And the last resort for errors."""
+"""What every request gets: an id, its place in the metrics, one log line. And the last resort for errors."""
 
 from __future__ import annotations
 
@@ -17,12 +17,11 @@ from mosic.metrics import UNMATCHED, Metrics
 from mosic.web.auth import KEY_NAME
 from mosic.web.errors import ProblemResponse
 from mosic.web.proxies import plain_address
-from mosic.web.requestlog import RequestLog, written_path
+from mosic.web.requestlog import RequestLog, RequestRecord, written_path
 from mosic.wire.fields import select_fields
 from mosic.wire.problem import NO_SNIFFING
 
 _log = structlog.get_logger("mosic.request")
-_request_log = RequestLog()
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:=+/-]{1,128}")
 # Any token is a valid method; a client must not be able to make new series with its own.
@@ -48,54 +47,48 @@ def choose_request_id(given: str | None) -> str:
     return uuid_utils.uuid7().hex
 
 
-def tell_of_request(
-    metrics: Metrics,
-    trusted: str,
-    scope: Scope,
-    *,
-    route: str,
-    status: int,
-    seconds: float,
-    sent: int,
-    request_id: str,
-) -> None:
-    """To be called once for each request, when its answer is over. `trusted`: `MOSIC_FORWARDED_ALLOW_IPS`."""
-    method: str = scope["method"]
-    key_name: str | None = scope.get(KEY_NAME)
-    if key_name is not None:
-        metrics.keys.used(key_name)
-    metrics.requests.ended(method if method in _METHODS else "OTHER", route, status, seconds, request_id)
-    _request_log.write(
-        scope,
-        trusted,
-        request_id=request_id,
-        route=route,
-        status=status,
-        seconds=seconds,
-        sent=sent,
-        key_name=key_name,
-    )
+class RequestRecorder:
+    """Counts requests in the metrics and writes a log line for each."""
 
+    def __init__(self, metrics: Metrics, trusted: str) -> None:
+        """`trusted` is `MOSIC_FORWARDED_ALLOW_IPS`."""
+        self.metrics = metrics
+        self._trusted = trusted
+        self._log = RequestLog()
 
-def tell_of_refusal(metrics: Metrics, error: MosicError, peer: str | None) -> str:
-    """To be called for what the server refuses below the application, which has no method and no route, and
-    no client but the one that is connected; gives the id that the log has it under."""
-    request_id = choose_request_id(None)
-    metrics.requests.failed(error.code)
-    address = plain_address(peer)
-    whence = {} if address is None else {"address": address}
-    _log.info("request refused", request_id=request_id, **whence, status=error.status, code=error.code)
-    return request_id
+    def record_request(self, record: RequestRecord) -> None:
+        """To be called once for each request."""
+        scope = record.scope
+        method: str = scope["method"]
+        key_name: str | None = scope.get(KEY_NAME)
+        if key_name is not None:
+            self.metrics.keys.used(key_name)
+        self.metrics.requests.ended(
+            method if method in _METHODS else "OTHER",
+            record.route,
+            record.status,
+            record.seconds,
+            record.request_id,
+        )
+        self._log.write(record, key_name, self._trusted)
+
+    def record_refusal(self, error: MosicError, peer: str | None) -> str:
+        """To be called for what the server refuses below the application, which has no method and no route,
+        and no client but the one that is connected; returns the id that the log has it under."""
+        request_id = choose_request_id(None)
+        self.metrics.requests.failed(error.code)
+        address = plain_address(peer)
+        known = {} if address is None else {"address": address}
+        _log.info("request refused", request_id=request_id, **known, status=error.status, code=error.code)
+        return request_id
 
 
 class Instrument:
     """ASGI, around everything. Never buffers: messages pass through as they come."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, trusted: str) -> None:
-        """`trusted` is `MOSIC_FORWARDED_ALLOW_IPS`."""
+    def __init__(self, app: ASGIApp, recorder: RequestRecorder) -> None:
         self._app = app
-        self._metrics = metrics
-        self._trusted = trusted
+        self._recorder = recorder
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -112,29 +105,29 @@ class Instrument:
             # The time for stopping in order is over. The task ends here anyway.
             if not exchange.status:
                 await exchange.refuse(Unavailable("The service is stopping."), scope)
-                self._metrics.requests.failed(Unavailable.code)
+                self._recorder.metrics.requests.failed(Unavailable.code)
         except Exception:
             _log.exception("unexpected error", method=scope["method"], path=written_path(scope, refused=True))
-            # An answer that was cut off can only be told by closing the connection, as the server does
-            # when an application raises.
+            # Only the end of the connection says that a response is not whole: the server closes it when an
+            # application raises.
             if not exchange.complete:
                 raise
         finally:
             request_id_in_logs.reset(bound)
-            tell_of_request(
-                self._metrics,
-                self._trusted,
-                scope,
-                route=getattr(scope.get("route"), "path", UNMATCHED),
-                status=exchange.status or ClientDisconnected.status,
-                seconds=perf_counter() - started,
-                sent=exchange.sent,
-                request_id=exchange.request_id,
+            self._recorder.record_request(
+                RequestRecord(
+                    scope,
+                    route=getattr(scope.get("route"), "path", UNMATCHED),
+                    request_id=exchange.request_id,
+                    status=exchange.status or ClientDisconnected.status,
+                    seconds=perf_counter() - started,
+                    sent=exchange.sent,
+                )
             )
 
 
 class _Exchange:
-    """One request and its answer, watched as the messages pass."""
+    """One request and its response, watched as the messages pass."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._receive = receive
@@ -177,7 +170,7 @@ class _Exchange:
         await self._send(message)
 
     async def refuse(self, error: MosicError, scope: Scope) -> None:
-        """Answer with the error, and do not wait for what the client is still sending."""
+        """Respond with the error, and do not wait for what the client is still sending."""
         self._waits_for_continue = True
         await ProblemResponse(error)(scope, self.receive, self.send)
 

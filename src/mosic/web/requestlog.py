@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import time
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
@@ -82,6 +83,23 @@ def _id(text: str) -> str | None:
     return text.lower() if is_uuid(text) else None
 
 
+@dataclass(slots=True)
+class RequestRecord:
+    """One request whose response is over."""
+
+    scope: Scope
+    route: str
+    """The template of its path, or `UNMATCHED`."""
+
+    request_id: str
+    status: int
+    seconds: float
+    """From its head to the end of its response."""
+
+    sent: int
+    """Bytes of the body of the response."""
+
+
 class RequestLog:
     """Writes a line when requests are logged at all. Where lines are JSON it is put together here: on the way
     through structlog it takes longer than sending a range of a file does."""
@@ -93,23 +111,14 @@ class RequestLog:
         self._second = -1
         self._time = ""
 
-    def write(
-        self,
-        scope: Scope,
-        trusted: str,
-        *,
-        request_id: str,
-        route: str,
-        status: int,
-        seconds: float,
-        sent: int,
-        key_name: str | None,
-    ) -> None:
+    def write(self, record: RequestRecord, key_name: str | None, trusted: str) -> None:
         """`trusted` is `MOSIC_FORWARDED_ALLOW_IPS`. None of the texts has characters that JSON would have to
         escape."""
+        route, status = record.route, record.status
         watched = route in _WATCHED and status < 400
         if not _level.isEnabledFor(logging.DEBUG if watched else logging.INFO):
             return
+        scope, request_id = record.scope, record.request_id
         handler = _root.handlers[0] if len(_root.handlers) == 1 else None
         if handler is not self._handler:
             self._handler, (self._stream, self._hide) = handler, _json_stream(handler)
@@ -124,20 +133,21 @@ class RequestLog:
                 path=path,
                 route=route,
                 status=status,
-                seconds=round(seconds, 6),
-                sent=sent,
+                seconds=round(record.seconds, 6),
+                sent=record.sent,
                 **{name: value for name, value in known.items() if value is not None},
             )
             return
         if status >= 400:
             path = self._hide(path)
-        whence = f'"address": "{address}", ' if address is not None else ""
-        whose = f'"key_name": "{key_name}", ' if key_name is not None else ""
-        which = f'"clip_id": "{clip_id}", ' if clip_id is not None else ""
+        address_part = f'"address": "{address}", ' if address is not None else ""
+        key_part = f'"key_name": "{key_name}", ' if key_name is not None else ""
+        clip_part = f'"clip_id": "{clip_id}", ' if clip_id is not None else ""
         line = (
-            f'{{"request_id": "{request_id}", {whence}"method": "{method}", "path": "{path}", '
-            f'"route": "{route}", {which}"status": {status}, "seconds": {seconds:.6f}, "sent": {sent}, '
-            f'{whose}"event": "request", "level": "{"debug" if watched else "info"}", "logger": "{_NAME}", '
+            f'{{"request_id": "{request_id}", {address_part}"method": "{method}", "path": "{path}", '
+            f'"route": "{route}", {clip_part}"status": {status}, "seconds": {record.seconds:.6f}, '
+            f'"sent": {record.sent}, {key_part}"event": "request", '
+            f'"level": "{"debug" if watched else "info"}", "logger": "{_NAME}", '
             f'"timestamp": "{self._now()}"}}\n'
         )
         self._stream.write(line)

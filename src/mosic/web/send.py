@@ -1,4 +1,4 @@
-"""Stream → ASGI messages."""
+"""Delivery → ASGI messages."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from time import perf_counter
 
 from starlette.types import Message, Receive, Send
 
-from mosic.core.delivery import Body, Stream
-from mosic.core.plays import PlayCounter
+from mosic.core.delivery import Body, Delivery
 from mosic.errors import ClientDisconnected
-from mosic.metrics.streams import StreamMetrics
 from mosic.server.transport import Transport
 
 _START = "http.response.start"
@@ -33,49 +31,31 @@ _WAIT_SECONDS = 0.0001
 _TURN = 1024 * 1024
 
 
-async def send_stream(
-    stream: Stream,
-    receive: Receive,
-    send: Send,
-    transport: Transport,
-    metrics: StreamMetrics,
-    plays: PlayCounter,
-) -> None:
-    """Send the answer and close it, whatever happens.
+async def send_delivery(delivery: Delivery, receive: Receive, send: Send, transport: Transport) -> None:
+    """Send the response; whoever opened it closes it.
 
     Stops soon after the client has left, with `ClientDisconnected`. A failure in the middle of the body
-    raises: the connection is then cut, which is the only way left to say that the answer is not whole.
+    raises: the connection is then cut, which is the only way left to say that the response is not whole.
     """
-    start = {"type": _START, "status": stream.status, "headers": stream.headers}
-    if stream.rest is not None:
-        metrics.began()
-        try:
-            await send(start)
-            await _send_pieces(stream, stream.rest, receive, send, transport)
-        finally:
-            metrics.ended(stream.sent)
-            plays.add_bytes(stream.clip_id, stream.sent)
-            await stream.rest.close()
+    await send({"type": _START, "status": delivery.status, "headers": delivery.headers})
+    if delivery.rest is not None:
+        await _send_pieces(delivery, delivery.rest, receive, send, transport)
         return
-    await send(start)
-    await send({"type": _BODY, "body": stream.first})
-    if stream.first:
-        stream.sent = len(stream.first)
-        metrics.sent(stream.sent)
-        plays.add_bytes(stream.clip_id, stream.sent)
+    await send({"type": _BODY, "body": delivery.first})
+    delivery.sent = len(delivery.first)
 
 
 async def _send_pieces(
-    stream: Stream, rest: Body, receive: Receive, send: Send, transport: Transport
+    delivery: Delivery, rest: Body, receive: Receive, send: Send, transport: Transport
 ) -> None:
     gone = asyncio.ensure_future(_until_gone(receive))
     pace = _Pace()
     try:
         # Not to be held until the end: of slow listeners there may be thousands.
-        piece, stream.first = stream.first, b""
+        piece, delivery.first = delivery.first, b""
         while piece:
             await send({"type": _BODY, "body": piece, "more_body": True})
-            stream.sent += len(piece)
+            delivery.sent += len(piece)
             if pace.took(len(piece)):
                 await asyncio.sleep(0)
             transport.wait_when_not_empty()
@@ -83,7 +63,7 @@ async def _send_pieces(
             # Here the client is waited for, so that no more is read before it has taken the last piece.
             await send(_NOTHING)
             pace.waited(before, perf_counter())
-            # Of the end of a connection uvicorn tells the request that came last, which may wait behind this.
+            # uvicorn reports the end of a connection to its last request, which may wait behind this one.
             if gone.done() or transport.is_closing():
                 raise ClientDisconnected
             piece = await rest.next(pace.size)

@@ -24,6 +24,8 @@ _TAGS = re.compile(r'(W/)?"([^"]*+)"')
 PRECONDITIONS = ("if-match", "if-unmodified-since", "if-none-match", "if-modified-since", "if-range")
 """The fields of §13.1, in lower case."""
 
+_NAMES = frozenset(PRECONDITIONS)
+
 # How old the Date of a response may be: uvicorn renews it once a second, later when the loop is busy.
 _DATE_AGE = timedelta(seconds=2)
 
@@ -82,9 +84,9 @@ def read_preconditions(fields: Mapping[str, str], now: Callable[[], datetime]) -
 
     `now` settles the century of dates with a two-digit year, and is called for dates only.
     """
-    sent = {name: fields[name] for name in PRECONDITIONS if name in fields}
-    if not sent:
+    if _NAMES.isdisjoint(fields):
         return None
+    sent = {name: fields[name] for name in PRECONDITIONS if name in fields}
 
     def date(name: str) -> datetime | None:
         value = sent.get(name)
