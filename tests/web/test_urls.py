@@ -17,7 +17,7 @@ from mosic.web.proxies import client_address, described
 from mosic.web.urls import Urls
 from mosic.wire.forwarded import FIELDS
 from tests.support.databases import shown
-from tests.support.service import AUTH, running_service
+from tests.support.service import AUTH, Service, running_service
 from tests.support.sounds import wav
 
 PROXY, OTHER_PROXY, STRANGER = "10.0.0.1", "2001:db8::7", "198.51.100.9"
@@ -276,6 +276,38 @@ async def test_every_address_in_an_answer(
         )
         location = created.headers["Location"]
         assert location.startswith("https://music.example/audio/api/v1/clips/uploads/")
+
+
+@pytest.mark.parametrize("prefix", ["/play", "/clips", "/api/v1/clips"])
+async def test_all_urls_are_under_the_prefix_of_the_request(service: Service, prefix: str) -> None:
+    """It may be the only one that a proxy lets through."""
+    http, tus = service.http, {**AUTH, "Tus-Resumable": "1.0.0"}
+    top = f"http://127.0.0.1:{service.port}{prefix}"
+    added = await http.post(f"{prefix}/upload", content=wav(), headers=AUTH)
+    clip = added.json()
+    mine = f"{top}/{clip['id']}"
+    assert added.headers["Location"] == f"{prefix}/{clip['id']}"
+    assert clip["stream_url"] == clip["audio_url"] == f"{mine}/stream"
+    assert (await http.get(clip["stream_url"])).content == wav()
+    again = await http.post(f"{prefix}/upload", content=wav(), headers=AUTH)
+    assert again.headers["Location"] == f"{prefix}/{clip['id']}"
+    given = {"title": "another"}
+    assert (await http.patch(mine, json=given, headers=AUTH)).json()["stream_url"] == clip["stream_url"]
+    assert (await http.get(f"{mine}/stats")).json()["audio_url"] == clip["stream_url"]
+
+    whole = {"Upload-Length": str(len(wav(2))), "Content-Type": "application/offset+octet-stream"}
+    made = await http.post(f"{prefix}/uploads", headers={**tus, **whole}, content=wav(2))
+    assert made.headers["Location"].startswith(f"{top}/uploads/")
+    assert made.headers["Content-Location"].startswith(f"{prefix}/")
+    assert (await http.get(made.headers["Content-Location"])).json()["stream_url"].startswith(f"{top}/")
+    empty = await http.post(f"{prefix}/uploads", headers={**tus, "Upload-Length": "5"})
+    assert (await http.head(empty.headers["Location"], headers=tus)).headers["Upload-Offset"] == "0"
+
+    page = await http.get(f"{prefix}/?limit=1")
+    assert [one["stream_url"].startswith(f"{top}/") for one in page.json()] == [True]
+    following = page.links["next"]["url"]
+    assert following.startswith(f"{top}?limit=1&")
+    assert [one["id"] for one in (await http.get(following)).json()] == [clip["id"]]
 
 
 @pytest.mark.parametrize("public_url", [None, "https://music.example/audio"])

@@ -40,7 +40,8 @@ class NetworkSettings(BaseSettings):
     )
     alias_prefixes: Annotated[tuple[str, ...], NoDecode] = Field(
         ("/clips", "/api/v1/clips"),
-        description="Comma-separated further prefixes at which the routes of `/play` are served.",
+        description="Comma-separated further prefixes at which the routes of `/play` are served. The URLs in "
+        "a response are below the prefix of its request.",
     )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (),

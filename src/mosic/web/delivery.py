@@ -1,5 +1,4 @@
-"""Responses that are the bytes of a blob, in front of FastAPI and other layers, which cost more than to send a
-range of a file.
+"""Responses that are bytes of a blob, in front of FastAPI and other layers, which cost more than those bytes.
 
 A route of this kind says which requests are its own, and opens what is sent for them. All else is done here,
 in the same way for each of them: request id, errors, metrics, log.

@@ -11,6 +11,9 @@ from mosic.wire.ids import parse_uuid
 
 PREFIX = "/play"
 
+ALIAS = "mosic.alias"
+"""In the scope of a request that came under an alias prefix: that prefix."""
+
 CLIP = "mosic.clip"
 """In the scope of a request whose route has no `{clip_id}`: the id of the clip that it is about, if any."""
 
@@ -62,7 +65,7 @@ class OnePath:
                         rest = scope["path"][len(prefix) :]
                     path = PREFIX + rest
                     if prefix != PREFIX:
-                        scope["mosic.alias"] = prefix
+                        scope[ALIAS] = prefix
                     break
             if len(path) > 1 and path.endswith("/"):
                 path = path[:-1]

@@ -1,4 +1,4 @@
-"""Absolute addresses of what the service offers, as clients reach it: also through proxies."""
+"""URLs of what the service offers, as clients reach it: also through proxies, and under an alias prefix."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
 from mosic.settings import Settings
+from mosic.web.paths import ALIAS, PREFIX
 from mosic.web.proxies import described
 from mosic.wire.requesthead import is_host
 from mosic.wire.signing import Opened, UrlSigner
 
-# Whatever else a host may have by RFC 3986 §3.2.2 stays out of answers.
+# Whatever else a host may have by RFC 3986 §3.2.2 stays out of responses.
 _PLAIN = re.compile(r"[A-Za-z0-9._~:\[\]-]+")
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~%-]+){1,16}")
 _PREFIX_LENGTH = 128
@@ -24,24 +25,25 @@ _PREFIX_LENGTH = 128
 
 @dataclass(frozen=True, slots=True)
 class Urls:
-    """Builds addresses below `base`, which has no slash at its end."""
+    """Builds URLs below `base`, which has no slash at its end."""
 
     base: str
-    alias: str = "/play"
-    """The prefix under which the request came: an alias may be the only one that a proxy lets through."""
+    router: str = PREFIX
+    """`/play`, or the alias prefix under which the request came, as it may be the only one that a proxy lets
+    through. Every URL of a clip, of the list and of an upload is below it."""
 
     signer: UrlSigner | None = None
     """Signs what players open, where reads are not public: they cannot send a key."""
 
     expires: int = 0
-    """Until when signed addresses hold (Unix time)."""
+    """Until when signed URLs are valid (Unix time)."""
 
     @classmethod
     def of(cls, request: HTTPConnection, settings: Settings, signer: UrlSigner | None = None) -> Urls:
         """`MOSIC_PUBLIC_URL` when set, else what the request says, as trusted proxies describe it."""
         base = settings.public_url or _base(request, settings.forwarded_allow_ips)
         expires = signer.expiry(time.time()) if signer else 0
-        return cls(base, request.scope.get("mosic.alias", "/play"), signer, expires)
+        return cls(base, request.scope.get(ALIAS, PREFIX), signer, expires)
 
     @property
     def prefix(self) -> str:
@@ -49,16 +51,19 @@ class Urls:
         return urlsplit(self.base).path
 
     def clip_path(self, clip_id: UUID) -> str:
-        return f"{self.prefix}/play/{clip_id}"
+        return f"{self.prefix}{self.router}/{clip_id}"
+
+    def list(self, query: str) -> str:
+        return f"{self.base}{self.router}?{query}"
 
     def stream(self, clip_id: UUID) -> str:
         return self._for_players("stream", clip_id)
 
     def upload(self, upload_id: UUID) -> str:
-        return f"{self.base}{self.alias}/uploads/{upload_id}"
+        return f"{self.base}{self.router}/uploads/{upload_id}"
 
     def _for_players(self, opened: Opened, clip_id: UUID) -> str:
-        url = f"{self.base}/play/{clip_id}/{opened}"
+        url = f"{self.base}{self.router}/{clip_id}/{opened}"
         return f"{url}?{self.signer.query(opened, clip_id, self.expires)}" if self.signer else url
 
 

@@ -81,7 +81,7 @@ async def list_clips(
             "cursor": following,
         }
         query = urlencode({name: value for name, value in asked.items() if value is not None})
-        headers["Link"] = next_link(f"{links.base}/play?{query}")
+        headers["Link"] = next_link(links.list(query))
     return json_response(_CLIPS.dump_json([ClipOut.of(clip, links) for clip in page.clips]), headers=headers)
 
 
