@@ -60,7 +60,7 @@ class RemoteResponse:
 
     def __init__(
         self,
-        head: upstream.SourceResponse,
+        head: upstream.UpstreamResponse,
         response: aiohttp.ClientResponse | None = None,
         timeout_seconds: float = 0,
     ) -> None:

@@ -53,7 +53,7 @@ def database(rt: Runtime) -> Database:
 
 def cache(rt: Runtime, database: Database, **options: Any) -> FactsCache:
     made = FactsCache(database.begin, wait_seconds=WAIT, **options)
-    made.believe()
+    made.trust()
     return made
 
 
@@ -120,12 +120,12 @@ async def test_a_look_up_that_a_change_overtakes_is_not_kept(rt: Runtime, databa
 
 async def test_a_look_up_begun_before_changes_were_told_is_not_kept(rt: Runtime, database: Database) -> None:
     facts, clip = cache(rt, database), await upload(rt, wav())
-    facts.doubt()
+    facts.distrust()
     database.go_on.clear()
     asking = asyncio.create_task(facts.get(clip.id))
     await database.has_read.wait()
     await rename(rt, clip, "another")
-    facts.believe()
+    facts.trust()
     database.go_on.set()
     await asking
     assert "another" in name_in(await facts.get(clip.id))
@@ -134,7 +134,7 @@ async def test_a_look_up_begun_before_changes_were_told_is_not_kept(rt: Runtime,
 async def test_in_doubt_the_database_is_asked_each_time(rt: Runtime, database: Database) -> None:
     facts, clip = cache(rt, database), await upload(rt, wav())
     await facts.get(clip.id)
-    facts.doubt()
+    facts.distrust()
     for title in ("one", "two"):
         assert facts.known(str(clip.id)) is None
         await rename(rt, clip, title)
@@ -144,9 +144,9 @@ async def test_in_doubt_the_database_is_asked_each_time(rt: Runtime, database: D
 async def test_what_is_known_from_before_a_doubt_is_looked_up_again(rt: Runtime, database: Database) -> None:
     facts, clip = cache(rt, database), await upload(rt, wav())
     await facts.get(clip.id)
-    facts.doubt()
+    facts.distrust()
     await rename(rt, clip, "unheard")
-    facts.believe()
+    facts.trust()
     assert facts.known(str(clip.id)) is None
     assert "unheard" in name_in(await facts.get(clip.id))
     assert facts.known(str(clip.id)) is not None
@@ -169,7 +169,7 @@ async def test_without_a_database_the_known_play_on_and_the_others_are_told(
     facts = cache(rt, database)
     known, unknown = [await upload(rt, wav(seed=seed)) for seed in range(2)]
     before = await facts.get(known.id)
-    facts.doubt()
+    facts.distrust()
     database.away = True
     assert await facts.get(known.id) is before
     with pytest.raises(Unavailable):
@@ -187,7 +187,7 @@ async def test_a_database_that_is_silent_delays_only_those_who_try_it(
     clips = [await upload(rt, wav(seed=seed)) for seed in range(10)]
     for clip in clips:
         await facts.get(clip.id)
-    facts.doubt()
+    facts.distrust()
     database.silent = True
     await asyncio.gather(*(facts.get(clip.id) for clip in clips))
     # Now it is known to be silent: asked by one at a time, who waits for `WAIT`, and that now and then.
@@ -212,7 +212,7 @@ async def test_a_removed_clip_is_not_found_again(rt: Runtime, database: Database
     await facts.get(clip.id)
     async with rt.begin() as connection:
         await connection.execute(sa.text("DELETE FROM clips"))
-    facts.doubt()
+    facts.distrust()
     for _ in range(2):
         with pytest.raises(ClipNotFound):
             await facts.get(clip.id)

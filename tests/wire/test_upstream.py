@@ -10,7 +10,7 @@ import pytest
 from mosic.errors import RemoteFailed
 from mosic.wire.ranges import Slice
 from mosic.wire.retrieval import Retrieval, read_retrieval
-from mosic.wire.upstream import SourceResponse, read_response, request_of
+from mosic.wire.upstream import UpstreamResponse, read_response, request_of
 
 NOW = datetime(2026, 11, 30, tzinfo=UTC)
 RANGE = {"Range": "bytes=0-99"}
@@ -27,7 +27,7 @@ def asked_fields(method: str, fields: Mapping[str, str]) -> Mapping[str, str]:
     return request_of(asked_for(method, fields)).headers
 
 
-def response(status: int, asked: Mapping[str, str], sent: list[tuple[str, str]]) -> SourceResponse:
+def response(status: int, asked: Mapping[str, str], sent: list[tuple[str, str]]) -> UpstreamResponse:
     lines = [(name.encode(), value.encode("utf-8", "surrogateescape")) for name, value in sent]
     return read_response(status, request_of(asked_for("GET", asked)), lines)
 

@@ -32,7 +32,7 @@ _PATIENCE = 10.0
 
 @dataclass(frozen=True, slots=True)
 class BlobFacts:
-    """Of a clip whose bytes are in the store, with what is the same in every answer about it."""
+    """Of a clip whose bytes are in the store, with what is the same in every response about it."""
 
     clip_id: UUID
     blob_key: str
@@ -113,25 +113,26 @@ def _download_name(clip: Clip) -> str:
     return f"{stem or clip.title}{ending_for(clip.media_type, clip.codec)}"
 
 
-# The reign of what is never sure.
+# The generation of what is never sure.
 _NEVER = -1
 
 
 @dataclass(slots=True)
 class _Entry:
     facts: Facts
-    reign: int
+    generation: int
 
 
 class FactsCache:
     """The facts of the clips that were asked for last. One per process.
 
-    They are believed as long as the process hears of every edit and removal (`believe`, `drop`). While it
-    does not (`doubt`), the database is asked each time; when the database is away as well, nothing can have
-    changed in it, and what was known last holds.
+    They are trusted as long as the process is notified of every edit and removal (`trust`, `drop`). While it
+    is not (`distrust`), the database is asked each time; when the database is away as well, nothing can have
+    changed in it, and what was known last is used.
 
-    What is heard comes a moment late. For a clip whose bytes are in the store that is no harm: the store
-    itself opens nothing that was removed. Of an external clip only the row tells, so it is always asked for.
+    A notification comes a moment late. For a clip whose bytes are in the store that does no harm: the store
+    itself opens nothing that was removed. Of an external clip only the row can show it, so the row is always
+    read.
     """
 
     def __init__(
@@ -145,27 +146,27 @@ class FactsCache:
         self._begin = begin
         self._wait_seconds = wait_seconds
         self._most = most
-        # By the text of their ids: whoever asks has read it from an address, and a UUID takes long to make.
+        # By the text of their ids, as it is in URLs: making a UUID of it takes long.
         self._entries: OrderedDict[UUID | str, _Entry] = OrderedDict()
         self._lookups: dict[UUID, asyncio.Task[Facts]] = {}
-        self._believed = False
-        # What was looked up before the last time that changes went unheard counts as unsure.
-        self._reign = 0
+        self._trusted = False
+        # What was looked up before notifications were last missed is of an older generation, and unsure.
+        self._generation = 0
         self._away_until = 0.0
 
-    def known(self, name: UUID | str) -> Facts | None:
-        """The facts of the clip whose id is written so, if they are known for sure; does not wait.
+    def known(self, clip_id: UUID | str) -> Facts | None:
+        """The facts of the clip, if they are known for sure; does not wait. `clip_id` may be a client's text.
 
-        None may also mean that the id can be written in another way: `get` knows them all.
+        None may also mean that it is written in another way than usual: `get` takes a UUID.
         """
-        entry = self._entries.get(name)
-        if entry is None or not self._believed or entry.reign != self._reign:
+        entry = self._entries.get(clip_id)
+        if entry is None or not self._trusted or entry.generation != self._generation:
             return None
-        self._entries.move_to_end(name)
+        self._entries.move_to_end(clip_id)
         return entry.facts
 
     async def get(self, clip_id: UUID) -> Facts:
-        """The facts; raises `ClipNotFound`, and `Unavailable` when only the database could tell."""
+        """The facts; raises `ClipNotFound`, and `Unavailable` when that needs the database and it is away."""
         facts = self.known(str(clip_id))
         if facts is not None:
             return facts
@@ -199,15 +200,15 @@ class FactsCache:
         self._lookups.pop(clip_id, None)
         self._entries.pop(str(clip_id), None)
 
-    def believe(self) -> None:
-        """From now on every change is told by `drop`; what is known from before is unsure."""
-        self._believed = True
-        self._reign += 1
+    def trust(self) -> None:
+        """From now on `drop` is called for every change; what is known from before is unsure."""
+        self._trusted = True
+        self._generation += 1
         self._lookups.clear()
 
-    def doubt(self) -> None:
-        """Changes may go unheard from now on."""
-        self._believed = False
+    def distrust(self) -> None:
+        """From now on changes may be missed."""
+        self._trusted = False
 
     def _lookup(self, clip_id: UUID) -> asyncio.Task[Facts]:
         """One for all who ask at the same time; it goes on when they leave, so that no connection to the
@@ -220,9 +221,9 @@ class FactsCache:
         return lookup
 
     async def _read(self, clip_id: UUID) -> Facts:
-        reign = self._reign
+        generation = self._generation
         try:
-            # Nobody waits for longer; and whoever asks after that must not wait for the same.
+            # No request waits for longer; and a later one must not wait for the same look-up.
             async with asyncio.timeout(_PATIENCE), self._begin() as connection:
                 clip = await clips.get(connection, clip_id)
         except BaseException:
@@ -236,7 +237,9 @@ class FactsCache:
             raise ClipNotFound
         facts = facts_of(clip)
         if current:
-            self._entries[str(clip_id)] = _Entry(facts, reign if isinstance(facts, BlobFacts) else _NEVER)
+            self._entries[str(clip_id)] = _Entry(
+                facts, generation if isinstance(facts, BlobFacts) else _NEVER
+            )
             self._entries.move_to_end(str(clip_id))
             while len(self._entries) > self._most:
                 self._entries.popitem(last=False)
@@ -252,4 +255,4 @@ class FactsCache:
 
 def _seen(lookup: asyncio.Task[Facts]) -> None:
     if not lookup.cancelled():
-        lookup.exception()  # whoever still waits raises it; if nobody does, it is not news
+        lookup.exception()  # those who still wait raise it; without any it does not matter

@@ -70,8 +70,7 @@ class PlayCounter:
 
         When the database is slow or away the wait ends after a while and playing goes on: the play stays in
         memory, up to a bound, and is written when the database is back; until then nobody waits any more.
-        Past that bound, and once closed, this raises `Unavailable`, since an answered play must never be an
-        uncounted one.
+        Past that bound, and once closed, this raises `Unavailable`: no play is sent that is not counted.
         """
         if self._closing:
             raise Unavailable("The service is stopping.")

@@ -28,7 +28,7 @@ from mosic.wire.ids import parse_uuid
 from mosic.wire.ranges import IntRange, Unsliced, resolve
 from mosic.wire.retrieval import Retrieval
 
-# An answer of so much is read and sent in one piece.
+# A response of so much is read and sent in one piece.
 _ONE_PIECE = 128 * 1024
 # Of a longer one so much is read before its status is sent.
 _FIRST_PIECE = 64 * 1024
@@ -36,10 +36,10 @@ _PROBE_SIZE = 2
 
 
 def counts_as_play(method: str, status: int, start: int, size: int | None) -> bool:
-    """Whether an answer is a listening: a GET answered with bytes from the very start, more than a probe.
+    """Whether a response is a play: one to a GET, with bytes from the very start, and more than a probe.
 
     `start` and `size` are those of what will be sent (of a set of ranges, the one at the start of the file);
-    a `size` of None is one that is not known. Players probe with `bytes=0-1`, and seek elsewhere.
+    a `size` of None is unknown. Players probe with `bytes=0-1`, and seek elsewhere.
     """
     if method != "GET":
         return False
@@ -67,45 +67,47 @@ async def open_stream(
         return await _open_external(rt, facts, asked)
     refusal: MosicError | None = None
     try:
-        answer = _answer(facts, asked)
+        response = _response_to(facts, asked)
     except (PreconditionFailed, RangeNotSatisfiable) as error:
-        # To be raised only of a clip that is as it is known here: its blob tells.
-        refusal, answer = error, _NOTHING
-    start, size = answer.start, answer.stop - answer.start
-    is_short = answer.framed is None and size <= _ONE_PIECE
+        # Only raised when what is known of the clip is current, which opening its blob shows.
+        refusal, response = error, _NOTHING
+    start, size = response.start, response.stop - response.start
+    is_short = response.framed is None and size <= _ONE_PIECE
     is_there = False
     try:
         # Where no bytes are to be sent the span is empty.
         async with (
-            rt.blobs.open(facts.blob_key, (start, answer.stop)) if is_short else _body(rt, facts, answer)
+            rt.blobs.open(facts.blob_key, (start, response.stop)) if is_short else _body(rt, facts, response)
         ) as source:
             is_there = True
             if source.size != facts.size:
                 raise BlobMissing("The stored file is shorter or longer than the catalogue says.")
             if refusal is not None:
                 raise refusal
-            if counts_as_play(asked.method, answer.status, start, size):
+            if counts_as_play(asked.method, response.status, start, size):
                 await rt.plays.count(facts.clip_id)
             if rt.settings.accel_redirect is not None and size:
-                handed = _handed_over(rt, facts, asked, answer)
+                handed = _handed_over(rt, facts, asked, response)
                 if handed is not None:
                     return handed
-            # Read only now: of listeners who wait for their play to be written there may be thousands.
+            # Not before: thousands of listeners may wait here for their play to be written.
             if isinstance(source, BlobBody):
                 first = await source.next(_FIRST_PIECE)
                 return Stream(
                     facts.clip_id,
                     rt.metrics.streams,
                     rt.plays,
-                    answer.status,
-                    answer.headers,
+                    response.status,
+                    response.headers,
                     first,
                     source.stay_open(),
                 )
             first = await source.read(size) if size else b""
             if len(first) < size:
                 first = await read_rest(source, first, size)
-            return Stream(facts.clip_id, rt.metrics.streams, rt.plays, answer.status, answer.headers, first)
+            return Stream(
+                facts.clip_id, rt.metrics.streams, rt.plays, response.status, response.headers, first
+            )
     except BlobMissing:
         if is_there or not await _has_other_blob(rt, facts):
             raise
@@ -121,35 +123,35 @@ def _parsed(clip_id: UUID | str) -> UUID:
 
 async def _has_other_blob(rt: Runtime, facts: BlobFacts) -> bool:
     """Whether what was known of a clip is behind: it has got other bytes. A missing blob is also the first
-    sign that the clip was removed, which the look-up tells: raises `ClipNotFound`."""
+    sign that the clip was removed, which the look-up shows: raises `ClipNotFound`."""
     rt.facts.drop(facts.clip_id)
     current = await rt.facts.get(facts.clip_id)
     return not isinstance(current, BlobFacts) or current.blob_key != facts.blob_key
 
 
-def _body(rt: Runtime, facts: BlobFacts, answer: _Answer) -> BlobBody:
-    if answer.framed is None:
-        return BlobBody(((b"", rt.blobs.open(facts.blob_key, (answer.start, answer.stop))),))
+def _body(rt: Runtime, facts: BlobFacts, response: _Response) -> BlobBody:
+    if response.framed is None:
+        return BlobBody(((b"", rt.blobs.open(facts.blob_key, (response.start, response.stop))),))
     parts = [
         (framing, rt.blobs.open(facts.blob_key, (one.start, one.stop)))
-        for framing, one in answer.framed.parts
+        for framing, one in response.framed.parts
     ]
-    return BlobBody(parts, answer.framed.closing)
+    return BlobBody(parts, response.framed.closing)
 
 
-def _handed_over(rt: Runtime, facts: BlobFacts, asked: Retrieval, answer: _Answer) -> Stream | None:
-    """The answer as nginx gives it, where it can."""
+def _handed_over(rt: Runtime, facts: BlobFacts, asked: Retrieval, response: _Response) -> Stream | None:
+    """What nginx gets, to send the bytes itself, where it can."""
     etag = facts.validators.etag
     assert etag is not None
-    if not isinstance(rt.blobs, FilesBelow) or not can_hand_over(asked, etag, answer.status):
+    if not isinstance(rt.blobs, FilesBelow) or not can_hand_over(asked, etag, response.status):
         return None
     location = f"{rt.settings.accel_redirect}{rt.blobs.path_below_root(facts.blob_key)}"
-    headers = handed_over(answer.headers, answer.status, location)
+    headers = handed_over(response.headers, response.status, location)
     return Stream(facts.clip_id, rt.metrics.streams, rt.plays, 200, headers)
 
 
 @dataclass(slots=True)
-class _Answer:
+class _Response:
     """What to send of a blob: `start` up to `stop`, or the parts of `framed`, of which those two then are the
     earliest. Without bytes both are 0."""
 
@@ -160,25 +162,25 @@ class _Answer:
     framed: ByteRanges | None = None
 
 
-_NOTHING = _Answer(0, ())
+_NOTHING = _Response(0, ())
 
 
-def _answer(facts: BlobFacts, asked: Retrieval) -> _Answer:
+def _response_to(facts: BlobFacts, asked: Retrieval) -> _Response:
     if asked.preconditions is not None:
         verdict = evaluate(asked.method, asked.preconditions, facts.validators)
         if verdict is Verdict.NOT_MODIFIED:
-            return _Answer(304, facts.unchanged)
+            return _Response(304, facts.unchanged)
         if verdict is Verdict.PRECONDITION_FAILED:
             raise PreconditionFailed
     if asked.method == "HEAD":
-        return _Answer(200, facts.whole)
+        return _Response(200, facts.whole)
     if asked.ranges is None or not if_range_holds(asked.preconditions, facts.validators):
-        return _Answer(200, facts.whole, 0, facts.size)
+        return _Response(200, facts.whole, 0, facts.size)
     slices = resolve(asked.ranges, facts.size)
     if slices is Unsliced.UNSATISFIABLE:
         raise RangeNotSatisfiable(facts.size)
     if slices is Unsliced.WHOLE:
-        return _Answer(200, facts.whole, 0, facts.size)
+        return _Response(200, facts.whole, 0, facts.size)
     # Who asks with If-Range has the other fields (§15.3.7).
     has_others = asked.preconditions is not None and asked.preconditions.if_range is not None
     common = facts.part_to_if_range if has_others else facts.part
@@ -190,7 +192,7 @@ def _answer(facts: BlobFacts, asked: Retrieval) -> _Answer:
             (b"content-length", b"%d" % (only.stop - only.start)),
             (b"content-range", only.content_range(facts.size)),
         )
-        return _Answer(206, headers, only.start, only.stop)
+        return _Response(206, headers, only.start, only.stop)
     framed = byteranges.frame(slices, facts.size, facts.media_type.decode("ascii"), secrets.token_hex(16))
     headers = (
         *common,
@@ -198,7 +200,7 @@ def _answer(facts: BlobFacts, asked: Retrieval) -> _Answer:
         (b"content-length", b"%d" % framed.length),
     )
     earliest = min(slices, key=lambda one: one.start)
-    return _Answer(206, headers, earliest.start, earliest.stop, framed)
+    return _Response(206, headers, earliest.start, earliest.stop, framed)
 
 
 async def _open_external(rt: Runtime, facts: ExternalFacts, asked: Retrieval) -> Stream:

@@ -26,13 +26,13 @@ _PROOF_SECONDS = 15.0
 
 
 class Audience(Protocol):
-    """Who is told. Nothing here may wait."""
+    """Who is notified. Nothing here may wait."""
 
-    def believe(self) -> None:
-        """From now on every change is told; what happened before may have gone unheard."""
+    def trust(self) -> None:
+        """From now on every change is notified; earlier ones may have been missed."""
 
-    def doubt(self) -> None:
-        """From now on changes may go unheard."""
+    def distrust(self) -> None:
+        """From now on changes may be missed."""
 
     def drop(self, clip_id: UUID) -> None:
         """The clip was edited or removed, and that is committed."""
@@ -64,7 +64,7 @@ class Changes:
         while True:
             try:
                 async with self._connected() as (driver, lost):
-                    self._audience.believe()
+                    self._audience.trust()
                     if failing:
                         _log.info("notified of changes again")
                         failing = False
@@ -73,7 +73,7 @@ class Changes:
                         pause = _FIRST_PAUSE_SECONDS
                         await _until_lost(driver, lost)
                     finally:
-                        self._audience.doubt()
+                        self._audience.distrust()
                 _log.warning("no longer notified of changes: the connection was lost")
             except Exception as error:
                 if not failing:

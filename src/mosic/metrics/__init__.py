@@ -1,4 +1,4 @@
-"""The metrics for Prometheus: every collector is in here, and nobody else touches one.
+"""The metrics for Prometheus: every collector is in here, and is used through here.
 
 Base units (seconds, bytes) in the names; labels are route templates, methods, statuses and stable codes,
 never a raw path. An id is a label only of the ten clips that are played most: the number of series stays

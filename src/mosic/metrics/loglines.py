@@ -1,4 +1,4 @@
-"""Log lines that nobody took."""
+"""Log lines that were dropped."""
 
 from __future__ import annotations
 

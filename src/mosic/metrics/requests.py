@@ -1,4 +1,4 @@
-"""Requests and the errors among the answers."""
+"""Requests, and the errors that they got."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ _PREFIX = "mosic-metrics-"
 class WorkersFolder(Collector):
     """This process's place in the folder, held until it ends.
 
-    A place is a number: whoever comes after one that died takes over its place, and with it its counters.
+    A place is a number: the process that comes after one that died takes over its place, and its counters.
     So they never go backwards, and there are no more files than there ever were workers at one time.
     """
 

@@ -94,12 +94,11 @@ def sender_of(rt: Runtime, scope: Scope) -> str:
     return f"{scope.get(KEY_NAME, '')} {address or ''}"
 
 
-def check_reader(rt: Runtime, scope: Scope, opened: Opened | None = None, name: str = "") -> None:
+def check_reader(rt: Runtime, scope: Scope, opened: Opened | None = None, clip_id: str = "") -> None:
     """Check that the request may read; call it when reads are not public.
 
-    A key opens everything. A signed URL opens what it was made for: `opened` of
-    the clip whose id is `name` (as the client wrote it). Raises like `check_key`, and `InvalidSignature` and
-    `ExpiredUrl`.
+    A key opens everything. A signed URL opens what it was made for: `opened` of the clip whose id is
+    `clip_id` (as the client wrote it). Raises like `check_key`, and `InvalidSignature` and `ExpiredUrl`.
     """
     signed = opened is not None and is_signed(scope["query_string"])
     if not signed or _presented(scope) is not None:
@@ -108,10 +107,10 @@ def check_reader(rt: Runtime, scope: Scope, opened: Opened | None = None, name: 
     assert opened is not None
     assert rt.signer is not None
     try:
-        clip_id = parse_uuid(name)
+        signed_id = parse_uuid(clip_id)
     except ValueError:
         raise InvalidSignature from None
-    rt.signer.check(opened, clip_id, scope["query_string"], time.time())
+    rt.signer.check(opened, signed_id, scope["query_string"], time.time())
 
 
 def check_listener(rt: Runtime, scope: Scope) -> None:

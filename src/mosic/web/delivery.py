@@ -142,7 +142,7 @@ class Deliveries:
 
 
 def _log_fault(error: Exception, scope: Scope) -> None:
-    """What nobody but the operator can mend."""
+    """Log what only the operator can repair."""
     if not isinstance(error, MosicError):
         _log.exception("unexpected error", method=scope["method"], path=written_path(scope, refused=True))
     elif error.status == InternalError.status:  # the store has lost the clip's bytes

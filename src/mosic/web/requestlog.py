@@ -1,7 +1,7 @@
 """The one log line of each request, and the forms of paths and addresses in logs.
 
-Clients choose much of what stands there. So that nobody can make a line look like another (programs such as
-fail2ban act on lines), no text here has a space, a quote, a backslash or a control character.
+Clients choose much of what stands there. So that no client can make one line look like another (programs such
+as fail2ban act on lines), no text here has a space, a quote, a backslash or a control character.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _LIKE_A_KEY = re.compile(
 def written_path(scope: Scope, *, refused: bool) -> str:
     """The path as it was sent, percent-encoded, without anything that is or may have been a query.
 
-    Of a request that was refused nobody knows what its path is: what looks like a key is left out there.
+    The path of a refused request can be anything: what looks like a key is left out there.
     """
     raw: bytes | None = scope.get("raw_path")
     usual = _usual(raw)

@@ -32,7 +32,7 @@ _TURN = 1024 * 1024
 
 
 async def send_delivery(delivery: Delivery, receive: Receive, send: Send, transport: Transport) -> None:
-    """Send the response; whoever opened it closes it.
+    """Send the response; the caller, who opened it, closes it.
 
     Stops soon after the client has left, with `ClientDisconnected`. A failure in the middle of the body
     raises: the connection is then cut, which is the only way left to say that the response is not whole.

@@ -203,7 +203,7 @@ def _parse_spec(spec: str) -> AskedRange | None:
     if not last:
         return IntRange(_number(first), None)
     width = max(len(first), len(last))
-    if last.zfill(width) < first.zfill(width):  # as text: beyond 10^18 the numbers no longer tell
+    if last.zfill(width) < first.zfill(width):  # as text: beyond 10^18 all numbers are the same here
         return None
     return IntRange(_number(first), _number(last))
 

@@ -39,7 +39,7 @@ _UNNAMED_TYPES = ("", "binary/octet-stream", "application/x-binary", "applicatio
 
 
 @dataclass(frozen=True, slots=True)
-class SourceRequest:
+class UpstreamRequest:
     """What is sent to the source: `headers`, of which `range` is the one that they ask for."""
 
     headers: Mapping[str, str]
@@ -47,7 +47,7 @@ class SourceRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class SourceResponse:
+class UpstreamResponse:
     """A response of the source, checked: `headers` are safe to be sent on as they are."""
 
     status: int
@@ -59,7 +59,7 @@ class SourceResponse:
     """Of a 206 always, with its part; of a 416 when the source says the size of the whole."""
 
 
-def request_of(asked: Retrieval) -> SourceRequest:
+def request_of(asked: Retrieval) -> UpstreamRequest:
     """What the source is asked: the client's preconditions, as they came, and one range of bytes.
 
     Several ranges are left out, and If-Range with them, so that the response is the whole (RFC 9110 §14.2
@@ -69,14 +69,14 @@ def request_of(asked: Retrieval) -> SourceRequest:
     given = {name: value for name, value in sent.items() if _VISIBLE.fullmatch(value)}
     headers = {name: given[name.lower()] for name in _PRECONDITIONS if name.lower() in given}
     if asked.ranges is None or len(asked.ranges) != 1:
-        return SourceRequest(headers)
+        return UpstreamRequest(headers)
     headers["Range"] = str(asked.ranges[0])
     if "if-range" in given:
         headers["If-Range"] = given["if-range"]
-    return SourceRequest(headers, asked.ranges[0])
+    return UpstreamRequest(headers, asked.ranges[0])
 
 
-def read_response(status: int, request: SourceRequest, fields: Lines) -> SourceResponse:
+def read_response(status: int, request: UpstreamRequest, fields: Lines) -> UpstreamResponse:
     """What the listener gets, or `RemoteFailed` when the response is none that can be passed on.
 
     Passed: Content-Type (audio, video, Ogg or plain bytes), Content-Length, Content-Range, Accept-Ranges,
@@ -117,7 +117,7 @@ def read_response(status: int, request: SourceRequest, fields: Lines) -> SourceR
         headers["ETag"] = found["etag"]
     if _LAST_MODIFIED.fullmatch(found.get("last-modified", "")):
         headers["Last-Modified"] = found["last-modified"]
-    return SourceResponse(status, headers, length, content_range)
+    return UpstreamResponse(status, headers, length, content_range)
 
 
 def _length(found: Mapping[str, str]) -> int | None:
@@ -135,7 +135,7 @@ def _length(found: Mapping[str, str]) -> int | None:
     return length if length < TOO_LONG else None
 
 
-def _part(request: SourceRequest, found: Mapping[str, str]) -> ContentRange:
+def _part(request: UpstreamRequest, found: Mapping[str, str]) -> ContentRange:
     content_range = parse_content_range(found.get("content-range", ""))
     if content_range is None or content_range.part is None:
         raise RemoteFailed("The external source sent a part without a usable Content-Range.")

@@ -39,7 +39,7 @@ _END = "/stream"
 # For players and feeds that go by the ending of a URL.
 _WITH_ENDING = re.compile(r"(.*/stream)(\.[A-Za-z0-9+]{1,8})")
 _ENDING = "mosic.ending"
-# Players ask for one path many times. Longer ones, which are nobody's, would fill the memory.
+# Players ask for one path many times. Longer ones are of no clip, and would fill the memory.
 _MATCHES = 2048
 _LONGEST_MATCH = 128
 
@@ -81,8 +81,8 @@ class StreamRoute:
             if parted is None:
                 return None
             path, ending = parted[1], parted[2]
-        prefix, _, name = path[: -len(_END)].rpartition("/")
-        return (name, ending) if prefix in self._prefixes else None
+        prefix, _, clip_id = path[: -len(_END)].rpartition("/")
+        return (clip_id, ending) if prefix in self._prefixes else None
 
     async def open(self, rt: Runtime, scope: Scope, asked: Retrieval) -> Stream:
         if self._check is not None:
