@@ -166,24 +166,27 @@ _NOTHING = _Response(0, ())
 
 
 def _response_to(facts: BlobFacts, asked: Retrieval) -> _Response:
+    ranges, common = asked.ranges, facts.part
     if asked.preconditions is not None:
         verdict = evaluate(asked.method, asked.preconditions, facts.validators)
         if verdict is Verdict.NOT_MODIFIED:
             return _Response(304, facts.unchanged)
         if verdict is Verdict.PRECONDITION_FAILED:
             raise PreconditionFailed
+        if asked.preconditions.if_range is not None:
+            # Who asks with If-Range has the other fields (§15.3.7).
+            common = facts.part_to_if_range
+            if not if_range_holds(asked.preconditions, facts.validators):
+                ranges = None
     if asked.method == "HEAD":
         return _Response(200, facts.whole)
-    if asked.ranges is None or not if_range_holds(asked.preconditions, facts.validators):
+    if ranges is None:
         return _Response(200, facts.whole, 0, facts.size)
-    slices = resolve(asked.ranges, facts.size)
+    slices = resolve(ranges, facts.size)
     if slices is Unsliced.UNSATISFIABLE:
         raise RangeNotSatisfiable(facts.size)
     if slices is Unsliced.WHOLE:
         return _Response(200, facts.whole, 0, facts.size)
-    # Who asks with If-Range has the other fields (§15.3.7).
-    has_others = asked.preconditions is not None and asked.preconditions.if_range is not None
-    common = facts.part_to_if_range if has_others else facts.part
     if len(slices) == 1:
         only = slices[0]
         headers: Headers = (
