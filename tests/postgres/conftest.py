@@ -130,7 +130,8 @@ async def start_user() -> AsyncIterator[StartUser]:
             stderr=asyncio.subprocess.PIPE,
             env=env,
             cwd=cwd,
-            process_group=0 if new_group else None,
+            # Not `process_group`, which uvloop does not know.
+            preexec_fn=os.setpgrp if new_group else None,
         )
         started.append(UserProcess(process))
         return started[-1]

@@ -1,4 +1,4 @@
-"""`/health`, `/ready`, `/metrics`: for those who run the service."""
+"""`/health`, `/ready`, `/metrics`: for operators."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ async def health() -> Response:
     responses=problems(Unavailable),
 )
 async def ready(request: Request, rt: Rt) -> Response:
-    # Anybody may ask, and each check takes connections to the database and writes to the disks: whoever asks
-    # while one is under way waits for that.
+    # Anybody may request it, and each check uses database connections and writes to the disks: a request
+    # during a check waits for its result.
     state = request.app.state
     check: asyncio.Task[None] | None = getattr(state, "ready_check", None)
     if check is None or check.done() or rt.stopping.is_set():
@@ -51,7 +51,7 @@ def _answer(status: str) -> Response:
 
 
 def _retrieved(check: asyncio.Task[None]) -> None:
-    """Should all who asked have left, nobody is told what it found."""
+    """Ignores the result if every client that waited for it has disconnected."""
     if not check.cancelled():
         check.exception()
 

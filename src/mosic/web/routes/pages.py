@@ -1,4 +1,5 @@
-"""Pages for people: `/`, `/docs` and `/redoc` with `/openapi.json`, `/docs/errors`, and what these load."""
+"""Pages for people: `/`, `/docs` and `/redoc` with `/openapi.json`, `/docs/errors`, and the files that they
+load."""
 
 from __future__ import annotations
 
@@ -32,12 +33,12 @@ def pages_router(api: FastAPI) -> APIRouter:
 
     @readable(router, "/openapi.json", any_parameters=True)
     async def openapi_document(request: Request, links: Links) -> Response:
-        # Made once: it takes as long as thousands of ranges, and anybody may ask for it.
+        # Made once: it takes as long as thousands of ranges, and anybody may request it.
         nonlocal document
         document = document or await asyncio.to_thread(_document, api)
         content = document
         if links.prefix:
-            # Below a path the routes are not where a reader of the document would look.
+            # Below a path the URLs of the routes begin with that path.
             content = b'{"servers":%s,%s' % (json.dumps([{"url": links.prefix}]).encode(), document[1:])
         headers = {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "Cache-Control": "no-cache"}
         return _revalidated(request, headers) or Response(
@@ -102,7 +103,7 @@ async def _page(name: str, links: Urls, policy: str, **filled_in: str) -> Respon
 
 
 def _revalidated(request: Request, headers: Mapping[str, str]) -> Response | None:
-    """304 where the client has it already (RFC 9110 §13.1.2); `headers` are those of the whole answer."""
+    """304 if the client has it already (RFC 9110 §13.1.2); `headers` are those of the full response."""
     conditions = preconditions_of(request)
     if evaluate(request.method, conditions, Validators(headers["ETag"], None)) is not Verdict.NOT_MODIFIED:
         return None

@@ -1,4 +1,4 @@
-"""How a route that reads is declared."""
+"""Declares routes that read: GET and HEAD."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _Endpoint = TypeVar("_Endpoint", bound=Callable[..., Any])
 def readable(
     router: APIRouter, path: str, *, any_parameters: bool = False, **options: Any
 ) -> Callable[[_Endpoint], _Endpoint]:
-    """Like `router.get`, and answers HEAD too: FastAPI, unlike Starlette, leaves that to its users.
+    """Like `router.get`, and also for HEAD, which FastAPI, unlike Starlette, does not add.
 
     (The server drops the body of an answer to HEAD.) Query parameters that the route does not know are
     refused, but with `any_parameters`: for what players and browsers ask, which add some of their own.
