@@ -62,7 +62,7 @@ def _is_enhanced(data: bytes, at: int) -> bool:
 
 
 def _seconds(enhanced: bool, third: int, fifth: int) -> float:
-    """Of a frame with these bytes; E-AC-3 has frames with further channels of the one before, too."""
+    """The header of a frame. E-AC-3 also has frames that add channels to the frame before."""
     head = bytes((0, 0, third, 0, fifth >> 8, fifth & 0xFF))
     if not enhanced:
         return 6 * _SAMPLES_PER_BLOCK / _rate(head)
@@ -83,7 +83,7 @@ def _enhanced_rate(head: bytes) -> int:
 
 def _describe(head: bytes) -> tuple[int, int]:
     mode = head[6] >> 5
-    # Before the bit of the bass channel stand two bits for each level: centre, surround, Dolby Surround.
+    # Two bits for each level (centre, surround, Dolby Surround) precede the bit of the bass channel.
     levels = (mode & 1 and mode != 1) + bool(mode & 4) + (mode == 2)
     bass = int.from_bytes(head[6:8], "big") >> (12 - 2 * levels) & 1
     return _rate(head), _CHANNELS[mode] + bass

@@ -48,7 +48,7 @@ def read(source: Source, start: int, end: int, *, most_chunks: int = MOST_CHUNKS
     there = max(sound.size - 8, 0) if sound else 0
     if codec == "pcm":
         whole = there // (channels * max((bits + 7) // 8, 1))
-        # A recorder that was cut off has not written how many there are.
+        # A recorder that was interrupted has not written the number of frames.
         frames = min(frames or whole, whole)
     elif common[18:22] == b"ima4":
         frames = there // (34 * channels) * 64

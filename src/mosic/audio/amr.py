@@ -1,4 +1,4 @@
-"""AMR and AMR-WB (`.amr`, `.awb`; RFC 4867 §5): 20 ms a frame, each with a byte that says how long it is."""
+"""AMR and AMR-WB (`.amr`, `.awb`; RFC 4867 §5): frames of 20 ms, whose first byte tells their size."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from mosic.audio.source import Sound, Source
 from mosic.errors import UnreadableMedia
 
 NARROW, WIDE = b"#!AMR\n", b"#!AMR-WB\n"
-# Bytes behind the first, by frame type; None for types that no frame has (3GPP TS 26.101 and 26.201).
+# Bytes after the first, by frame type; None for types that no frame has (3GPP TS 26.101 and 26.201).
 _NARROW_SIZES = (12, 13, 15, 17, 19, 20, 26, 31, 5, 6, 5, 5, None, None, None, 0)
 _WIDE_SIZES = (17, 23, 32, 36, 40, 46, 50, 58, 60, 5, None, None, None, None, 0, 0)
 _FRAMES_PER_SECOND = 50

@@ -68,7 +68,7 @@ def read(source: Source, start: int, end: int) -> Sound:
         int.from_bytes(form[at : at + size], "little") for at, size in ((0, 2), (2, 2), (4, 4), (8, 4))
     )
     length, preroll = (int.from_bytes(properties[at : at + 8], "little") for at in (40, 56))
-    # A live broadcast (the lowest flag) says nothing of its length, a file that was cut off says too much.
+    # A live broadcast (the lowest flag) has no length, and that of a file that was cut off is too large.
     unknown = properties[64:65] and properties[64] & 1
     cut_off = header_end + int.from_bytes(source.read(header_end + 16, 8), "little") > end
     return Sound(
@@ -100,7 +100,7 @@ def _tag_objects(source: Source, item: _Object) -> list[bytes]:
 
 
 def _reduced(objects: list[bytes]) -> bytes:
-    """A header of nothing but `objects`."""
+    """A header with these objects only."""
     body = b"".join(objects)
     return (
         HEADER + (30 + len(body)).to_bytes(8, "little") + len(objects).to_bytes(4, "little") + b"\1\2" + body

@@ -33,7 +33,7 @@ def read(source: Source, start: int, end: int) -> Sound:
         raise UnreadableMedia("The file states no sample rate or no channels.")
     codec, bits = _ENCODINGS.get(encoding, (f"au-{encoding}", 0))
     there = max(end - start - offset, 0)
-    # A recorder that wrote to a pipe did not know the size, or was to write it at its end.
+    # A recorder that writes to a pipe does not know the size.
     size = there if size in (0, _UNKNOWN) else min(size, there)
     note = source.read(start + _LEAST_HEADER, min(offset - _LEAST_HEADER, _LONGEST_NOTE))
     seconds = size * 8 / (bits * channels) / sample_rate if bits else None
@@ -49,7 +49,7 @@ def read(source: Source, start: int, end: int) -> Sound:
 
 
 def _tags(note: str) -> Pairs:
-    """Lines of names and values, as ffmpeg writes them, or else a text as it is."""
+    """Lines of names and values, as ffmpeg writes them; any other text is a comment."""
     lines = [line.partition("=") for line in note.splitlines() if line.strip()]
     if lines and all(separator and name.strip().isidentifier() for name, separator, _ in lines):
         return [(name.strip(), value) for name, _, value in lines]

@@ -23,7 +23,7 @@ class Box(NamedTuple):
 
 
 def boxes(source: Readable, start: int, end: int, most: int = MOST_CHILDREN) -> Iterator[Box]:
-    """The boxes that follow one another in `[start, end)`, as far as their sizes make sense."""
+    """The consecutive boxes in `[start, end)`, as far as their sizes are valid."""
     at = start
     for _ in range(most):
         header = source.read(at, min(16, end - at))
@@ -55,7 +55,7 @@ def payload(source: Readable, box: Box | None, largest: int = LARGEST_BOX) -> by
 
 
 def number(data: bytes, at: int, size: int = 4) -> int:
-    """A big-endian number; what lies beyond the end of the data is not counted."""
+    """A big-endian number; bytes beyond the end of the data are left out."""
     return int.from_bytes(data[at : at + size], "big")
 
 

@@ -1,4 +1,4 @@
-"""What recorders and stations note in WAVE files: `bext` (EBU Tech 3285), `iXML`, and `cart` (AES46)."""
+"""The notes of recorders and stations in WAVE files: `bext` (EBU Tech 3285), `iXML`, and `cart` (AES46)."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ def _fields(data: bytes, layout: tuple[tuple[str, int], ...]) -> tuple[Pairs, in
 
 
 def read_ixml(data: bytes) -> Pairs:
-    """As far as it can be read. Entities of its own are no business of such a file, and end the reading."""
+    """As far as it can be parsed. A declaration of entities ends the parsing: such files need none."""
     data = data.rstrip(b"\0 \r\n\t")
     encoding = None
     if data[:2] not in UTF_16_MARKS and not _OTHER_ENCODING.match(data):
-        # Recorders write what Windows calls Latin-1, whatever the declaration says.
+        # Recorders write Windows-1252, whatever the declaration says.
         encoding, data = "utf-8", decode(data).encode()
     reader = _IxmlReader()
     parser = ParserCreate(encoding)

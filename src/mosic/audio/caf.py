@@ -54,7 +54,7 @@ def read(source: Source, start: int, end: int, *, largest_table: int = _LARGEST_
         if len(header) < 12:
             break
         size = int.from_bytes(header[4:], "big", signed=True)
-        # A recorder that was stopped leaves -1: then the sound is all the rest.
+        # A recorder that was interrupted leaves -1: then the sound is the rest of the file.
         begin, stop = at + 12, end if size < 0 else min(at + 12 + size, end)
         if header[:4] == b"data":
             found.data = found.data or (min(begin + 4, stop), stop)
@@ -88,7 +88,7 @@ def read(source: Source, start: int, end: int, *, largest_table: int = _LARGEST_
 def _frames(
     source: Source, table: tuple[int, int], data: tuple[int, int], packet_frames: int, largest: int
 ) -> float:
-    """By the packet table: what is meant to be heard, and no packets that are not there."""
+    """By the packet table: without priming and padding, and without packets that are missing."""
     header = source.read(table[0], 24)
     if len(header) < 24:
         return 0
@@ -111,7 +111,7 @@ def _frames(
         number = 0
     is_all = seen == packets
     if not is_all and len(raw) == largest and seen:
-        # Not the file is cut, but the look at its table.
+        # Only a part of the table was read.
         return float(valid) if valid > 0 else heard * packets / seen
     heard -= max(priming, 0) + (max(remainder, 0) if is_all else 0)
     return float(max(min(heard, valid) if is_all and valid > 0 else heard, 0))

@@ -16,7 +16,7 @@ _WHOLE_NAME, _WHOLE_HEADER, _ALIGNMENT = 16, 24, 8
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A chunk and where its data lies; `end` is never beyond that of what it is in."""
+    """A chunk and where its data lies; `end` is never beyond that of the enclosing chunk."""
 
     name: bytes
     start: int
@@ -48,8 +48,7 @@ def chunks(
 
 
 def _padding(source: Source, at: int, end: int, order: Order) -> int:
-    """Whether one byte stands at `at` before the next chunk, as behind an odd size it has to; some leave it
-    out."""
+    """Whether a padding byte stands at `at`. It must follow a chunk of odd size; some leave it out."""
     found = source.read(at, min(9, end - at))
     plausible = [
         len(header) == 8
@@ -62,7 +61,7 @@ def _padding(source: Source, at: int, end: int, order: Order) -> int:
 
 
 def wave64_chunks(source: Source, start: int, end: int, *, most: int = MOST_CHUNKS) -> Iterator[Chunk]:
-    """Those of Wave64, by the four letters that their GUIDs begin with. A size includes the header."""
+    """The chunks of Wave64, by the first four letters of their GUIDs. A size includes the header."""
     at = start
     for _ in range(most):
         header = source.read(at, min(_WHOLE_HEADER, end - at))

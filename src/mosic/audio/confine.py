@@ -1,4 +1,4 @@
-"""What a probing process gives up before it looks at the files of strangers: docs/decisions/0020-probes.md.
+"""The rights that a probing process gives up before it reads a file: docs/decisions/0020-probes.md.
 
 Each step stands by itself, and what a system does not offer is told, not fatal. Landlock:
 https://docs.kernel.org/userspace-api/landlock.html; seccomp:
@@ -72,7 +72,7 @@ def confine(memory: int) -> list[str]:
 
 
 def _leave_root() -> bool:
-    """Become an account that owns nothing; True also for those who are not root."""
+    """Become an account that owns nothing; True also when not root."""
     if os.geteuid() != 0:
         return True
     try:
@@ -85,7 +85,7 @@ def _leave_root() -> bool:
         os.setresgid(gid, gid, gid)
         os.setresuid(uid, uid, uid)
     except (OSError, AttributeError):
-        # A container without these rights, or a user namespace that has only one account.
+        # A container without these rights, or a user namespace with a single account.
         return os.geteuid() != 0
     return True
 
@@ -109,7 +109,7 @@ def _close_files_and_network(libc: ctypes.CDLL) -> bool:
 
 
 def _filter_calls(libc: ctypes.CDLL) -> bool:
-    """seccomp: of the kernel's calls only those listed above; the others fail with EPERM."""
+    """seccomp: only the system calls listed above; all others fail with EPERM."""
     machine = os.uname().machine
     if machine not in _ALLOWED or struct.calcsize("P") != 8:
         return False

@@ -1,4 +1,4 @@
-"""Raw DTS (`.dts`; ETSI TS 102 114 §5.3), the core of it, counted."""
+"""Raw DTS (`.dts`; ETSI TS 102 114 §5.3): the frames of its core, counted."""
 
 from __future__ import annotations
 

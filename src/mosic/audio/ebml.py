@@ -41,7 +41,7 @@ def element_at(source: Readable, at: int, end: int) -> Element | None:
 
 
 def variable(data: bytes, at: int) -> tuple[int, int]:
-    """A number that says its own width by its leading zeros, and that width."""
+    """A number whose leading zero bits tell its width, and that width."""
     width = 9 - data[at].bit_length()
     return int.from_bytes(data[at : at + width], "big") & (1 << 7 * width) - 1, width
 

@@ -1,4 +1,4 @@
-"""Whose file is probed next, so that no sender keeps the others waiting.
+"""Which file is probed next, so that no sender makes the others wait.
 
 A sender whose files take long has all processes but one, at most. One whose files never did may have them
 all, since then nobody waits for long; should its files prove slow while others wait, one is put off.
@@ -16,7 +16,7 @@ from pathlib import Path
 from mosic.audio.info import AudioInfo
 
 SLOW_SECONDS = 1.0
-"""A probe that takes longer is a slow one: most take a few thousandths of a second."""
+"""A longer probe counts as slow: most take a few milliseconds."""
 
 _SLOW_FOR_SECONDS = 60.0
 _MOST_REMEMBERED = 1000
@@ -30,11 +30,11 @@ class Job:
     sender: str
     result: asyncio.Future[AudioInfo]
     interrupt: Callable[[], None] | None = None
-    """Ends the process that is busy with it; None while it waits."""
+    """Ends the process that probes it; None while it waits."""
 
     began: float = 0.0
     put_off: bool = False
-    """It had to make room for another sender's, and waits again. That happens to a file once."""
+    """It was stopped in favour of another sender, and waits again. That happens once to a file."""
 
 
 @dataclass(slots=True)
@@ -44,7 +44,7 @@ class _Sender:
 
 
 class Jobs:
-    """Those that wait, by sender, and those that run, on `size` processes."""
+    """The waiting jobs by sender, and the running ones, on `size` processes."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -58,7 +58,7 @@ class Jobs:
         asyncio.get_running_loop().call_later(SLOW_SECONDS, self._make_room_for, job)
 
     async def take(self) -> Job:
-        """The next that is to be probed; `done` has to follow."""
+        """The next job to run; `done` must follow."""
         while (job := self._next()) is None:
             idle: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._idle.append(idle)
@@ -68,7 +68,7 @@ class Jobs:
         return job
 
     def done(self, job: Job) -> None:
-        """It is probed, or goes back to those that wait because it was put off."""
+        """The job is finished, or waits again because it was postponed."""
         sender = self._senders[job.sender]
         sender.running.remove(job)
         job.interrupt = None
@@ -76,14 +76,14 @@ class Jobs:
             self._remember_slow(job.sender)
         if job.put_off and not job.result.done():
             sender.waiting.append(job)
-            # Behind those for whom it made room.
+            # Behind the jobs in whose favour it was stopped.
             self._senders[job.sender] = self._senders.pop(job.sender)
         elif not sender.running and not sender.waiting:
             del self._senders[job.sender]
         self._wake()
 
     def drain(self) -> list[Job]:
-        """Take out all that wait."""
+        """Remove and return all waiting jobs."""
         found = [job for sender in self._senders.values() for job in sender.waiting]
         for sender in self._senders.values():
             sender.waiting.clear()
@@ -96,7 +96,7 @@ class Jobs:
                 idle.set_result(None)
 
     def _next(self) -> Job | None:
-        """Of those who have the fewest running, the one who has waited longest."""
+        """Of the senders with the fewest running jobs, the one that has waited longest."""
         for name in [name for name, sender in self._senders.items() if sender.waiting]:
             waiting = self._senders[name].waiting
             while waiting and waiting[0].result.done():  # its caller was cancelled
@@ -125,7 +125,7 @@ class Jobs:
             self._slow_until = {name: until for name, until in self._slow_until.items() if until > now}
 
     def _make_room_for(self, job: Job) -> None:
-        """Put off a slow file of a sender who has all the processes, if `job` still waits for its first."""
+        """Postpone a slow job of a sender that has all processes, if `job` is waiting for a first one."""
         sender = self._senders.get(job.sender)
         if sender is None or job not in sender.waiting or job.result.done() or sender.running:
             return

@@ -1,4 +1,4 @@
-"""FLAC (RFC 9639): stream info, comments, and the last frame, which tells how long the sound really is."""
+"""FLAC (RFC 9639): stream info, comments, and the last frame, which tells the true length."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _CRC16 = [_crc16(byte) for byte in range(256)]
 
 @dataclass(frozen=True, slots=True)
 class StreamInfo:
-    """RFC 9639 §8.2. `samples` is 0 when the encoder could not know."""
+    """RFC 9639 §8.2. `samples` is 0 when the encoder did not know it."""
 
     block_size: int
     sample_rate: int
@@ -78,7 +78,7 @@ class _Frame:
 
 
 def parse_stream_info(data: bytes) -> StreamInfo:
-    """From the 34 bytes of the block; UnreadableMedia when they make no sense."""
+    """From the 34 bytes of the block; UnreadableMedia when they are invalid."""
     packed = int.from_bytes(data[10:18], "big")
     info = StreamInfo(
         block_size=int.from_bytes(data[2:4], "big"),
@@ -118,7 +118,7 @@ def read(source: Source, start: int, end: int, *, tails: tuple[int, ...] = _TAIL
 
 
 def _seconds(source: Source, start: int, end: int, tails: tuple[int, ...]) -> float | None:
-    """Of a file that was put behind another."""
+    """Of a file that was appended to another."""
     try:
         info, _, at = _metadata(source, start, end)
         info, samples = _measured(source, at, end, info, tails)
@@ -128,7 +128,7 @@ def _seconds(source: Source, start: int, end: int, tails: tuple[int, ...]) -> fl
 
 
 def _joined(source: Source, start: int, end: int) -> Iterator[int]:
-    """Where other files begin that were put behind the first: players go on with their frames."""
+    """Where further files begin that were appended to the first: players continue with their frames."""
     stop = min(end, start + WALK_LIMIT)
     for offset in range(start, stop, _CHUNK):
         chunk = source.read(offset, min(_CHUNK + len(_BEGINS) - 1, stop - offset))
@@ -154,7 +154,7 @@ def _metadata(source: Source, start: int, end: int) -> tuple[StreamInfo, Pairs, 
             if length != _STREAMINFO_SIZE:
                 raise UnreadableMedia("The FLAC stream info is damaged.")
             info = parse_stream_info(source.read(at + 4, _STREAMINFO_SIZE))
-        # Some encoders wrote pictures longer than the length can say; what follows then is no block.
+        # Some encoders wrote pictures that are longer than the length field can hold; no block follows then.
         if kind == _FORBIDDEN or at + 4 + length > end:
             break
         if kind == _VORBIS_COMMENT and not pairs:
@@ -177,7 +177,7 @@ def _measured(
 
 
 def _confirmed(info: StreamInfo, first: _Frame) -> StreamInfo:
-    """As the first frame has it, by which decoders go; UnreadableMedia where they would not go on."""
+    """Corrected by the first frame, as decoders do; UnreadableMedia where they would stop."""
     if first.bits not in (0, info.bits) or first.end > info.block_size:
         raise UnreadableMedia("The FLAC stream info contradicts the audio frames.")
     block_size = min(first.end, info.block_size) if first.end else info.block_size
@@ -185,7 +185,7 @@ def _confirmed(info: StreamInfo, first: _Frame) -> StreamInfo:
 
 
 def _played(source: Source, start: int, end: int, info: StreamInfo, tails: tuple[int, ...]) -> int | None:
-    """Samples up to the end of the last whole frame; None when no frame can be made out.
+    """Samples up to the end of the last whole frame; None when no frame is found.
 
     The stream info is a promise that a cut-off file breaks, and that a stream written to a pipe never makes.
     """
@@ -198,7 +198,7 @@ def _played(source: Source, start: int, end: int, info: StreamInfo, tails: tuple
             return info.samples
         for before, frame in zip(reversed(frames[:-1]), reversed(frames[1:]), strict=True):
             if before.end == frame.first:
-                # Frame after frame, and then not the promised end: a cut, or a promise that never was true.
+                # Frames, but not up to the announced end: the file is cut, or the announcement was wrong.
                 is_whole = info.samples == 0 or _is_whole(data[frame.at :])
                 return frame.end if is_whole else frame.first
         if offset == start:

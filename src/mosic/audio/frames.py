@@ -1,4 +1,4 @@
-"""Sound without a container: frames, each with a header that says how long it is, one after the other."""
+"""Sound without a container: consecutive frames, each with a header that tells its length."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from mosic.audio.source import Readable
 # the one before ends and all of one kind, does not happen by chance.
 _FRAMES_FOR_CERTAIN = 4
 _CHUNK = 1 << 20
-# What lies beyond is taken to be like what came before: to read gigabytes would cost seconds.
+# Bytes beyond are estimated from those before: reading gigabytes would cost seconds.
 WALK_LIMIT = 512 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Syntax:
-    """How to tell the frames of one format.
+    """How to recognise the frames of one format.
 
     `parse(data, at)` gives the kind and the length in bytes of the frame whose header stands at `at`, or
     None; the kind is what stays the same through a stream. It is only asked where `header` bytes are there.
@@ -28,7 +28,7 @@ class Syntax:
     parse: Callable[[bytes, int], tuple[int, int] | None]
 
     def find(self, data: bytes, *, ends: bool) -> int | None:
-        """Offset of the first frame in `data` that is one beyond doubt, or None.
+        """Offset of the first certain frame in `data`, or None.
 
         At the very beginning of all there is (`ends`), fewer frames are enough if they fill it exactly.
         """
@@ -86,7 +86,7 @@ class Syntax:
             offset += at
 
     def _resume(self, chunk: bytes, at: int) -> int:
-        """Where two frames of a kind follow each other, or from where to go on reading."""
+        """Where two frames of one kind follow each other, or where to continue reading."""
         last = len(chunk) - self.header
         at = chunk.find(self.sync, at)
         while 0 <= at <= last:
@@ -103,5 +103,5 @@ class Syntax:
 
 
 def scale(total: float, start: int, end: int, limit: int = WALK_LIMIT) -> float:
-    """What was counted by `walk`, carried over to all of `[start, end)`."""
+    """The count of `walk`, extrapolated to all of `[start, end)`."""
     return total * (end - start) / limit if end - start > limit else total

@@ -1,4 +1,4 @@
-"""The texts of ID3, decoded with regard to what taggers really wrote, and handed on as UTF-8.
+"""The texts of ID3, decoded as taggers really wrote them, and passed on as UTF-8.
 
 By the standards a text is Latin-1 or UTF-16 with a byte order mark. Taggers write what Windows calls Latin-1,
 or UTF-8, and say Latin-1; and they leave the mark out. https://id3.org/id3v2.4.0-frames, https://id3.org/ID3v1
@@ -27,12 +27,12 @@ DATE_FRAMES = (*_DATES, *_YEAR, *_DAY, *_TIME)
 
 
 def reformed(name: bytes, content: bytes) -> bytes:
-    """The content of a text frame with its texts in UTF-8; that of other frames as it is."""
+    """The content of a text frame with its texts in UTF-8; that of other frames unchanged."""
     is_link = name.startswith(b"W") and not name.startswith(_OWN_LINK)
     if is_link or name.startswith(b"UFI") or not content:
         return content
     if content[0] > _UTF_8:
-        # Some leave out what says the encoding; a letter of the text stands in its place.
+        # Some leave out the byte for the encoding; a letter of the text stands in its place.
         return bytes([_UTF_8]) + decode(content).encode() if content[0] >= ord(" ") else content
     encoding, at = content[0], 4 if name.startswith(_IN_A_LANGUAGE) else 1
     texts = _texts(content[at:], encoding)
@@ -127,5 +127,5 @@ def version_1(tag: bytes) -> Pairs:
 
 
 def _field(raw: bytes) -> str:
-    # A field that is full may end within a character.
+    # A full field may end within a character.
     return decode(raw.partition(b"\0")[0].rstrip(), cut=b"\0" not in raw)

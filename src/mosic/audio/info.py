@@ -18,13 +18,13 @@ class AudioInfo(Words):
     """
 
     media_type: str
-    """Such as `audio/mpeg`: found in the bytes, made for the Content-Type of an answer."""
+    """Such as `audio/mpeg`: found in the bytes, fit for the Content-Type of a response."""
     duration: float | None = None
     """Seconds that a player will play; None rather than a number the size of the file contradicts."""
     codec: str | None = None
     """Lower-case short name: `mp3`, `aac`, `flac`, `vorbis`, `opus`, `alac`, `pcm`, …"""
     bitrate: int | None = None
-    """Bits a second, the average where it varies."""
+    """Bits per second, on average."""
     sample_rate: int | None = None
     """Hertz."""
     channels: int | None = None

@@ -27,9 +27,9 @@ from mosic.errors import MosicError, StartupError, Unavailable, UnreadableMedia,
 _LONGEST_LINE = 8 << 20
 _START_SECONDS = 30
 _STARTS_PER_FILE = 3
-# Without `site` a process starts in a fraction of the time; where modules lie it is told.
+# Without `site` a process starts in a fraction of the time; it gets the module path as arguments.
 _BOOT = "import sys; sys.path[:] = sys.argv[3:]; from mosic.audio.worker import main; main(*sys.argv[1:3])"
-# All it gets of the environment: settings and secrets stay here.
+# All that it gets of the environment: no settings, no secrets.
 _ENVIRONMENT = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
 
@@ -97,7 +97,7 @@ class ProbePool:
             _settle(job.result, Unavailable("The service is stopping."))
 
     async def _serve(self) -> None:
-        """Do one job after the other until cancelled."""
+        """Run jobs until cancelled."""
         worker = self._unused.pop() if self._unused else None
         while True:
             job = await self._jobs.take()
@@ -152,7 +152,7 @@ class ProbePool:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What became of one probe; `last`: the process is not to be used again."""
+    """The outcome of one probe; `last`: the process must not be used again."""
 
     outcome: str
     value: AudioInfo | MosicError
@@ -160,7 +160,7 @@ class _Answer:
 
 
 class Worker:
-    """A process that runs `mosic.audio.worker`, which describes what is said over the pipes."""
+    """A process that runs `mosic.audio.worker`, which documents the messages on the pipes."""
 
     def __init__(self, process: Process, files: socket.socket) -> None:
         if process.stdout is None or process.stderr is None:
@@ -213,7 +213,7 @@ class Worker:
         raise StartupError(f"The process that reads audio files does not start:\n{said}")
 
     async def ask(self, path: Path, timeout_seconds: float) -> _Answer | None:
-        """Probe one file; None when the process had died before it began."""
+        """Probe one file; None when the process died before it began."""
         try:
             # Here, for the process may not: it gets what is open, and no way to anything else. The file was
             # written a moment ago, so that the system does not have to look for it.
@@ -233,7 +233,7 @@ class Worker:
             return None
         except TimeoutError:
             return _Answer("timeout", UnreadableMedia("Reading this file took too long."), last=True)
-        except ValueError:  # a line of no end
+        except ValueError:  # an endless line
             return _parse(b"")
 
     def end(self) -> None:

@@ -41,7 +41,7 @@ _NAMES = {
     "DATE_RECORDED": "date",
 }
 _NAMES_OF_ALBUM = _NAMES | {"TITLE": "album", "ARTIST": "albumartist", "PART_NUMBER": "discnumber"}
-# What programs that write files note down for themselves.
+# Notes of the programs that write files.
 _NOT_FOR_PEOPLE = ("_STATISTICS", "BPS", "DURATION", "NUMBER_OF_", "SOURCE_ID")
 
 
@@ -71,13 +71,13 @@ class _Segment:
         self.sound_bytes += size
 
     def begin_anew(self) -> None:
-        """Another recording follows, with an EBML header of its own."""
+        """Another recording follows, with its own EBML header."""
         self.done += self.seconds
         self.timestamps, self.announced, self.scale = [], 0, _SCALE
 
     @property
     def seconds(self) -> float:
-        """By the blocks. What is announced is finer, and taken if it agrees."""
+        """By the blocks. The announced duration is more precise, and used where it agrees."""
         announced = self.announced * self.scale / 1e9
         if len(self.timestamps) < 2:
             return announced if self.timestamps else 0
@@ -142,7 +142,7 @@ def read(source: Source, start: int, end: int, *, most_elements: int = _MOST_ELE
 
 
 def _extrapolate(source: Source, segment: Element, found: _Segment, *, is_capped: bool) -> None:
-    """Account for what was not walked over: by the last cluster, or else by the bytes that were."""
+    """Account for the rest that was not read: by the last cluster, else in proportion to the bytes."""
     if len(found.timestamps) < 2:
         return
     first, before, last = found.timestamps[0], found.timestamps[-2], found.timestamps[-1]
@@ -160,7 +160,7 @@ def _extrapolate(source: Source, segment: Element, found: _Segment, *, is_capped
 
 def _last_timestamp(source: Source, segment: Element, found: _Segment) -> int | None:
     """Of the last block of sound, looked for from the end of the file."""
-    # Whatever looks like a cluster is followed to the end: all of them share the limit.
+    # Everything that looks like a cluster is followed to the end; all share one limit.
     looks = FewLooks(source, 2 * _MOST_IN_TAIL)
     for size in _TAILS:
         offset = max(segment.end - size, found.walked_to)
@@ -183,7 +183,7 @@ def _last_timestamp(source: Source, segment: Element, found: _Segment) -> int | 
 
 
 def _all_elements(source: Readable, segment: Element, most: int) -> Iterator[Element]:
-    """What is in the segment, and in its clusters and groups of blocks as if these did not enclose it.
+    """The elements of the segment, and those in its clusters and block groups, in one sequence.
 
     So it does not matter where they end, which is often not written.
     """

@@ -26,7 +26,7 @@ _UNKNOWN = (0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF)
 
 @dataclass(frozen=True, slots=True)
 class _Track:
-    """The boxes of a track of sound, read as far as they are needed. Lengths are in its timescale."""
+    """The boxes of a track of sound, as far as they are needed. Lengths are in its timescale."""
 
     number: int
     description: bytes
@@ -71,7 +71,7 @@ def read(
             fragments.add(box)
     seconds = _seconds(source, moov, track, fragments, timescale)
     if track.sample_bytes > data_bytes:
-        seconds = 0  # The index promises sound that is not in the file.
+        seconds = 0  # The index lists sound that is not in the file.
     sound_bytes = track.sample_bytes + fragments.size or (data_bytes if track.is_alone else 0)
     return Sound(
         media_type="audio/mp4",
@@ -113,7 +113,7 @@ def _sound_track(source: Source, moov: Box, largest_table: int) -> _Track:
         frame = frame_seconds(description) * timescale
         ratio = mp4_samples.usual(source, table) / frame if frame else 1
         if count and not any(least < ratio < most for least, most in _PLAUSIBLE):
-            # A timescale that is another one's, or no times at all: decoders go by the frames.
+            # A wrong timescale, or no times at all: decoders go by the frames.
             length = round(count * frame)
         return _Track(
             number=number(header, 20 if header[:1] == b"\x01" else 12),
@@ -158,7 +158,7 @@ def _seconds(source: Source, moov: Box, track: _Track, fragments: Timeline, time
     played = 0.0
     for length, begin in track.edits:
         if begin >= 0:
-            # No player plays more than there is; without a length an edit goes on to the end.
+            # No player plays more than there is; an edit without a length lasts to the end.
             left = max(whole - begin / timescale, 0)
             played += min(length / movie_timescale or left, left)
     return played + (silence if silence < _LONGEST_LEAD_IN else 0) if played else whole

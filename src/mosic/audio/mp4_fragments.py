@@ -31,7 +31,7 @@ class Defaults:
 
 @dataclass(slots=True)
 class _Stretch:
-    """Fragments whose times go on from one another. Times are in the track's timescale."""
+    """Fragments with consecutive times, in the timescale of the track."""
 
     first: int
     end: int
@@ -39,7 +39,7 @@ class _Stretch:
 
     @property
     def length(self) -> int:
-        """Gaps count: they are heard as silence. Less than all runs together it cannot be."""
+        """With gaps, which are heard as silence; never less than all runs together."""
         return max(self.end - self.first, self.played)
 
 
@@ -60,7 +60,7 @@ class Timeline:
     _timed: bool = field(default=False)
 
     def begin(self, length: int) -> None:
-        """The index holds samples of that length itself; the fragments go on from there."""
+        """The index itself holds samples of that length; the fragments continue from there."""
         if length:
             self._now = _Stretch(0, length, length)
 
@@ -97,7 +97,7 @@ class Timeline:
         return self.count == 1 and begins - now.end > _LONGEST_GAP_SECONDS * self.timescale
 
     def extrapolate(self, start: int, walked_to: int) -> None:
-        """Fragments were added as far as `walked_to`; account for all that follow."""
+        """Fragments were added up to `walked_to`; account for all that follow."""
         now, walked = self._now, walked_to - start
         if now is None or walked <= 0:
             return
@@ -184,7 +184,7 @@ class _Run:
         if not flags & 0x300:
             return cls(offset, count * defaults.length, count * defaults.size, box, defaults)
         at = box.start + 8 + 4 * (flags & 1) + 4 * (flags >> 2 & 1)
-        # Samples that the box promises and does not hold are none.
+        # Samples that the box announces and does not hold do not count.
         count = min(count, max(box.end - at, 0) // (4 * width))
         length = size = seen = 0
         while seen < min(count, _LARGEST_RUN // (4 * width)):

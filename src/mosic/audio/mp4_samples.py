@@ -53,7 +53,7 @@ def length(source: Readable, table: Box | None, count: int | None, largest: int 
     if count is None or not seen:
         return ticks
     is_cut = len(listed) // 2 < number(data, 4)
-    # What the table leaves out goes on as it ends.
+    # Samples beyond the table last as long as its last one.
     return _scaled(ticks, seen, count) if is_cut else ticks + (count - seen) * _sane(each)
 
 
@@ -65,7 +65,7 @@ def usual(source: Readable, table: Box | None) -> int:
 
 
 def _sane(ticks: int) -> int:
-    # Some write -1 for «at once»; as 32 bits without a sign that would be a day.
+    # Some write -1 for «at once», which as an unsigned number would be a day.
     return ticks if ticks < _MOST_TICKS else 0
 
 

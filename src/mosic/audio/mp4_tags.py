@@ -30,7 +30,7 @@ _UTF_8, _UTF_16, _SIGNED, _UNSIGNED, _FLOAT_32, _FLOAT_64 = 1, 2, 21, 22, 23, 24
 
 
 def read(source: Source, moov: Box) -> list[Pairs | bytes]:
-    """All that is found in the index, those first that are to be relied on most."""
+    """All tags in the index, the most reliable first."""
     keyed: Pairs = []
     texts: Pairs = []
     authors: Pairs = []
@@ -52,7 +52,7 @@ def read(source: Source, moov: Box) -> list[Pairs | bytes]:
     if items:
         inner = make(b"udta", make(b"meta", bytes(4) + make(b"ilst", b"".join(items))))
         found.append(make(b"ftyp", b"M4A ") + make(b"moov", inner))
-    # Who performs it comes before who wrote it.
+    # The performer comes before the composer.
     return [*found, keyed, texts, authors]
 
 

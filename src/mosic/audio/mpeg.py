@@ -105,7 +105,7 @@ def _announcement(frame: bytes) -> tuple[bool, int]:
     """Whether the frame is a Xing, Info or VBRI header, and the samples that a gapless player leaves out."""
     if frame[36:40] == b"VBRI":
         return True, 0
-    # Behind the side information, whose size depends on version and channels.
+    # After the side information, whose size depends on version and channels.
     at = max(frame[:64].find(b"Xing", 4), frame[:64].find(b"Info", 4))
     if at < 0:
         return False, 0

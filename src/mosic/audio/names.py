@@ -1,4 +1,4 @@
-"""What ID3, MP4 and ASF call their fields, to the names in Vorbis comments, as most taggers map them."""
+"""Names of fields in ID3, MP4 and ASF → names in Vorbis comments, as most taggers map them."""
 
 from __future__ import annotations
 

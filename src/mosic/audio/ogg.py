@@ -15,7 +15,7 @@ from mosic.audio.source import Forward, Pairs, Sound, Source, most_units
 from mosic.audio.vorbis import read_comments
 from mosic.errors import UnreadableMedia, UnsupportedMedia
 
-# A file may be nothing but page headers.
+# A file may consist of page headers only.
 _MOST_PAGES = 200_000
 _MOST_PAGES_OF_A_PACKET = 4096
 _TAIL = 256 * 1024
@@ -57,7 +57,7 @@ class _LogicalStream:
         if not self.granules:
             return 0
         began, ended = 0, self.granules[-1]
-        # A recording of a broadcast keeps its positions; no page holds five seconds but in silence.
+        # A recorded broadcast keeps its positions. No page holds five seconds, unless of silence.
         if len(self.granules) == 3 and self.granules[0] > 5 * self.sample_rate:
             began = 2 * self.granules[0] - self.granules[1]
         return max(ended - began - self.pre_skip, 0) / self.sample_rate
@@ -79,7 +79,7 @@ def read(source: Source, start: int, end: int, *, most_pages: int = _MOST_PAGES)
         serials.add(page.serial)
         most_pages -= 1
         if page.first:
-            # Streams that begin together play together, one that begins after sound goes on from there.
+            # Streams that begin together play together; one that begins after sound continues from there.
             if not links or links[-1].granules:
                 stream = _identify(source.read(page.offset, min(page.end - page.offset, 64)), page.serial)
                 links += [stream] if stream else []
@@ -100,7 +100,7 @@ def read(source: Source, start: int, end: int, *, most_pages: int = _MOST_PAGES)
         raise UnreadableMedia("The file ends before its audio begins.")
     is_capped = not most_pages
     is_ended = walked == end or _end(source, max(walked, end - _TAIL), end, links[-1], serials)
-    # What follows damage may be no Ogg at all.
+    # After damage there may be no Ogg at all.
     grown = (end - start) / (walked - start) if is_capped or is_ended else 1
     seconds = sum(link.seconds for link in links) * (grown if is_capped and not is_ended else 1)
     audio_bytes = round(audio_bytes * grown)

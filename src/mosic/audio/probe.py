@@ -53,7 +53,7 @@ from mosic.audio.tags import normalise
 from mosic.errors import UnreadableMedia, UnsupportedMedia
 from mosic.words import MAX_NUMBER
 
-# Fewer bits a second than these are no recording but a false length. Silence gets by with very few.
+# Fewer bits per second mean a wrong length, not a recording. Silence needs very few.
 _LEAST_BITRATE = 20
 _LEAST_BITRATES = {"flac": 1, "ape": 10, "dsd": 1_000_000}
 _NO_GENRE = 255
@@ -76,7 +76,7 @@ def probe(path: Path) -> AudioInfo:
 
 
 def probe_open(file: BinaryIO) -> AudioInfo:
-    """The same of a file that is open, which is all that is asked of the system."""
+    """The same for an open file. No other file is opened."""
     try:
         source = Source(file.fileno(), file.seek(0, 2))
         format_, around = sniff(source)

@@ -34,7 +34,7 @@ def describe(description: bytes) -> tuple[str, int, int]:
     channels, sample_rate = int.from_bytes(entry[24:26], "big"), int.from_bytes(entry[32:34], "big")
     if entry[16:18] == b"\0\x02" and len(entry) >= 52:  # version 2 of QuickTime's sound description
         sample_rate, channels = int(struct.unpack(">d", entry[40:48])[0]), int.from_bytes(entry[48:52], "big")
-    # The fields above are often a constant. What the codec itself says is meant.
+    # The fields above are often constants; the description of the codec counts.
     inner = entry[36:]
     if (at := inner.find(b"esds")) >= 0:
         object_type, configuration = _decoder_configuration(inner[at + 8 :])
@@ -56,7 +56,7 @@ def describe(description: bytes) -> tuple[str, int, int]:
 
 
 def frame_seconds(description: bytes) -> float:
-    """How long one sample of AAC or ALAC lasts, by what decoders go by; 0 where it is not known."""
+    """How long one sample of AAC or ALAC lasts for a decoder; 0 where it is not known."""
     entry = description[8:]
     inner = entry[36:]
     if (at := inner.find(b"esds")) >= 0 and describe(description)[0] == "aac":
@@ -100,7 +100,7 @@ def _descriptor(data: bytes, at: int) -> tuple[int, int]:
 
 
 class Bits:
-    """Bits from the front; zeros after the end."""
+    """Reads bits from the front; zeros after the end."""
 
     def __init__(self, data: bytes) -> None:
         self._number, self._left = int.from_bytes(data, "big"), len(data) * 8

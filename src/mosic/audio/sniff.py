@@ -1,4 +1,4 @@
-"""What kind of file the bytes are. The client's word, the name and the declared type, is never asked."""
+"""The kind of a file, by its bytes only: never by its name or the type that a client declares."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mosic.errors import UnreadableMedia, UnsupportedMedia
 
 
 class Format(Enum):
-    """The formats that are understood."""
+    """The formats that can be read."""
 
     AAC = auto()
     AC3 = auto()
@@ -66,7 +66,7 @@ _MAGIC = (
     (b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\0\0", Format.WAVE64),
 )
 _BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"styp", b"moof", b"uuid")
-# Files that hold bytes like those of sound, and are something else: where the magic stands, and its bytes.
+# Other files with bytes like those of sound: offset of the magic, its bytes, and a name.
 _FOREIGN = (
     (0, b"PK\x03\x04", "an archive"),
     (0, b"Rar!", "an archive"),
@@ -132,14 +132,14 @@ def _by_magic(head: bytes) -> Format | None:
         return Format.AIFF
     if head[:4] == b"FRM8" and head[12:16] == b"DSD ":
         return Format.DSDIFF
-    # The first box is small, unless it is the sound itself.
+    # The first box is small, unless it holds the sound.
     if head[4:8] in _BOXES and (head[0] == 0 or head[4:8] == b"mdat"):
         return Format.MP4
     return None
 
 
 def _by_frames(source: Source, around: Surroundings) -> tuple[Format, Surroundings]:
-    """Sound without a container, which may begin with padding or the rest of a frame that was cut."""
+    """Sound without a container, which may begin with padding or a part of a frame."""
     start = _skip_padding(source, around.start, around.end)
     data = source.read(start, min(_LONGEST_JUNK, around.end - start))
     if transport.find(data[: 8 * 204]) is not None:

@@ -41,7 +41,7 @@ class Source:
 
 
 class Forward:
-    """The bytes of some stretches of a source, one after the other; at the end both calls do less."""
+    """The bytes of several stretches of a source, in order; at the end `read` and `skip` do less."""
 
     def __init__(self, source: Source, stretches: Iterable[tuple[int, int]]) -> None:
         self._source = source
@@ -94,8 +94,8 @@ class FewReads:
 
 
 class FewLooks:
-    """The same for our own: what is read after so many looks is empty. For what may be left out of a file,
-    such as tags; where something is counted, a limit has to end in an estimate."""
+    """The same for our own readers, whose reads beyond the limit are empty. Only for what may be left
+    out, such as tags: where something is counted, a limit must end in an estimate."""
 
     def __init__(self, source: Readable, most: int) -> None:
         self._source, self._left = source, most
@@ -110,21 +110,21 @@ class FewLooks:
 
 
 def most_units(size: int, most: int) -> int:
-    """How many pages, blocks or elements of a file of so many bytes are looked at: enough for the smallest
-    that real encoders make, and no more processor time than its bytes have paid for."""
+    """How many pages, blocks or elements of a file of `size` bytes are read: enough for the smallest that
+    real encoders make, and with a processor time in proportion to the size."""
     return min(most, 10_000 + size // 128)
 
 
 LARGEST_TEXT = 4 << 20
-"""Bytes of text tags that are read from one file, about; a cover is no text."""
+"""About how many bytes of text tags are read from one file; covers do not count."""
 
 Pairs: TypeAlias = list[tuple[str, str]]
-"""Tags that a reader understood itself: name and value, in the order of the file."""
+"""Tags that a reader has parsed itself: name and value, in the order of the file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """What the reader of one format found: facts, and the tags, those first that are believed most.
+    """What the reader of one format found: facts, and tags, the most trusted first.
 
     A block among the tags is for mutagen: an ID3v2 or ID3v1 tag or a reduced MP4 file, without pictures.
     """

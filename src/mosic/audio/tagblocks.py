@@ -28,7 +28,7 @@ _Read = Callable[[int, int], bytes]
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """The sound lies in `[start, end)`; the tags before and behind it, those first that are believed most."""
+    """The sound lies in `[start, end)`; the tags are around it, the most trusted first."""
 
     start: int
     end: int
@@ -107,7 +107,7 @@ def read_id3(source: Source, start: int) -> list[Pairs | bytes]:
 def _text_frames(
     version: int, read: _Read, at: int, end: int, *, unsynchronised: bool
 ) -> tuple[bytes, dict[bytes, bytes]]:
-    """The frames but for those with dates, and these by their names."""
+    """The frames without dates, and those with dates by their names."""
     frames: list[bytes] = []
     dated: dict[bytes, bytes] = {}
     room = LARGEST_TEXT

@@ -1,4 +1,4 @@
-"""Text tags, made the same whatever the format: names, clean values, limits, and the fields among them."""
+"""Text tags in one form for all formats: names, clean values, limits, and the fields of AudioInfo."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_NAMES = 256
 MAX_VALUES_PER_NAME = 64
 MAX_NAME_LENGTH = 100
 
-# What other formats and taggers call the fields, to the name that Vorbis comments use.
+# Names of other formats and taggers → names in Vorbis comments.
 _ALIASES = {
     "album artist": "albumartist",
     "album_artist": "albumartist",
@@ -121,11 +121,11 @@ def _year_first(match: re.Match[str]) -> str:
 
 
 def _calendar_date(year: int, month: int, day: int) -> str | None:
-    """As much of it as can be; None when not even the year can."""
+    """As much of the date as is valid; None without a valid year."""
     if year < _FIRST_YEAR:
         return None
     if month > _MONTHS and 0 < day <= _MONTHS:
-        # Some tag with the month where ID3v2.3 has the day.
+        # Some write the month where ID3v2.3 has the day.
         month, day = day, month
     if not 0 < month <= _MONTHS or day > monthrange(year, month)[1]:
         return f"{year}"

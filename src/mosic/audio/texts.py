@@ -1,4 +1,4 @@
-"""Texts of which nothing says, or nothing says truly, how they are encoded."""
+"""Texts whose encoding is not declared, or declared wrongly."""
 
 from __future__ import annotations
 

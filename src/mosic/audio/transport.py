@@ -32,7 +32,7 @@ _READERS: dict[int, tuple[Syntax, _Read]] = {
     0x03: _MPEG, 0x04: _MPEG, 0x0F: (adts.SYNTAX, adts.read), 0x11: (latm.SYNTAX, latm.read),
     0x81: _AC3, 0x87: _AC3, 0x82: _DTS, 0x8A: _DTS,
 }  # fmt: skip
-# What a private stream is, its descriptors say (ETSI EN 300 468, and format identifiers).
+# The descriptors of a private stream tell its codec (ETSI EN 300 468, and format identifiers).
 _BY_DESCRIPTOR = {0x6A: 0x81, 0x7A: 0x87, 0x7B: 0x82}
 _BY_REGISTRATION = {b"AC-3": 0x81, b"EAC3": 0x87, b"DTS1": 0x82, b"DTS2": 0x82, b"DTS3": 0x82}
 
@@ -47,7 +47,7 @@ class _Elementary:
 
 
 def find(data: bytes) -> tuple[int, int] | None:
-    """Where the first packet begins, and from one to the next; None for what is no transport stream."""
+    """Offset of the first packet, and the distance of packets; None when it is no transport stream."""
     for size, before in _SIZES:
         for start in range(min(size, max(len(data) - size * (_IN_A_ROW - 1), 0))):
             if data[start] == _SYNC and set(data[start : start + size * _IN_A_ROW : size]) == {_SYNC}:
@@ -91,7 +91,7 @@ def _whole(
             clocked = ((last - stream.first) % (1 << _CLOCK_BITS)) / _CLOCK
             # The clock tells where the last frames begin; how long these are, it told of those before.
             clocked += max(seconds - (stream.last - stream.first) % (1 << _CLOCK_BITS) / _CLOCK, 0)
-            # It may have been set anew on the way.
+            # It may have been reset in between.
             return clocked if estimate / 2 < clocked < estimate * 2 else estimate
         if begin <= stop:
             break
@@ -99,7 +99,7 @@ def _whole(
 
 
 def _packets(source: Source, start: int, end: int, size: int) -> Iterator[tuple[int, bool, bytes]]:
-    """Stream, whether something begins here, and payload of each packet; damage is stepped over."""
+    """Stream, whether something begins here, and payload of each packet; damage is skipped."""
     before = 4 if size == 192 else 0
     step = (1 << 20) // size * size
     offset = start
@@ -118,7 +118,7 @@ def _packets(source: Source, start: int, end: int, size: int) -> Iterator[tuple[
                 pid = (chunk[at + 1] & 0x1F) << 8 | chunk[at + 2]
                 yield pid, bool(chunk[at + 1] & 0x40), chunk[begin : at + _PACKET]
             at += size
-        # A packet that goes on in the next chunk is read there.
+        # A packet that continues in the next chunk is read there.
         offset += at - before if at > before else len(chunk)
 
 

@@ -1,4 +1,4 @@
-"""The one table of what is taken: its name for people, its media type, and the endings of its file names."""
+"""The one table of accepted files: name, media type, and endings of file names."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def ending_for(media_type: str | None, codec: str | None) -> str:
 
 
 def media_type_for(file_name: str) -> str | None:
-    """What the ending of a file name says; None when the table has it not. No proof of the content."""
+    """By the ending of a file name; None when it is not in the table. It proves nothing about the content."""
     _, dot, ending = file_name.rpartition(".")
     return _MEDIA_TYPES.get(ending.lower()) if dot else None
 

@@ -101,7 +101,7 @@ def _read(source: Source, found: Iterable[Chunk], order: Order, media_type: str)
         seconds, bitrate = frames.duration or 0, frames.bitrate
     elif kind in (_ADPCM_MS, _ADPCM_IMA, _GSM) and block:
         seconds = size / block * _samples_per_block(kind, block, channels) / sample_rate
-        # The last block is filled up; how far it is meant to be heard is told apart, and not always right.
+        # The last block is padded. The number of samples is given elsewhere, and is not always right.
         if seconds and 0.9 < announced / sample_rate / seconds < 1:
             seconds = announced / sample_rate
     else:
@@ -120,7 +120,7 @@ def _read(source: Source, found: Iterable[Chunk], order: Order, media_type: str)
 
 
 def _samples_per_block(kind: int, block: int, channels: int) -> int:
-    """Some leave this number out of the header, so it is worked out: four bits a sample behind a preamble."""
+    """Computed where the header leaves it out: four bits a sample after a preamble."""
     if kind == _GSM:
         return 320
     preamble, samples = (7, 2) if kind == _ADPCM_MS else (4, 1)

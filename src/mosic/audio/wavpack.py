@@ -53,7 +53,7 @@ def read(source: Source, start: int, end: int, *, most_blocks: int = _MOST_BLOCK
             continue
         first = first or block
         samples += block.samples if block.flags & _FIRST else 0
-        # Every block has one or two of the channels; a flag tells the last that belong together.
+        # Every block has one or two channels; a flag marks the last block of a group.
         if not complete:
             channels += 1 if block.flags & _MONO else 2
             complete = bool(block.flags & _LAST)
@@ -86,7 +86,7 @@ def _blocks(source: Source, start: int, end: int, most: int) -> Iterator[_Block]
 
 
 def _sample_rate(source: Source, block: _Block) -> int:
-    """From the flags, or from a sub-block where it is an unusual one; DSD has a multiple of it."""
+    """From the flags, or from a sub-block for unusual rates; DSD has a multiple of it."""
     index = block.flags >> 23 & 15
     rate = _SAMPLE_RATES[index] if index < len(_SAMPLE_RATES) else 0
     if rate and not block.flags & _DSD:

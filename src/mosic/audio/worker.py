@@ -1,4 +1,4 @@
-"""The process in which the files of strangers are read. `isolation.ProbePool` starts it; it only probes.
+"""The process in which uploaded files are read. `isolation.ProbePool` starts it; it only probes.
 
 Standard input is a socket. Each byte that comes through it brings the descriptor of one open file; the
 process itself can open none. To standard output it speaks in lines: `ready`, followed by what of
@@ -29,12 +29,12 @@ STARTED = b"started\n"
 
 
 def main(memory_mb: str, timeout_seconds: str) -> None:
-    """Serve until standard input ends, which it also does when the parent is killed."""
+    """Serve until standard input ends, as it also does when the parent is killed."""
     memory = int(memory_mb) << 20
-    # Some event loops leave descriptors of the service open in the processes they start.
+    # Some event loops leave descriptors of the service open in the processes that they start.
     os.closerange(3, min(os.sysconf("SC_OPEN_MAX"), 1 << 16))
     files = socket.socket(fileno=0)
-    # Whatever prints, prints to nowhere: the pipe is for answers.
+    # Prints go nowhere: the pipe is for results.
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     _load_encodings()
     statistics = _open_statistics()
@@ -63,7 +63,7 @@ def serve(
         if not data:
             return
         answers.write(STARTED)
-        # The parent ends a probe that takes too long. This ends it when there is no parent any more.
+        # The parent ends a probe that takes too long. This alarm does so when the parent is gone.
         signal.setitimer(signal.ITIMER_REAL, seconds + 1)
         with os.fdopen(descriptors[0], "rb") as file:
             answer = _answer(file)
