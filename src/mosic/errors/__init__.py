@@ -1,4 +1,4 @@
-"""The tree of everything that Mosic refuses or fails at, with the response each gives a client.
+"""The tree of errors, with the response that each one gives to a client.
 
 A `code` is stable: clients may branch on it, the metrics carry it as a label and `docs/errors.md` explains
 it (a test keeps the two in step). The message is for people and says what was wrong with this one request,

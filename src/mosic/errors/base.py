@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 
 class MosicError(Exception):
-    """Base of all. Subclasses set the class variables; an instance adds the sentence about this request.
+    """The base of all. Subclasses set the class variables; an instance has the sentence about one request.
 
     `headers` are sent with the response (RFC 9110 requires some of them), `extra` are members added to the
     problem body (RFC 9457 §3.2).
@@ -31,11 +31,12 @@ class MosicError(Exception):
 
 
 class StartupError(Exception):
-    """The service cannot start; the message is for the operator, names the setting and is shown as it is."""
+    """The service cannot start. The message is for the operator, names the setting, and is shown
+    unchanged."""
 
 
 def all_errors() -> Iterator[type[MosicError]]:
-    """Every class of the tree that a client can meet, in the order of definition."""
+    """Every class of the tree that a client can get, in the order of definition."""
     pending = list(MosicError.__subclasses__())
     while pending:
         error = pending.pop(0)

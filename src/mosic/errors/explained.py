@@ -11,7 +11,8 @@ from mosic.errors.base import MosicError, all_errors
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Of one code; `meaning` and `remedy` are in Markdown: code between back quotes, and links."""
+    """The explanation of one code. `meaning` and `remedy` are Markdown: code between back quotes, and
+    links."""
 
     code: str
     status: int
@@ -20,7 +21,7 @@ class Explanation:
 
 
 def explanations() -> list[Explanation]:
-    """Of every error that a client can meet, by code."""
+    """For every error that a client can get, sorted by code."""
     advised = remedies()
     return [
         Explanation(error.code, error.status, _meaning(error), advised.get(error.code, ""))
@@ -29,7 +30,7 @@ def explanations() -> list[Explanation]:
 
 
 def remedies() -> dict[str, str]:
-    """Code → what to do."""
+    """Code → what to do about it."""
     return tomllib.loads(files(__package__).joinpath("remedies.toml").read_text("utf-8"))
 
 
