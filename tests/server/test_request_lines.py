@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 
 import pytest
 
-from mosic.postgres import EmbeddedPostgres
-from tests.support.databases import empty_database
 from tests.support.exchange import first_answer
-from tests.support.service import AUTH, KEY, Service, running_service
+from tests.support.service import AUTH, KEY, Service
 from tests.support.sounds import wav
 
 HOST = b"Host: mosic.test\r\n"
 CLOSE = b"Connection: close\r\n"
 PUT = b"PUT /play/upload/a.wav HTTP/1.1\r\n" + HOST + b"X-API-Key: %s\r\n" % KEY.encode()
-
-
-@pytest.fixture(scope="module")
-async def service(
-    tmp_path_factory: pytest.TempPathFactory, postgres: EmbeddedPostgres
-) -> AsyncIterator[Service]:
-    """One for all: what is refused leaves nothing in it."""
-    media = tmp_path_factory.mktemp("lines") / "media"
-    async with empty_database(postgres) as url, running_service(media, url) as running:
-        yield running
 
 
 async def refused(service: Service, request: bytes, status: int, code: str) -> None:

@@ -18,29 +18,18 @@ from urllib.parse import urljoin
 import httpx
 import pytest
 
-from mosic.postgres import EmbeddedPostgres
-from tests.support.databases import empty_database
 from tests.support.flaky import flaky_network
 from tests.support.house import KEY as HOUSE_KEY
 from tests.support.house import House, kill
 from tests.support.nginx import needs_nginx, running_nginx
 from tests.support.node import packages
 from tests.support.ports import free_port
-from tests.support.service import KEY, Service, running_service
+from tests.support.service import KEY, Service
 from tests.support.sounds import wav
 
 HERE = Path(__file__).parent
 OCTETS = "application/offset+octet-stream"
 _seeds = iter(range(10**6))
-
-
-@pytest.fixture(scope="module")
-async def service(
-    postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Service]:
-    media_root = tmp_path_factory.mktemp("tus") / "media"
-    async with empty_database(postgres) as url, running_service(media_root, url) as running:
-        yield running
 
 
 @pytest.fixture(scope="session")
