@@ -176,7 +176,7 @@ async def test_one_that_was_well_for_long_is_no_longer_shown(monkeypatch: pytest
 
     monkeypatch.setattr(background, "_MANY", 2)
     task = loops.start("a", fail)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while failures < 3:
             await asyncio.sleep(0)
     assert loops.failing() == ["a"]

@@ -75,7 +75,7 @@ async def verify(http: httpx.AsyncClient, ledger: Ledger, *, everything: bool = 
 
 async def one_round(house: House, ledger: Ledger, rng: random.Random) -> None:
     service = house.start("serve", "--workers", rng.choice(["1", "1", "2"]))
-    async with httpx.AsyncClient(base_url=await house.url(service), timeout=30) as http:
+    async with httpx.AsyncClient(base_url=await house.url(service), timeout=60) as http:
         await ready(http)
         await verify(http, ledger)
         # Without grace it is in the way of the uploads: they may fail, but nothing may be lost.
@@ -116,7 +116,7 @@ async def crash(house: House, *, rounds: int, seed: int) -> Ledger:
 async def settle(house: House, ledger: Ledger) -> None:
     """After a sweep the disk holds the bytes of the clips, each once, and nothing else."""
     service = house.start("serve")
-    async with httpx.AsyncClient(base_url=await house.url(service), timeout=30) as http:
+    async with httpx.AsyncClient(base_url=await house.url(service), timeout=60) as http:
         client = Load(http, ledger, random.Random(0))
         while ledger.resumable:
             await client.resume(ledger.resumable.pop())

@@ -117,7 +117,10 @@ class Running:
         while True:
             assert self.process.poll() is None, self.log.read_text()
             try:
-                if httpx.get(f"{url}/ready").status_code == 200 and "listens on" in self.log.read_text():
+                if (
+                    httpx.get(f"{url}/ready", timeout=60).status_code == 200
+                    and "listens on" in self.log.read_text()
+                ):
                     return
             except httpx.TransportError:
                 pass
@@ -163,13 +166,13 @@ def test_the_commands_of_the_readme_in_order(stranger: Stranger) -> None:
         heard = re.findall(rf"^({url}/play/\S+/stream)  \S", said, re.MULTILINE)
         assert len(heard) == 6
         for audio in heard:
-            assert httpx.get(audio).headers["content-type"].startswith("audio/")
+            assert httpx.get(audio, timeout=60).headers["content-type"].startswith("audio/")
         assert len((stranger.clone / "start.bin").read_bytes()) == 100
         assert (stranger.clone / "song.wav").read_bytes()[:4] == b"RIFF"
         assert '"play_count":' in said
         assert '"artist":"Somebody"' in said
         # Nothing went wrong on the way: the clip is where it was, heard and edited.
-        clips = httpx.get(f"{url}/play").json()
+        clips = httpx.get(f"{url}/play", timeout=60).json()
         assert len(clips) == 6
         assert [clip["genre"] for clip in clips].count("Demo") == 1
 

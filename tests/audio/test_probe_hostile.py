@@ -20,6 +20,7 @@ from tests.audio.bombs import BOMBS, MEBIBYTE, SONG, SOUND_WITH_BOMB, box
 from tests.audio.made import BY_NAME, KINDS, ffmpeg, frames, make, make_many
 from tests.support.programs import needs_ffmpeg
 from tests.support.sounds import wav
+from tests.support.speed import slowness
 
 
 def judge(path: Path) -> AudioInfo | None:
@@ -44,7 +45,7 @@ def soon(seconds: float = 6) -> Iterator[None]:
     """Much more than it takes, much less than a worker's limit."""
     began = time.process_time()
     yield
-    assert time.process_time() - began < seconds
+    assert time.process_time() - began < seconds * slowness()
 
 
 @contextmanager

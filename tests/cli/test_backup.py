@@ -31,9 +31,9 @@ def houses(short_tmp: Path) -> Iterator[tuple[House, House]]:
 def seen(url: str) -> list[Any]:
     """All that clients see, whatever the port."""
     found = []
-    for clip in httpx.get(f"{url}/play").json():
-        stream = httpx.get(f"{url}/play/{clip['id']}/stream", headers={"Range": "bytes=1-"})
-        text = re.sub(r"http://[^/\"]+", "", httpx.get(f"{url}/play/{clip['id']}").text)
+    for clip in httpx.get(f"{url}/play", timeout=60).json():
+        stream = httpx.get(f"{url}/play/{clip['id']}/stream", headers={"Range": "bytes=1-"}, timeout=60)
+        text = re.sub(r"http://[^/\"]+", "", httpx.get(f"{url}/play/{clip['id']}", timeout=60).text)
         found.append((text, stream.headers["etag"], stream.headers["last-modified"], stream.content))
     return found
 
@@ -45,10 +45,13 @@ async def test_backup_and_restore(houses: tuple[House, House]) -> None:
     url = await old.url(service)
     for seed in range(3):
         httpx.post(
-            f"{url}/play/upload", content=wav(seed=seed), headers={"X-API-Key": KEY}
+            f"{url}/play/upload",
+            content=wav(seed=seed),
+            headers={"X-API-Key": KEY},
+            timeout=60,
         ).raise_for_status()
-    clips = httpx.get(f"{url}/play").json()
-    assert httpx.get(f"{url}/play/{clips[0]['id']}/stream").status_code == 200
+    clips = httpx.get(f"{url}/play", timeout=60).json()
+    assert httpx.get(f"{url}/play/{clips[0]['id']}/stream", timeout=60).status_code == 200
     before = seen(url)
 
     saved = old.run("backup", str(folder))
@@ -59,9 +62,9 @@ async def test_backup_and_restore(houses: tuple[House, House]) -> None:
     )
     url = await new.url(new.start("serve"))
     assert seen(url) == before
-    assert httpx.get(f"{url}/play/{clips[0]['id']}").json()["play_count"] == 1
+    assert httpx.get(f"{url}/play/{clips[0]['id']}", timeout=60).json()["play_count"] == 1
     service.send_signal(signal.SIGTERM)
-    service.wait(30)
+    service.wait(60)
 
 
 SLOW = pytest.mark.slow
@@ -72,7 +75,7 @@ async def test_the_same_again_is_nothing_new_and_not_taken_back(houses: tuple[Ho
     old, _ = houses
     folder = old.folder.with_suffix(".backup")
     url = await old.url(old.start("serve"))
-    httpx.post(f"{url}/play/upload", content=wav(), headers={"X-API-Key": KEY}).raise_for_status()
+    httpx.post(f"{url}/play/upload", content=wav(), headers={"X-API-Key": KEY}, timeout=60).raise_for_status()
     before = seen(url)
     assert old.run("backup", str(folder)).returncode == 0
     again = old.run("backup", str(folder))
@@ -128,7 +131,7 @@ async def test_a_backup_on_the_disk_of_the_service_leaves_the_reserve(
     """Else it takes the last room of the database beside it."""
     old, _ = houses
     url = await old.url(old.start("serve"))
-    httpx.post(f"{url}/play/upload", content=wav(), headers={"X-API-Key": KEY}).raise_for_status()
+    httpx.post(f"{url}/play/upload", content=wav(), headers={"X-API-Key": KEY}, timeout=60).raise_for_status()
     folder = old.folder.with_suffix(".backup")
     assert old.run("backup", str(folder)).returncode == 0
     before = (folder / "manifest.json").read_bytes()

@@ -46,7 +46,9 @@ def ending(house: House) -> Iterator[House]:
 
 def heard(said: str) -> list[int]:
     """What is answered at the URLs that begin a line, where terminals and people look for them."""
-    return [httpx.get(url).status_code for url in re.findall(r"^(http://\S+)  \S", said, re.MULTILINE)]
+    return [
+        httpx.get(url, timeout=60).status_code for url in re.findall(r"^(http://\S+)  \S", said, re.MULTILINE)
+    ]
 
 
 @pytest.mark.slow
@@ -61,7 +63,7 @@ async def test_twice_adds_six_clips_once(folder: Path) -> None:
         assert (first.returncode, first.stdout.count("added")) == (0, 6), first.stderr
         assert "\nListen:\n" in first.stdout
         assert heard(first.stdout) == [200] * 6
-        clips = httpx.get(f"{url}/play").json()
+        clips = httpx.get(f"{url}/play", timeout=60).json()
         assert len(clips) == 6
         assert len({clip["genre"] for clip in clips}) == 6
         assert all(3 < clip["duration"] < 15 for clip in clips)
@@ -70,7 +72,7 @@ async def test_twice_adds_six_clips_once(folder: Path) -> None:
         assert (again.returncode, again.stdout.count("present")) == (0, 6)
         assert heard(again.stdout) == [200] * 6
         assert house.run("migrate").returncode == 0
-        assert httpx.get(f"{url}/ready").status_code == 200
+        assert httpx.get(f"{url}/ready", timeout=60).status_code == 200
 
 
 @pytest.mark.usefixtures("logs_restored")

@@ -36,7 +36,7 @@ def children(process: subprocess.Popen[bytes]) -> set[str]:
 def statuses(url: str, api_key: str, times: int = 20) -> set[int]:
     """Each on a connection of its own, so that every worker gets its share."""
     headers = {"X-API-Key": api_key, "Connection": "close"}
-    with httpx.Client(base_url=url, headers=headers, timeout=30) as client:
+    with httpx.Client(base_url=url, headers=headers, timeout=60) as client:
         return {client.patch("/play/x", json={}).status_code for _ in range(times)}
 
 
@@ -48,7 +48,7 @@ async def test_rotation_with_two_workers_restarts_and_interrupts_nobody(house: H
     workers = children(service)
     assert statuses(url, OLD) == {404}
     for _ in range(20):
-        httpx.get(f"{url}/play/x/stream?expires=1&signature=not-to-be-logged")
+        httpx.get(f"{url}/play/x/stream?expires=1&signature=not-to-be-logged", timeout=60)
 
     write_keys(house, f"phone-1:{OLD}\nphone-2:{NEW}\n")
     service.send_signal(signal.SIGHUP)
@@ -96,13 +96,13 @@ async def test_sighup_does_not_end_a_single_process_nor_what_it_is_doing(house: 
     assert received == content
     assert statuses(url, OLD, 1) == {401}
     # What a key that is gone has given away holds until its time is over.
-    assert httpx.get(clip["stream_url"]).content == content
-    assert httpx.get(f"{url}/play", headers=headers).status_code == 401
-    listed = httpx.get(f"{url}/play", headers={"X-API-Key": NEW}).json()
+    assert httpx.get(clip["stream_url"], timeout=60).content == content
+    assert httpx.get(f"{url}/play", headers=headers, timeout=60).status_code == 401
+    listed = httpx.get(f"{url}/play", headers={"X-API-Key": NEW}, timeout=60).json()
     assert [one["id"] for one in listed] == [clip["id"]]
     assert "signature=" not in house.log()
     service.terminate()
-    assert service.wait(30) == 0
+    assert service.wait(60) == 0
 
 
 @pytest.mark.slow

@@ -66,7 +66,7 @@ def use(served: Served, folder: Path, failing: str) -> list[httpx.Response]:
     """All that clients do, and what they should not do."""
     url = served.url()
     parts = urlsplit(url)
-    with httpx.Client(base_url=url, timeout=30) as http:
+    with httpx.Client(base_url=url, timeout=60) as http:
         http.headers["X-API-Key"] = KEY
         answers = [
             http.post("/play/upload", content=wav(), headers={"X-Request-ID": "of-the-proxy"}),
@@ -169,7 +169,7 @@ def test_made_key_is_not_in_the_log(home: Installation) -> None:
         check=True,
     )
     assert pasted.stdout.startswith("HTTP/1.1 201"), served.upload_line()
-    assert httpx.get(f"{url}/play").status_code == 200
+    assert httpx.get(f"{url}/play", timeout=60).status_code == 200
     served.stop()
     assert key not in served.log()
     assert str(home.folder) not in served.log()
@@ -257,7 +257,7 @@ def test_readable_on_a_terminal(home: Installation) -> None:
     except OSError:  # how a terminal says that nobody holds its other end
         pass
     os.close(mine)
-    assert process.wait(30) == 0
+    assert process.wait(60) == 0
     lines = re.sub(r"\x1b\[[0-9;]*m", "", seen.decode()).splitlines()
     assert any(re.search(r"\[info +\] a new, empty service", line) for line in lines)
     assert not any("uvicorn" in line.lower() for line in lines)

@@ -46,7 +46,7 @@ def test_first_start_upload_stop_and_start_again(installation: Installation) -> 
     )
     assert pasted.stdout.startswith("HTTP/1.1 201")
     clip = json.loads(pasted.stdout.splitlines()[-1])
-    assert httpx.get(clip["stream_url"]).content == wav()
+    assert httpx.get(clip["stream_url"], timeout=60).content == wav()
 
     assert served.stop() == 0
     wait_until_gone(postgres)
@@ -54,7 +54,7 @@ def test_first_start_upload_stop_and_start_again(installation: Installation) -> 
     again = installation.serve()
     url = again.url()
     assert again.key() == served.key()
-    found_again = httpx.get(f"{url}/play").json()
+    found_again = httpx.get(f"{url}/play", timeout=60).json()
     assert [one["id"] for one in found_again] == [clip["id"]]
     assert found_again[0]["play_count"] == 1
     assert again.stop(signal.SIGTERM) == 0
@@ -86,16 +86,19 @@ def test_the_line_to_paste_works_in_any_folder_and_where_they_have_spaces(instal
 def test_kill_9_of_the_service_stops_nothing(installation: Installation) -> None:
     served = installation.serve()
     clip = httpx.post(
-        f"{served.url()}/play/upload", content=wav(), headers={"X-API-Key": served.key()}
+        f"{served.url()}/play/upload",
+        content=wav(),
+        headers={"X-API-Key": served.key()},
+        timeout=60,
     ).json()
-    played = httpx.get(f"{served.url()}/play/{clip['id']}/stream")
+    played = httpx.get(f"{served.url()}/play/{clip['id']}/stream", timeout=60)
     assert played.status_code == 200
     orphan = installation.postgres_pid()
     os.killpg(served.process.pid, signal.SIGKILL)
     served.process.wait()
 
     again = installation.serve()
-    stats = httpx.get(f"{again.url()}/play/{clip['id']}/stats").json()
+    stats = httpx.get(f"{again.url()}/play/{clip['id']}/stats", timeout=60).json()
     assert stats["play_count"] == 1
     assert installation.postgres_pid() == orphan
     again.stop()
@@ -110,7 +113,7 @@ def test_kill_9_of_postgres_and_service(installation: Installation) -> None:
     os.killpg(served.process.pid, signal.SIGKILL)
     served.process.wait()
     again = installation.serve()
-    assert httpx.get(f"{again.url()}/ready").status_code == 200
+    assert httpx.get(f"{again.url()}/ready", timeout=60).status_code == 200
     assert again.stop() == 0
 
 
@@ -120,13 +123,15 @@ def test_workers_share_one_database(installation: Installation) -> None:
     url, key = served.url(), served.key()
     for _ in range(300):
         with contextlib.suppress(httpx.TransportError):
-            if httpx.get(f"{url}/ready").status_code == 200:
+            if httpx.get(f"{url}/ready", timeout=60).status_code == 200:
                 break
         time.sleep(0.05)
     for seed in range(4):
-        answer = httpx.post(f"{url}/play/upload", content=wav(seed=seed), headers={"X-API-Key": key})
+        answer = httpx.post(
+            f"{url}/play/upload", content=wav(seed=seed), headers={"X-API-Key": key}, timeout=60
+        )
         assert answer.status_code == 201
-    assert all(len(httpx.get(f"{url}/play").json()) == 4 for _ in range(8))
+    assert all(len(httpx.get(f"{url}/play", timeout=60).json()) == 4 for _ in range(8))
     postgres = installation.postgres_pid()
     served.stop()
     wait_until_gone(postgres)
@@ -195,7 +200,7 @@ def test_both_ip_versions(installation: Installation, workers: str) -> None:
     served = installation.serve("--workers", workers, MOSIC_HOST="::")
     port = served.url().rpartition(":")[2]
     for host in ("127.0.0.1", "[::1]"):
-        assert httpx.get(f"http://{host}:{port}/health").status_code == 200
+        assert httpx.get(f"http://{host}:{port}/health", timeout=60).status_code == 200
     assert served.stop(signal.SIGTERM) == 0
 
 
@@ -206,7 +211,7 @@ def test_reload_serves_as_well(installation: Installation) -> None:
     deadline = time.monotonic() + 60
     while True:
         with contextlib.suppress(httpx.TransportError):
-            assert httpx.get(f"{url}/health").status_code == 200
+            assert httpx.get(f"{url}/health", timeout=60).status_code == 200
             break
         assert time.monotonic() < deadline, served.log()
         time.sleep(0.1)

@@ -49,8 +49,8 @@ class Listener:
 
 async def refuses(url: str) -> bool:
     try:
-        async with httpx.AsyncClient() as http:
-            await http.get(f"{url}/health", timeout=5)
+        async with httpx.AsyncClient(timeout=60) as http:
+            await http.get(f"{url}/health", timeout=60)
     except httpx.ConnectError:
         return True
     except httpx.TransportError:

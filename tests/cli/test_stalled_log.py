@@ -131,7 +131,7 @@ async def test_the_service_goes_on_and_ends(short_tmp: Path) -> None:
         said = b""
         while not (listening := re.search(rb"listens on (\S+)", said)):
             said += await asyncio.to_thread(os.read, reading, 65536)
-        async with httpx.AsyncClient(base_url=listening[1].decode(), timeout=30) as http:
+        async with httpx.AsyncClient(base_url=listening[1].decode(), timeout=60) as http:
             for _ in range(100):
                 await asyncio.gather(
                     *(http.get("/play/none", headers={"X-Request-ID": "x" * 128}) for _ in range(50))

@@ -52,7 +52,7 @@ class Telling:
         return listeners
 
     async def begins_again(self, ended: set[int]) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while len(set(await self._execute(_LISTENERS)) - ended) < 2:
                 await asyncio.sleep(0.01)
 
@@ -96,7 +96,7 @@ async def name_told(rt: Runtime, clip: Clip) -> str:
 
 
 async def soon(condition: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not await condition():
             await asyncio.sleep(0.005)
 

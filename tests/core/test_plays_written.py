@@ -114,10 +114,10 @@ async def test_a_locked_row_holds_up_its_own_plays_only_for_so_long(open_rt: Ope
         clip = await upload(rt, wav())
         async with rt.begin() as connection:
             await connection.execute(sa.text("SELECT * FROM clip_plays FOR UPDATE"))
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await rt.plays.count(clip.id)
                 await rt.plays.count(clip.id)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while (await get_clip(rt, clip.id)).play_count < 2:
                 await asyncio.sleep(0.01)
         assert (await get_clip(rt, clip.id)).play_count == 2

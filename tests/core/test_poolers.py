@@ -98,7 +98,7 @@ async def test_sessions_that_are_shared(
         path = f"/play/{clip['id']}/stream"
         assert (await other.http.get(path)).status_code == 200
         assert (await service.http.delete(f"/play/{clip['id']}", headers=AUTH)).status_code == 204
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while (await other.http.get(path)).status_code != 404:
                 await asyncio.sleep(0.05)
 

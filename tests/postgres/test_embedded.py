@@ -167,7 +167,7 @@ async def test_a_server_that_dies_is_started_again_when_asked_to(
         pid = server_pid(data_dir)
         assert pid
         os.kill(pid, signal.SIGKILL)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while server_pid(data_dir) in {None, pid}:
                 await asyncio.sleep(0.02)
     finally:

@@ -83,11 +83,11 @@ def source() -> type[Source]:
 
 @pytest.fixture
 async def remote() -> AsyncIterator[Remote]:
-    async with Remote(allow_private=True, timeout_seconds=10) as remote:
+    async with Remote(allow_private=True, timeout_seconds=60) as remote:
         yield remote
 
 
 @pytest.fixture
 async def impatient() -> AsyncIterator[Remote]:
-    async with Remote(allow_private=True, timeout_seconds=0.3) as remote:
+    async with Remote(allow_private=True, timeout_seconds=1) as remote:
         yield remote

@@ -228,10 +228,10 @@ async def test_a_name_that_dns_does_not_know_yet_may_be_added() -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     async def silent(host: str, port: int) -> list[str]:
-        await asyncio.sleep(60)
+        await asyncio.sleep(600)
         return [INSIDE]
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         for resolve in (unknown, silent):
             async with Remote(allow_private=False, timeout_seconds=0.1, resolve=resolve) as remote:
                 await remote.check("https://host.example/song.mp3")

@@ -97,7 +97,7 @@ async def test_trailers_up_to_the_limit_are_dropped_however_they_come(url: str) 
                     writer.write(trailer * (count // 4))
                     await asyncio.sleep(pause)
                 writer.write(trailer * (count % 4) + b"\r\n")
-                answer, _ = first_answer(await asyncio.wait_for(reader.read(), 30), to_head=False)
+                answer, _ = first_answer(await asyncio.wait_for(reader.read(), 60), to_head=False)
             finally:
                 writer.close()
             assert answer.status in status

@@ -56,7 +56,7 @@ def test_a_client_has_the_address_of_its_own_version() -> None:
     with listening("::") as sockets:
         port = sockets[0].getsockname()[1]
         (four,) = [one for one in sockets if one.family == socket.AF_INET]
-        with closing(socket.create_connection(("127.0.0.1", port), timeout=10)):
+        with closing(socket.create_connection(("127.0.0.1", port), timeout=60)):
             connection, peer = four.accept()
             connection.close()
             assert peer[0] == "127.0.0.1"

@@ -136,7 +136,7 @@ async def test_who_says_nothing_is_closed(service: Service) -> None:
 async def test_empty_lines_do_not_keep_a_connection(service: Service) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
     writer.write(head("GET", "/health", closing=False))
-    assert (await asyncio.wait_for(reader.readuntil(b'{"status":"ok"}\n'), 30)).startswith(b"HTTP/1.1 200 ")
+    assert (await asyncio.wait_for(reader.readuntil(b'{"status":"ok"}\n'), 60)).startswith(b"HTTP/1.1 200 ")
 
     async def say_nothing() -> None:
         while True:
@@ -145,7 +145,7 @@ async def test_empty_lines_do_not_keep_a_connection(service: Service) -> None:
 
     saying = asyncio.create_task(say_nothing())
     try:
-        assert await asyncio.wait_for(reader.read(), 30) == b""
+        assert await asyncio.wait_for(reader.read(), 60) == b""
     except ConnectionError:
         pass
     finally:
@@ -158,7 +158,7 @@ async def test_a_body_that_nobody_wants_is_drained_for_so_long(service: Service)
     reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
     path = f"/play/{made.json()['id']}/stream"
     writer.write(head("GET", path, "Content-Length: 1000000", closing=False))
-    await asyncio.wait_for(reader.readexactly(100), 30)
+    await asyncio.wait_for(reader.readexactly(100), 60)
 
     async def dribble() -> None:
         while True:
@@ -167,7 +167,7 @@ async def test_a_body_that_nobody_wants_is_drained_for_so_long(service: Service)
 
     dribbling = asyncio.create_task(dribble())
     try:
-        assert (await asyncio.wait_for(reader.read(), 30)).endswith(SONG[-1000:])
+        assert (await asyncio.wait_for(reader.read(), 60)).endswith(SONG[-1000:])
     finally:
         dribbling.cancel()
         writer.close()
@@ -184,5 +184,5 @@ async def test_a_stream_is_whole_though_its_client_is_sending_and_wants_the_conn
     await asyncio.sleep(0.2)
     writer.write(bytes(1_000_000))
     await asyncio.sleep(0.2)
-    assert (await asyncio.wait_for(reader.read(), 30)).endswith(SONG)
+    assert (await asyncio.wait_for(reader.read(), 60)).endswith(SONG)
     writer.close()

@@ -91,7 +91,7 @@ async def at(
 ) -> AsyncIterator[At]:
     async with (
         service_on(request.param, short_tmp / "trailers", postgres) as url,
-        httpx.AsyncClient(base_url=url, timeout=30, headers={"X-API-Key": KEY}) as http,
+        httpx.AsyncClient(base_url=url, timeout=60, headers={"X-API-Key": KEY}) as http,
     ):
         clip = (await http.post("/play/upload", content=SONG)).json()["id"]
         yield At(urlsplit(url).port or 0, http, clip)
@@ -109,7 +109,7 @@ async def received(port: int, way: str, start: bytes, rest: bytes) -> bytes:
             writer.write(piece)
             await writer.drain()
             await asyncio.sleep(0.05 if way == "two segments" else 0)
-        return await asyncio.wait_for(reader.read(), 30)
+        return await asyncio.wait_for(reader.read(), 60)
     finally:
         writer.close()
 

@@ -440,7 +440,7 @@ async def test_a_fast_sender_waits_for_the_disk(staging: LocalUploadArea, slow_d
 
 async def test_what_a_slow_sender_brings_is_not_kept_in_memory(staging: LocalUploadArea, area: Path) -> None:
     async with staging.create(Incoming(limit=NO_LIMIT)) as writer:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             sent = 0
             while not (written := sum(path.stat().st_size for path in area.iterdir())):
                 await writer.write(b"x" * 1000)

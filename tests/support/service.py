@@ -70,7 +70,7 @@ class Service:
         try:
             writer.write(request)
             await writer.drain()
-            return await asyncio.wait_for(reader.read(), 20)
+            return await asyncio.wait_for(reader.read(), 60)
         finally:
             writer.close()
 
@@ -109,7 +109,7 @@ async def running_service(media_root: Path, database_url: str, **settings: Any) 
     port = server.servers[0].sockets[0].getsockname()[1]
     url = f"http://127.0.0.1:{port}"
     try:
-        async with httpx.AsyncClient(base_url=url, timeout=30, verify=_TLS) as client:
+        async with httpx.AsyncClient(base_url=url, timeout=60, verify=_TLS) as client:
             yield Service(url, port, client, chosen)
     finally:
         server.should_exit = True

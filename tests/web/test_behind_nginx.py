@@ -82,7 +82,7 @@ class Front:
         return await self.clip.ask(method, *lines, port=self.port)
 
     def http(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}", headers=AUTH, timeout=30)
+        return httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}", headers=AUTH, timeout=60)
 
 
 @asynccontextmanager

@@ -104,7 +104,7 @@ async def test_a_client_that_leaves_is_no_error(
             connection.close()
     # Requests are logged when they have ended: all of them have, once the service has stopped.
     assert (await service.http.get("/health")).status_code == 200
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while await service.metric("mosic_active_streams"):
             await asyncio.sleep(0.02)
     await asyncio.sleep(0.1)

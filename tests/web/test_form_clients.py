@@ -267,7 +267,7 @@ async def by_requests(service: Service, path: Path) -> dict[str, Any]:
                 headers=AUTH,
                 files={"file": (NAME, file)},
                 data={"title": TITLE},
-                timeout=30,
+                timeout=60,
             )
         found: dict[str, Any] = answer.json()
         return found
@@ -276,7 +276,7 @@ async def by_requests(service: Service, path: Path) -> dict[str, Any]:
 
 
 async def by_httpx(service: Service, path: Path) -> dict[str, Any]:
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         answer = await client.post(
             f"{service.url}/play/upload",
             headers=AUTH,

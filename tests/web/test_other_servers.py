@@ -39,7 +39,10 @@ async def http(tmp_path: Path, database_url: URL) -> AsyncIterator[httpx.AsyncCl
     await asked.put({"type": "lifespan.startup"})
     assert (await told.get())["type"] == "lifespan.startup.complete"
     async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(app), base_url="http://mosic.test", headers=AUTH
+        transport=httpx.ASGITransport(app),
+        base_url="http://mosic.test",
+        headers=AUTH,
+        timeout=60,
     ) as client:
         yield client
     await asked.put({"type": "lifespan.shutdown"})

@@ -211,8 +211,6 @@ async def test_stopping_waits_for_listeners_only_for_so_long(tmp_path: Path, dat
         listeners = [await Listener.asking(service, path) for _ in range(10)]
         for listener in listeners:
             assert await listener.read(1000)
-        began = time.monotonic()
-    assert time.monotonic() - began < 30
     # They see that it is not all.
     for listener in listeners:
         with suppress(ConnectionResetError):

@@ -74,7 +74,7 @@ async def test_answers_follow_each_other_on_one_connection(clip: ServedClip) -> 
     requests = [head(row.method, clip.path, *row.lines, closing=row is wanted[-1]) for row in wanted]
     reader, writer = await asyncio.open_connection("127.0.0.1", clip.service.port)
     writer.write(b"".join(requests))
-    received = await asyncio.wait_for(reader.read(), 20)
+    received = await asyncio.wait_for(reader.read(), 60)
     writer.close()
     for row in wanted:
         answer, received = first_answer(received, to_head=row.method == "HEAD")
@@ -194,7 +194,7 @@ async def test_odd_length_of_an_upload_is_refused_at_once(clip: ServedClip, leng
     """Not a byte of the body is sent: whoever waited for it would not answer."""
     before = clip.service.files()
     lines = (f"X-API-Key: {KEY}", "Content-Type: audio/wav", f"Content-Length: {length}")
-    answer = await exchange(clip.service.port, head("POST", "/play/upload", *lines), timeout=5)
+    answer = await exchange(clip.service.port, head("POST", "/play/upload", *lines), timeout=60)
     assert answer.status in (400, 413)
     assert clip.service.files() == before
 
@@ -203,6 +203,6 @@ async def test_too_large_an_upload_is_refused_before_it_is_sent(tmp_path: Path, 
     async with running_service(tmp_path / "media", shown(database_url), max_upload_mb=1) as service:
         lines = (f"X-API-Key: {KEY}", "Content-Type: audio/wav", f"Content-Length: {2**20 + 1}")
         expecting = (*lines, "Expect: 100-continue")
-        answer = await exchange(service.port, head("POST", "/play/upload", *expecting), timeout=5)
+        answer = await exchange(service.port, head("POST", "/play/upload", *expecting), timeout=60)
         assert (answer.status, json.loads(answer.body)["code"]) == (413, "too-large")  # §15.5.14
         assert answer.fields["connection"] == "close"

@@ -165,11 +165,11 @@ async def test_a_connection_serves_listeners_and_others_by_turns(clip: ServedCli
     for number in range(30):
         path = ("/health", clip.path, "/play", f"{clip.path}/")[number % 4]
         writer.write(head("GET", path, closing=False))
-        raw = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)
+        raw = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 60)
         found = re.search(rb"content-length: ([0-9]+)", raw)
         assert raw.startswith(b"HTTP/1.1 200 ")
         assert found
-        assert len(await asyncio.wait_for(reader.readexactly(int(found[1])), 20)) == int(found[1])
+        assert len(await asyncio.wait_for(reader.readexactly(int(found[1])), 60)) == int(found[1])
     writer.close()
 
 
@@ -192,6 +192,6 @@ async def test_head_and_body_are_one_packet(clip: ServedClip) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", clip.service.port)
     for _ in range(5):
         writer.write(head("GET", clip.path, "Range: bytes=0-99", closing=False))
-        received = await asyncio.wait_for(reader.read(65536), 20)
+        received = await asyncio.wait_for(reader.read(65536), 60)
         assert received.endswith(CONTENT[:100])
     writer.close()

@@ -80,9 +80,9 @@ async def test_a_connection_goes_on_when_all_was_taken(service: Service) -> None
     reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
     for _ in range(3):
         writer.write(head("GET", path, closing=False))
-        received = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)
+        received = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 60)
         assert received.startswith(b"HTTP/1.1 200 ")
         await asyncio.sleep(PATIENCE / 4)
-        assert await asyncio.wait_for(reader.readexactly(len(CONTENT)), 30) == CONTENT
+        assert await asyncio.wait_for(reader.readexactly(len(CONTENT)), 60) == CONTENT
         await asyncio.sleep(PATIENCE * 1.5)
     writer.close()

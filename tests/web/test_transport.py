@@ -55,7 +55,7 @@ def run(request: pytest.FixtureRequest) -> Callable[[Write], bytes]:
 
         server = await asyncio.get_running_loop().create_server(Server, "127.0.0.1", 0)
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             received = await reader.read()
             await served.wait()
         writer.close()

@@ -19,6 +19,7 @@ from mosic.wire.forwarded import FIELDS
 from tests.support.databases import shown
 from tests.support.service import AUTH, Service, running_service
 from tests.support.sounds import wav
+from tests.support.speed import slowness
 
 PROXY, OTHER_PROXY, STRANGER = "10.0.0.1", "2001:db8::7", "198.51.100.9"
 TRUSTED = "10.0.0.0/8, 2001:db8::/32"
@@ -246,7 +247,7 @@ def test_fields_without_end() -> None:
     assert base(("Forwarded", '"\\' * 30_000)) == "http://inner:8000"
     assert base(("Forwarded", "a=b," * 20_000 + "host=music.example")) == "http://music.example"
     assert base(("X-Forwarded-For", "10.0.0.1," * 20_000)) == "http://inner:8000"
-    assert time.process_time() - began < 1
+    assert time.process_time() - began < slowness()
 
 
 def test_a_host_that_is_none() -> None:
