@@ -130,3 +130,17 @@ def test_endings_stand_in_the_table_of_file_types_only() -> None:
     for path in MODULES:
         named = endings & set(texts_in(path))
         assert not named, f"{path} names {sorted(named)}"
+
+
+@pytest.mark.parametrize(
+    "word", ["Source", "Stream", "Body", "Page", "Tally", "Delivery", "Finding", "Part", "Fact", "Trouble"]
+)
+def test_a_word_names_one_class(word: str) -> None:
+    """A reader who meets it need not ask which of them is meant."""
+    classes = [
+        f"{name_of(path)}.{node.name}"
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef) and node.name.strip("_") == word
+    ]
+    assert len(classes) <= 1, classes
