@@ -20,7 +20,7 @@ from mosic.core.catalog import remove_clip
 from mosic.core.runtime import Runtime
 from mosic.metrics import Metrics
 from mosic.settings import Settings
-from tests.core.test_backup import backup, change, contents, empty, restore, restored
+from tests.core.test_backup import as_of_revision, backup, change, contents, empty, restore, restored
 from tests.support.sounds import wav
 from tests.support.stores import Open, keys_in, upload
 
@@ -161,6 +161,11 @@ def column(folder: Path, name: str, value: str, table: str = "clips", **others: 
     rewrite(folder, table, changed, **others)
 
 
+def twice(rows: str) -> str:
+    first = rows.splitlines()[0].split("\t")
+    return rows + "\t".join(["5b" * 16, *first[1:]]) + "\n"
+
+
 def list_of_blobs(folder: Path, change_lines: Callable[[bytes], bytes], **others: Any) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
     path = folder / manifest["blob_list"]["name"]
@@ -213,13 +218,18 @@ STRANGE: dict[str, Callable[[Path], object]] = {
     "a list that is short": lambda folder: list_of_blobs(folder, lambda _: b""),
     "a list of none": lambda folder: list_of_blobs(folder, lambda _: b"", blobs=0),
     "bytes that are no text": lambda folder: list_of_blobs(folder, lambda _: b"\xff\xfe\n"),
-    "a negative size": lambda folder: column(folder, "size", "-1"),
-    "another size": lambda folder: column(folder, "size", "7"),
-    "another hash": lambda folder: column(folder, "sha256", "\\\\x" + "00" * 32),
+    "a negative size": lambda folder: column(folder, "size", "-1", "blobs"),
+    "another size": lambda folder: column(folder, "size", "7", "blobs"),
+    "another hash": lambda folder: column(folder, "sha256", "\\\\x" + "00" * 32, "blobs"),
     "another blob": lambda folder: column(folder, "blob_key", "5b" * 16),
-    "a page": lambda folder: column(folder, "media_type", "text/html"),
-    "a line break": lambda folder: column(folder, "media_type", "audio/mpeg\\r\\nSet-Cookie: a=b"),
-    "a page, from before there were rules": lambda folder: column(folder, "size", "-1", revision="0006"),
+    "a page": lambda folder: column(folder, "media_type", "text/html", "blobs"),
+    "a line break": lambda folder: column(folder, "media_type", "audio/mpeg\\r\\nSet-Cookie: a=b", "blobs"),
+    "a table that its revision does not have": lambda folder: change(folder, revision="0006"),
+    "a blob of another key": lambda folder: column(folder, "key", "5b" * 16, "blobs"),
+    "a key that is a path": lambda folder: column(folder, "key", "../../../../../etc/passwd", "blobs"),
+    "the same bytes twice": lambda folder: rewrite(folder, "blobs", twice),
+    "a clip without its blob": lambda folder: rewrite(folder, "blobs", lambda _: ""),
+    "a media type of a clip besides": lambda folder: column(folder, "media_type", "text/html"),
     "a time that nobody can show": lambda folder: column(folder, "created_at", "200000-01-01 00:00:00+00"),
     "a time without end": lambda folder: column(folder, "updated_at", "infinity"),
     "tags that are none": lambda folder: column(folder, "tags", '{"a": 1}'),
@@ -265,6 +275,17 @@ async def test_what_a_stranger_sends_restores_nothing(
             assert await connection.scalar(sa.text("SELECT bool_and(tgenabled = 'O') FROM pg_trigger"))
 
 
+async def test_rows_from_before_there_were_rules_are_refused_as_well(
+    rt: Runtime, tmp_path: Path, empty: Settings
+) -> None:
+    folder = tmp_path / "backup"
+    await filled(rt, folder, 2)
+    await as_of_revision(rt, folder, "0006")
+    column(folder, "size", "-1")
+    with pytest.raises(ArchiveError, match="damaged"):
+        await restore(empty, folder)
+
+
 @pytest.mark.parametrize(("length", "refused"), [(2048, False), (2049, True)])
 async def test_an_address_is_no_longer_than_one_that_can_be_sent(
     rt: Runtime, tmp_path: Path, empty: Settings, length: int, refused: bool
@@ -272,7 +293,7 @@ async def test_an_address_is_no_longer_than_one_that_can_be_sent(
     await upload(rt, wav())
     address = "https://example.com/".ljust(length, "a")
     async with rt.begin() as connection:
-        statement = "UPDATE clips SET blob_key = NULL, sha256 = NULL, external_url = :address"
+        statement = "UPDATE clips SET blob_key = NULL, external_url = :address"
         await connection.execute(sa.text(statement), {"address": address})
     await backup(rt, tmp_path / "backup")
     if refused:

@@ -20,12 +20,24 @@ from mosic.core.runtime import Runtime
 from mosic.core.sweep import SweepRefused, Swept, sweep, sweeping
 from mosic.core.uploads.unfinished import create, look_up
 from mosic.db import clips
-from mosic.db.clips import BlobSwept, NewClip
+from mosic.db.blobs import BlobSwept
+from mosic.db.clips import NewClip
 from mosic.errors import UploadNotFound
 from mosic.staging import Incoming
 from mosic.wire.tus import Creation, Metadata
 from tests.support.sounds import wav
-from tests.support.stores import HOUR, FailingOnce, Open, key_of, keys_in, known_keys, put, swept_keys, upload
+from tests.support.stores import (
+    HOUR,
+    FailingOnce,
+    Open,
+    insert_clips,
+    key_of,
+    keys_in,
+    known_keys,
+    put,
+    swept_keys,
+    upload,
+)
 
 NOTHING = Swept()
 
@@ -85,24 +97,15 @@ async def test_notes_on_swept_blobs_go_once_nobody_can_need_them(rt: Runtime) ->
 
 async def test_a_clip_restored_from_a_backup_has_its_old_blob(rt: Runtime) -> None:
     blob_key = await put(rt, key_of(400 * 24 * HOUR))
-    insert = sa.text(
-        "INSERT INTO clips (id, title, blob_key, size, sha256, media_type, created_at)"
-        " VALUES (gen_random_uuid(), 't', :key, 6, sha256('x'), 'audio/mpeg', now() - interval '400 days')"
-    )
     async with rt.begin() as connection:
-        await connection.execute(insert, {"key": blob_key})
+        await insert_clips(connection, blob_key, days_ago=400)
     assert await sweep(rt, grace_seconds=0) == NOTHING
 
 
 async def test_a_large_catalogue_can_be_filled_in_one_transaction(rt: Runtime) -> None:
     """As a restore does: PostgreSQL has room for some six thousand locks."""
-    insert = sa.text(
-        "INSERT INTO clips (id, title, blob_key, size, sha256, media_type)"
-        " SELECT gen_random_uuid(), 't', lpad(to_hex(n), 32, '0'), 1, sha256(n::text::bytea), 'audio/mpeg'"
-        " FROM generate_series(1, 20000) AS n"
-    )
     async with rt.begin() as connection:
-        await connection.execute(insert)
+        await insert_clips(connection, *(f"{number:032x}" for number in range(20_000)))
     assert len(await known_keys(rt)) == 1000  # as many as it shows
 
 

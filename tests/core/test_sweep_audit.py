@@ -19,7 +19,7 @@ from mosic.core.sweep import Finding, audit
 from mosic.db.clips import Clip
 from mosic.errors import BlobMissing
 from tests.support.sounds import wav
-from tests.support.stores import HOUR, FailingOnce, key_of, paused, put, read_blob, upload
+from tests.support.stores import HOUR, FailingOnce, insert_clips, key_of, paused, put, read_blob, upload
 
 MEBIBYTE = 1024 * 1024
 
@@ -72,13 +72,8 @@ async def test_each_finding_is_told_and_named(rt: Runtime) -> None:
 
 
 async def test_more_clips_than_one_page_holds(rt: Runtime) -> None:
-    insert = sa.text(
-        "INSERT INTO clips (id, title, blob_key, size, sha256, media_type)"
-        " SELECT gen_random_uuid(), 't', lpad(n::text, 32, '0'), 1, sha256(n::text::bytea), 'audio/mpeg'"
-        " FROM generate_series(1, 1001) AS n"
-    )
     async with rt.begin() as connection:
-        await connection.execute(insert)
+        await insert_clips(connection, *(f"{number:032x}" for number in range(1001)))
     found = await findings(rt)
     assert len({finding.clip_id for finding in found}) == len(found) == 1001
     assert {finding.kind for finding in found} == {"missing"}
@@ -137,7 +132,7 @@ async def test_memory_stays_flat(rt: Runtime) -> None:
     with path_of(rt, clip).open("r+b") as file:
         file.truncate(size)
     async with rt.begin() as connection:
-        await connection.execute(sa.text("UPDATE clips SET size = :size"), {"size": size})
+        await connection.execute(sa.text("UPDATE blobs SET size = :size"), {"size": size})
     await findings(rt)
     tracemalloc.start()
     try:

@@ -18,14 +18,17 @@ from mosic import disk
 from mosic.core.catalog import list_clips, remove_clip
 from mosic.core.runtime import Runtime
 from mosic.core.sweep import Swept, sweep
-from mosic.db import blob_keys, clips
-from mosic.db.clips import BlobSwept, Clip, NewClip
+from mosic.db import blobs as blob_rows
+from mosic.db import clips
+from mosic.db.blobs import BlobSwept
+from mosic.db.clips import Clip, NewClip
 from mosic.errors import Unavailable
 from tests.support.sounds import wav
 from tests.support.stores import (
     HOUR,
     FailingOnce,
     Open,
+    insert_clips,
     key_of,
     keys_in,
     known_keys,
@@ -36,10 +39,6 @@ from tests.support.stores import (
 )
 
 NOTHING = Swept()
-INSERT = sa.text(
-    "INSERT INTO clips (id, title, blob_key, size, sha256, media_type)"
-    " VALUES (gen_random_uuid(), 't', :key, 6, sha256('x'), 'audio/mpeg')"
-)
 
 
 # Sweeps that meet
@@ -89,7 +88,7 @@ async def test_a_sweep_that_ended_badly_is_in_nobodys_way(rt: Runtime, how: str)
 async def until_lock_is_free(rt: Runtime) -> None:
     async with asyncio.timeout(60):
         while True:
-            async with blob_keys.only_sweeper(rt.engine) as alone:
+            async with blob_rows.only_sweeper(rt.engine) as alone:
                 if alone:
                     return
             await asyncio.sleep(0.01)
@@ -151,7 +150,7 @@ async def test_a_sweep_that_was_stopped_before_it_removes_leaves_no_row_without_
 async def test_a_row_that_is_being_committed_keeps_its_bytes(rt: Runtime) -> None:
     blob_key = await put(rt, key_of(HOUR))
     async with rt.begin() as connection:
-        await connection.execute(INSERT, {"key": blob_key})
+        await insert_clips(connection, blob_key)
         assert await sweep(rt, grace_seconds=0) == NOTHING
     assert await sweep(rt, grace_seconds=0) == NOTHING
     assert await keys_in(rt.blobs) == {blob_key} == await known_keys(rt)
@@ -160,7 +159,7 @@ async def test_a_row_that_is_being_committed_keeps_its_bytes(rt: Runtime) -> Non
 async def test_each_statement_sees_what_is_committed_whatever_the_database_prefers(
     rt: Runtime, open_rt: Open
 ) -> None:
-    """An insert that waited for a doom must see it."""
+    """An insert that waited for a sweep to mark its key must see the mark."""
     async with rt.begin() as connection:
         name = await connection.scalar(sa.text("SELECT current_database()"))
         await connection.execute(
@@ -169,7 +168,7 @@ async def test_each_statement_sees_what_is_committed_whatever_the_database_prefe
     blob_key = await put(rt, key_of(HOUR))
     async with open_rt() as other:
         async with rt.begin() as connection:
-            assert await blob_keys.doom(connection, [blob_key]) == [blob_key]
+            assert await blob_rows.mark_swept(connection, [blob_key]) == [blob_key]
             inserting = asyncio.create_task(insert(other, blob_key))
             await asyncio.sleep(0.2)
             assert not inserting.done()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
+from hashlib import sha256
 
 import pytest
 import sqlalchemy as sa
@@ -10,11 +12,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from mosic.db.engine import create_engine
-from mosic.db.migrate import head, is_current, migrate, migrations_folder
-from mosic.db.tables import metadata
+from mosic.db.migrate import head, is_current, migrate, migrations_folder, move_to
+from mosic.db.tables import metadata, swept_blobs
 from mosic.errors import StartupError
 from mosic.postgres import EmbeddedPostgres
 
@@ -109,6 +112,58 @@ async def test_nothing_to_migrate_waits_for_nobody(empty_database_url: URL) -> N
     async with engine.begin() as connection:
         await connection.execute(sa.text("SELECT pg_advisory_xact_lock(x'6D6F736963'::bigint)"))
         await asyncio.wait_for(migrate(engine), 60)
+    await engine.dispose()
+
+
+async def test_blobs_get_rows_of_their_own_and_lose_them_again(empty_database_url: URL) -> None:
+    """With clips in use, external ones, ones in the trash, and ones with other bytes than at first."""
+    engine = create_engine(empty_database_url, pool_size=1)
+    key = "018f0000000070008000{:012x}".format
+    insert = sa.text(
+        "INSERT INTO clips (id, title, blob_key, size, sha256, media_type, created_at, stored_at, deleted_at)"
+        " VALUES (gen_random_uuid(), :title, :key, 5, sha256(cast(:title AS text)::bytea), 'audio/flac',"
+        " '2024-05-01', :stored_at, :deleted_at)"
+    )
+    read = sa.text("SELECT title, blob_key, size, sha256, media_type, external_url FROM clips ORDER BY title")
+    later = datetime(2024, 6, 1, tzinfo=UTC)
+    async with engine.begin() as connection:
+        await move_to(connection, "0012")
+        for number, (title, stored_at, deleted_at) in enumerate(
+            [("plain", None, None), ("replaced", later, None), ("trashed", None, later)]
+        ):
+            values = {"title": title, "stored_at": stored_at, "deleted_at": deleted_at}
+            await connection.execute(insert, {"key": key(number), **values})
+        await connection.execute(
+            sa.text(
+                "INSERT INTO clips (id, title, external_url, media_type)"
+                " VALUES (gen_random_uuid(), 'elsewhere', 'https://example.org/a', 'audio/ogg')"
+            )
+        )
+        before = (await connection.execute(read)).all()
+    await migrate(engine)
+    async with engine.begin() as connection:
+        rows = await connection.execute(
+            sa.text("SELECT key, size, sha256, media_type, created_at FROM blobs ORDER BY key")
+        )
+        made = datetime(2024, 5, 1, tzinfo=UTC)
+        assert [tuple(row) for row in rows] == [
+            (key(0), 5, sha256(b"plain").digest(), "audio/flac", made),
+            (key(1), 5, sha256(b"replaced").digest(), "audio/flac", later),
+            (key(2), 5, sha256(b"trashed").digest(), "audio/flac", made),
+        ]
+        types = sa.text("SELECT title, media_type FROM clips WHERE media_type IS NOT NULL")
+        assert [tuple(row) for row in await connection.execute(types)] == [("elsewhere", "audio/ogg")]
+    async with engine.begin() as connection:
+        await move_to(connection, "0012")
+        assert (await connection.execute(read)).all() == before
+        # And once more a clip's key is claimed by its own row.
+        await connection.execute(sa.insert(swept_blobs).values(blob_key=key(9)))
+    values = {"title": "late", "stored_at": None, "deleted_at": None}
+    async with engine.connect() as connection:
+        with pytest.raises(DBAPIError, match="was swept"):
+            await connection.execute(insert, {"key": key(9), **values})
+    await migrate(engine)
+    assert await is_current(engine)
     await engine.dispose()
 
 

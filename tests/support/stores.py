@@ -11,11 +11,12 @@ from typing import Any
 
 import sqlalchemy as sa
 import uuid_utils.compat
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mosic.blobs.base import BlobStore, OpenBlob
 from mosic.core.ingest import Hints, ingest
 from mosic.core.runtime import Runtime
-from mosic.db import blob_keys
+from mosic.db import blobs as blob_rows
 from mosic.db.clips import Clip
 from mosic.staging import Incoming
 
@@ -47,9 +48,23 @@ async def keys_in(blobs: BlobStore) -> set[str]:
     return {blob_key async for blob_key in blobs.keys()}  # noqa: SIM118 – a store is no dict
 
 
+async def insert_clips(connection: AsyncConnection, *keys: str, days_ago: int = 0) -> None:
+    """A clip for each key, made so long ago, whose bytes may or may not be there."""
+    statement = """
+        WITH made AS (
+            INSERT INTO blobs (key, sha256, size, media_type, created_at)
+            SELECT key, sha256(key::bytea), 6, 'audio/mpeg', now() - make_interval(days => :days_ago)
+            FROM unnest(cast(:keys AS text[])) AS key RETURNING key, created_at
+        )
+        INSERT INTO clips (id, title, blob_key, created_at)
+        SELECT gen_random_uuid(), 't', key, created_at FROM made
+    """
+    await connection.execute(sa.text(statement), {"keys": list(keys), "days_ago": days_ago})
+
+
 async def known_keys(rt: Runtime) -> set[str]:
     async with rt.begin() as connection:
-        return {row.blob_key for row in await blob_keys.page(connection, limit=1000, after=None)}
+        return {row.key for row in await blob_rows.page(connection, limit=1000, after=None)}
 
 
 async def swept_keys(rt: Runtime) -> set[str]:

@@ -24,9 +24,10 @@ from mosic import __version__
 from mosic.archive import Archive, ArchiveError, Before, Damaged, Manifest, SavedTable
 from mosic.blobs.base import BlobStore
 from mosic.core import identity
-from mosic.db import blob_keys, dump, migrate
+from mosic.db import blobs as blob_rows
+from mosic.db import dump, migrate
 from mosic.db import identity as service_rows
-from mosic.db.blob_keys import ClipBytes
+from mosic.db.blobs import StoredBlob
 from mosic.db.engine import begin
 from mosic.errors import BlobMissing
 
@@ -88,7 +89,7 @@ async def backup(
         except _Deleted:
             continue
         if before is not None and not force:
-            kept = {row.blob_key for row in saved} - copying.damaged.keys()
+            kept = {row.key for row in saved} - copying.damaged.keys()
             if (loss := _too_much(before, manifest, kept)) is not None:
                 await asyncio.to_thread(archive.give_up, manifest)
                 raise ArchiveError(loss)
@@ -129,57 +130,57 @@ class _Copying:
 
     async def all_there_are(self) -> None:
         """Clips that are added meanwhile come in behind, for ids are in the order of time."""
-        after: UUID | None = None
+        after: str | None = None
         while True:
             async with begin(self._engine) as connection:
-                rows = await blob_keys.page(connection, limit=_ROWS_AT_ONCE, after=after)
+                rows = await blob_rows.page(connection, limit=_ROWS_AT_ONCE, after=after)
             if not rows:
                 return
-            after = rows[-1].clip_id
+            after = rows[-1].key
             for row in rows:
                 try:
                     await self._copy(row)
                 except _Deleted:
                     continue
 
-    async def all_in(self, held: AsyncConnection) -> list[ClipBytes]:
+    async def all_in(self, held: AsyncConnection) -> list[StoredBlob]:
         """The bytes that belong to the held catalogue, all in the archive but for the damaged ones."""
-        saved: list[ClipBytes] = []
-        after: UUID | None = None
-        while rows := await blob_keys.page(held, limit=_ROWS_AT_ONCE, after=after):
-            after = rows[-1].clip_id
+        saved: list[StoredBlob] = []
+        after: str | None = None
+        while rows := await blob_rows.page(held, limit=_ROWS_AT_ONCE, after=after):
+            after = rows[-1].key
             for row in rows:
                 await self._copy(row)
             saved += rows
         return saved
 
-    async def _copy(self, row: ClipBytes) -> None:
+    async def _copy(self, row: StoredBlob) -> None:
         """Raises `_Deleted` when the clip was deleted before its bytes were copied."""
-        if row.blob_key in self._progress.present or row.blob_key in self.damaged:
+        if row.key in self._progress.present or row.key in self.damaged:
             return
-        if await asyncio.to_thread(self._archive.size, row.blob_key) == row.size:
-            self._progress.present.add(row.blob_key)
+        if await asyncio.to_thread(self._archive.size, row.key) == row.size:
+            self._progress.present.add(row.key)
             return
         detail = await self._copy_bytes(row)
         if detail is None:
-            self._progress.present.add(row.blob_key)
+            self._progress.present.add(row.key)
             self._progress.copied += 1
             self._progress.copied_bytes += row.size
             self._on_progress(self._progress)
             return
         # The row of a deleted clip always goes before its bytes.
         async with begin(self._engine) as connection:
-            current = await blob_keys.get(connection, row.clip_id)
-        if current is None or current.blob_key != row.blob_key:
+            current = await blob_rows.get(connection, row.key)
+        if current is None:
             raise _Deleted
-        _log.error("a clip is saved without its bytes", blob_key=row.blob_key, reason=detail)
-        self.damaged[row.blob_key] = Damaged(clip_id=str(row.clip_id), blob_key=row.blob_key, detail=detail)
+        _log.error("a clip is saved without its bytes", blob_key=row.key, reason=detail)
+        self.damaged[row.key] = Damaged(clip_id=str(row.clip_id), blob_key=row.key, detail=detail)
 
-    async def _copy_bytes(self, row: ClipBytes) -> str | None:
+    async def _copy_bytes(self, row: StoredBlob) -> str | None:
         """What is wrong with them, or None."""
         try:
-            async with self._blobs.open(row.blob_key) as blob:
-                file = await asyncio.to_thread(self._archive.receive, row.blob_key)
+            async with self._blobs.open(row.key) as blob:
+                file = await asyncio.to_thread(self._archive.receive, row.key)
                 try:
                     while True:
                         try:
@@ -203,12 +204,12 @@ async def _write_catalogue(
     held: AsyncConnection,
     archive: Archive,
     service: UUID,
-    rows: list[ClipBytes],
+    rows: list[StoredBlob],
     damaged: dict[str, Damaged],
 ) -> Manifest:
     folder = await asyncio.to_thread(archive.new_catalogue)
     tables = [await _write_table(held, archive, folder, table) for table in dump.saved_tables()]
-    saved = {row.blob_key: row for row in rows if row.blob_key not in damaged}
+    saved = {row.key: row for row in rows if row.key not in damaged}
     listed = {blob_key: row.sha256 for blob_key, row in saved.items()}
     return Manifest(
         made_by=f"mosic {__version__}",
@@ -219,7 +220,7 @@ async def _write_catalogue(
         blob_list=await asyncio.to_thread(archive.list_blobs, folder, listed),
         blobs=len(saved),
         bytes=sum(row.size for row in saved.values()),
-        damaged=tuple(damaged[row.blob_key] for row in rows if row.blob_key in damaged),
+        damaged=tuple(damaged[row.key] for row in rows if row.key in damaged),
     )
 
 

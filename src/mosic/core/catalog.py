@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from mosic.core.changing import delete_blob, get_for_change
+from mosic.core.changing import delete_blobs, get_for_change
 from mosic.core.runtime import Runtime
 from mosic.core.trash import move_to_trash
 from mosic.db import clips, pages
@@ -100,8 +100,8 @@ async def remove_clip(rt: Runtime, clip_id: UUID, conditions: Preconditions | No
         deleted_at = await move_to_trash(rt, clip_id, conditions)
         return deleted_at + timedelta(days=rt.settings.trash_days)
     async with rt.begin() as connection:
-        clip = await get_for_change(connection, clip_id, "DELETE", conditions)
-        await clips.delete(connection, clip_id)
+        await get_for_change(connection, clip_id, "DELETE", conditions)
+        released = await clips.delete(connection, clip_id)
     rt.facts.drop(clip_id)
-    await delete_blob(rt, clip.blob_key)
+    await delete_blobs(rt, *released)
     return None

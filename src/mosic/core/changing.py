@@ -8,7 +8,7 @@ from uuid import UUID
 import structlog
 
 from mosic.core.runtime import Runtime
-from mosic.db import blob_keys, clips
+from mosic.db import blobs, clips
 from mosic.db.clips import Clip
 from mosic.errors import ClipNotFound, PreconditionFailed, Unavailable
 from mosic.wire.conditions import Preconditions, Validators, Verdict, evaluate
@@ -32,14 +32,13 @@ async def get_for_change(
     return clip
 
 
-async def delete_blob(rt: Runtime, blob_key: str | None) -> None:
-    """Remove the bytes that a clip no longer has. What cannot be removed is an orphan, for the sweep."""
-    if blob_key is None:
-        return
-    try:
-        await rt.blobs.delete(blob_key)
-    except OSError as error:
-        _log.warning("blob left to the sweep", blob_key=blob_key, error=str(error))
+async def delete_blobs(rt: Runtime, *blob_keys: str) -> None:
+    """Remove bytes that have no row any more. What cannot be removed is an orphan, for the sweep."""
+    for blob_key in blob_keys:
+        try:
+            await rt.blobs.delete(blob_key)
+        except OSError as error:
+            _log.warning("blob left to the sweep", blob_key=blob_key, error=str(error))
 
 
 async def withdraw(rt: Runtime, blob_key: str) -> None:
@@ -47,7 +46,7 @@ async def withdraw(rt: Runtime, blob_key: str) -> None:
     connection may have broken while the commit was on its way."""
     try:
         async with rt.begin() as connection:
-            free = await blob_keys.doom(connection, [blob_key])
+            free = await blobs.mark_swept(connection, [blob_key])
         if free:
             await rt.blobs.delete(blob_key)
     except (Unavailable, OSError) as error:

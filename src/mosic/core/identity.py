@@ -17,7 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from mosic.blobs.base import BlobStore, HasIdentity, LastingStore
 from mosic.blobs.identity import IDENTITY_NAME, StoreIdentity
-from mosic.db import blob_keys, identity
+from mosic.db import blobs as blob_rows
+from mosic.db import identity
 from mosic.db.engine import begin
 from mosic.db.identity import Service
 from mosic.errors import StartupError
@@ -99,11 +100,11 @@ async def look(engine: AsyncEngine, blobs: BlobStore, known: Collection[str] = (
     held = unknown = 0
     example = None
     async with begin(engine) as connection:
-        wanted = await blob_keys.count(connection)
+        wanted = await blob_rows.count(connection)
     async for batch in _batches(blobs):
         async with begin(engine) as connection:
-            strange = await identity.unknown_blobs(connection, batch)
-            held += len(batch) - len(await blob_keys.without_clip(connection, batch))
+            strange = await blob_rows.unknown(connection, batch)
+            held += len(batch) - len(await blob_rows.without_reference(connection, batch))
         strange = [blob_key for blob_key in strange if blob_key not in known]
         unknown += len(strange)
         example = example or next(iter(strange), None)

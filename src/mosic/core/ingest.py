@@ -13,11 +13,12 @@ import structlog
 from mosic.audio.info import AudioInfo
 from mosic.audio.types import without_ending
 from mosic.core.bytes import put_back
-from mosic.core.changing import withdraw
+from mosic.core.changing import delete_blobs, withdraw
 from mosic.core.runtime import Runtime
 from mosic.core.trash import restore_clip
 from mosic.db import clips
-from mosic.db.clips import BlobSwept, Clip, NewClip
+from mosic.db.blobs import BlobSwept
+from mosic.db.clips import Clip, NewClip
 from mosic.errors import ClipNotFound, Unavailable
 from mosic.staging import StagedFile
 from mosic.words import WORDS, Words
@@ -81,11 +82,8 @@ async def _publish(rt: Runtime, staged: StagedFile, new: NewClip) -> tuple[Clip,
     except Exception:
         await withdraw(rt, blob_key)
         raise
-    if not created:
-        try:
-            await rt.blobs.delete(blob_key)
-        except OSError as error:
-            _log.warning("blob left to the sweep", blob_key=blob_key, error=str(error))
+    if clip.blob_key != blob_key:
+        await delete_blobs(rt, blob_key)
     return clip, created
 
 

@@ -8,11 +8,12 @@ from typing import Any
 from uuid import UUID
 
 from mosic.core.bytes import put_back
-from mosic.core.changing import delete_blob, get_for_change, withdraw
+from mosic.core.changing import delete_blobs, get_for_change, withdraw
 from mosic.core.ingest import Hints, to_the_end
 from mosic.core.runtime import Runtime
 from mosic.db import clips
-from mosic.db.clips import BlobSwept, Clip
+from mosic.db.blobs import BlobSwept
+from mosic.db.clips import Clip
 from mosic.errors import BytesTaken, Unavailable
 from mosic.staging import StagedFile
 from mosic.wire.conditions import Preconditions
@@ -79,8 +80,8 @@ async def _publish(
         await rt.blobs.put(blob_key, staged.path)
         async with rt.begin() as connection:
             before = await get_for_change(connection, clip_id, "PUT", conditions)
-            clip = await clips.replace_bytes(connection, clip_id, changes)
-        if clip is None:
+            replaced = await clips.replace_bytes(connection, before, changes)
+        if replaced is None:
             raise _taken(await _holder(rt, changes["sha256"]))
     except BaseException as error:
         await withdraw(rt, blob_key)
@@ -90,7 +91,10 @@ async def _publish(
             ) from None
         raise
     rt.facts.drop(clip_id)
-    await delete_blob(rt, before.blob_key)
+    clip, released = replaced
+    if clip.blob_key != blob_key:
+        released.append(blob_key)  # the bytes were there already
+    await delete_blobs(rt, *released)
     return clip
 
 

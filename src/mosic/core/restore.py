@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import os
 from collections.abc import AsyncIterator, Callable
-from uuid import UUID
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -14,7 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from mosic.archive import Archive, ArchiveError, Manifest, SavedTable
 from mosic.blobs.base import BlobStore
 from mosic.core import identity
-from mosic.db import blob_keys, dump, migrate
+from mosic.db import blobs as blob_rows
+from mosic.db import dump, migrate
 from mosic.db import identity as service_rows
 from mosic.db.engine import begin
 from mosic.errors import BlobMissing, Unavailable
@@ -55,7 +55,7 @@ async def restore(
         )
     listed = dict(await asyncio.to_thread(lambda: list(archive.blobs(manifest))))
     # Until they have their clips, the restored blobs are orphans to a sweep.
-    async with blob_keys.only_sweeper(engine) as alone:
+    async with blob_rows.only_sweeper(engine) as alone:
         if not alone:
             raise ArchiveError("A sweep or another restore is running on this database. Try again later.")
         await _refuse_unless_empty(engine, blobs, listed)
@@ -105,6 +105,7 @@ async def _fill(
     await migrate.move_to(connection, migrate.head())
     if (broken := await dump.broken_rules(connection)) is not None:
         raise ArchiveError(f"The backup is damaged: it has rows that Mosic would not write ({broken}).")
+    await blob_rows.release_all(connection)
     await _compare(connection, archive, manifest, listed)
     await dump.clean_words(connection)
     await dump.forget_all_swept(connection)
@@ -136,16 +137,16 @@ async def _compare(
     """Each clip has the bytes that it says it has, but for those that could not be saved, and no blob is
     without its clip."""
     lost = {one.blob_key for one in manifest.damaged}
-    after: UUID | None = None
+    after: str | None = None
     seen = 0
-    while rows := await blob_keys.page(connection, limit=_ROWS_AT_ONCE, after=after):
-        after = rows[-1].clip_id
+    while rows := await blob_rows.page(connection, limit=_ROWS_AT_ONCE, after=after):
+        after = rows[-1].key
         for row in rows:
-            if row.blob_key in lost and row.blob_key not in listed:
+            if row.key in lost and row.key not in listed:
                 continue
             seen += 1
-            size = await asyncio.to_thread(archive.size, row.blob_key)
-            if listed.get(row.blob_key) != row.sha256.hex() or size != row.size:
+            size = await asyncio.to_thread(archive.size, row.key)
+            if listed.get(row.key) != row.sha256.hex() or size != row.size:
                 raise ArchiveError(f"The backup is damaged: clip {row.clip_id} does not match its bytes.")
     if seen != len(listed):
         raise ArchiveError("The backup is damaged: it has blobs that belong to no clip.")

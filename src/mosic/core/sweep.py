@@ -24,14 +24,14 @@ from mosic.blobs.base import LeavesUnfinished, OpenBlob
 from mosic.core import identity, trash
 from mosic.core.runtime import Runtime
 from mosic.core.uploads.leftovers import finish_whole, remove_expired
-from mosic.db import blob_keys
-from mosic.db.blob_keys import ClipBytes
+from mosic.db import blobs as blob_rows
+from mosic.db.blobs import StoredBlob
 from mosic.errors import BlobMissing, Unavailable
 
 _log = structlog.get_logger("mosic.sweep")
 
 _ROWS_AT_ONCE = 500
-_DOOMED_AT_ONCE = 100
+_MARKED_AT_ONCE = 100
 _CHUNK_BYTES = 1024 * 1024
 # So few orphans are swept even where they are more than the clips.
 _FEW = 20
@@ -100,7 +100,7 @@ async def sweep(
     Raises `SweepRefused` when the store is not the database's own (any more), and when the orphans outnumber
     the clips, unless `force` is given; `Unavailable` when the database cannot be reached.
     """
-    async with blob_keys.only_sweeper(rt.direct, rt.database) as alone:
+    async with blob_rows.only_sweeper(rt.direct, rt.database) as alone:
         if not alone:
             return None
         try:
@@ -118,10 +118,11 @@ async def sweep(
         rt.metrics.sweeps.removed("staged", staged)
         orphans = await _find_orphans(rt, grace_seconds, force=force)
         blobs = 0
-        for batch in _in_batches(orphans, _DOOMED_AT_ONCE):
+        for batch in _in_batches(orphans, _MARKED_AT_ONCE):
             blobs += await _remove_orphans(rt, batch)
         async with rt.begin() as connection:
-            await blob_keys.forget_swept(connection)
+            await blob_rows.release_all(connection)
+            await blob_rows.drop_old_marks(connection)
         rt.metrics.sweeps.ended()
     _log.info("swept", trashed=trashed, uploads=uploads, staged=staged, blobs=blobs)
     return Swept(uploads, staged, blobs, trashed)
@@ -129,7 +130,7 @@ async def sweep(
 
 async def _find_orphans(rt: Runtime, grace_seconds: float, *, force: bool) -> list[str]:
     async with rt.begin() as connection:
-        allowed = max(_FEW, await blob_keys.count(connection))
+        allowed = max(_FEW, await blob_rows.count(connection))
     found: list[str] = []
     async with aclosing(_orphans(rt, grace_seconds)) as orphans:
         async for blob_key in orphans:
@@ -143,11 +144,11 @@ async def _find_orphans(rt: Runtime, grace_seconds: float, *, force: bool) -> li
 
 
 async def _remove_orphans(rt: Runtime, orphans: Sequence[str]) -> int:
-    """Remove those that no clip has got meanwhile. Once doomed they are removed without haste or lock."""
+    """Remove those that no clip has got meanwhile. Once marked they are removed without haste or lock."""
     async with rt.begin() as connection:
-        doomed = await blob_keys.doom(connection, orphans)
+        marked = await blob_rows.mark_swept(connection, orphans)
     removed = 0
-    for blob_key in doomed:
+    for blob_key in marked:
         try:
             removed += await rt.blobs.delete(blob_key)
         except OSError as error:
@@ -162,16 +163,16 @@ async def _orphans(rt: Runtime, grace_seconds: float) -> AsyncGenerator[str]:
     async for blob_key in rt.blobs.keys():
         batch.append(blob_key)
         if len(batch) == _ROWS_AT_ONCE:
-            for orphan in await _without_clip(rt, batch, grace_seconds):
+            for orphan in await _without_reference(rt, batch, grace_seconds):
                 yield orphan
             batch.clear()
-    for orphan in await _without_clip(rt, batch, grace_seconds):
+    for orphan in await _without_reference(rt, batch, grace_seconds):
         yield orphan
 
 
-async def _without_clip(rt: Runtime, keys: Sequence[str], grace_seconds: float) -> list[str]:
+async def _without_reference(rt: Runtime, keys: Sequence[str], grace_seconds: float) -> list[str]:
     async with rt.begin() as connection:
-        found = await blob_keys.without_clip(connection, keys)
+        found = await blob_rows.without_reference(connection, keys)
     return [blob_key for blob_key in found if await _age(rt, blob_key) >= grace_seconds]
 
 
@@ -197,13 +198,13 @@ async def audit(
     bytes they had.
     """
     clips = size = 0
-    after: UUID | None = None
+    after: str | None = None
     while True:
         async with rt.begin() as connection:
-            rows = await blob_keys.page(connection, limit=_ROWS_AT_ONCE, after=after, trashed=False)
+            rows = await blob_rows.page(connection, limit=_ROWS_AT_ONCE, after=after, trashed=False)
         if not rows:
             break
-        after = rows[-1].clip_id
+        after = rows[-1].key
         for row in rows:
             finding = await _examine(rt, row)
             if finding is not None and await _still_there(rt, row):
@@ -214,9 +215,9 @@ async def audit(
         yield Finding("orphaned", blob_key, None, "it belongs to no clip")
 
 
-async def _examine(rt: Runtime, row: ClipBytes) -> Finding | None:
+async def _examine(rt: Runtime, row: StoredBlob) -> Finding | None:
     try:
-        async with rt.blobs.open(row.blob_key) as blob:
+        async with rt.blobs.open(row.key) as blob:
             if blob.size != row.size:
                 detail = f"has {blob.size} bytes instead of {row.size}"
             elif await _sha256(blob) != row.sha256:
@@ -224,10 +225,10 @@ async def _examine(rt: Runtime, row: ClipBytes) -> Finding | None:
             else:
                 return None
     except BlobMissing:
-        return Finding("missing", row.blob_key, row.clip_id, "the store does not have it")
+        return Finding("missing", row.key, row.clip_id, "the store does not have it")
     except OSError as error:
         detail = f"cannot be read: {error.strerror or error}"
-    return Finding("corrupt", row.blob_key, row.clip_id, detail)
+    return Finding("corrupt", row.key, row.clip_id, detail)
 
 
 async def _sha256(blob: OpenBlob) -> bytes:
@@ -237,11 +238,10 @@ async def _sha256(blob: OpenBlob) -> bytes:
     return digest.digest()
 
 
-async def _still_there(rt: Runtime, row: ClipBytes) -> bool:
+async def _still_there(rt: Runtime, row: StoredBlob) -> bool:
     """Whether the clip was not deleted: its row always goes before its bytes."""
     async with rt.begin() as connection:
-        found = await blob_keys.get(connection, row.clip_id)
-    return found is not None and found.blob_key == row.blob_key
+        return await blob_rows.get(connection, row.key) is not None
 
 
 async def _settled_orphans(rt: Runtime, grace_seconds: float) -> list[str]:
@@ -250,7 +250,7 @@ async def _settled_orphans(rt: Runtime, grace_seconds: float) -> list[str]:
         await asyncio.sleep(_SETTLE_SECONDS)
     settled: list[str] = []
     for batch in _in_batches(found, _ROWS_AT_ONCE):
-        for blob_key in await _without_clip(rt, batch, grace_seconds):
+        for blob_key in await _without_reference(rt, batch, grace_seconds):
             if await rt.blobs.stat(blob_key) is not None:
                 settled.append(blob_key)
     return settled

@@ -8,10 +8,11 @@ from uuid import UUID
 import structlog
 
 from mosic.blobs.base import CopiesBlobs
-from mosic.core.changing import delete_blob, get_for_change, withdraw
+from mosic.core.changing import delete_blobs, get_for_change, withdraw
 from mosic.core.runtime import Runtime
 from mosic.db import clips
-from mosic.db.clips import BlobSwept, Clip
+from mosic.db.blobs import BlobSwept
+from mosic.db.clips import Clip
 from mosic.errors import BlobMissing, ClipNotFound, InsufficientStorage, Unavailable
 from mosic.wire.conditions import Preconditions
 
@@ -45,7 +46,7 @@ async def _move(rt: Runtime, clip: Clip, conditions: Preconditions | None) -> da
             current = await get_for_change(connection, clip.id, "DELETE", conditions)
             deleted_at = None
             if current.blob_key == clip.blob_key:
-                deleted_at = (await clips.trash(connection, clip.id, blob_key)).deleted_at
+                deleted_at = (await clips.trash(connection, current, blob_key)).deleted_at
     except BaseException as error:
         if blob_key is not None and blob_key != clip.blob_key:
             await withdraw(rt, blob_key)
@@ -53,8 +54,8 @@ async def _move(rt: Runtime, clip: Clip, conditions: Preconditions | None) -> da
             return None
         raise
     rt.facts.drop(clip.id)
-    if blob_key != clip.blob_key:
-        await delete_blob(rt, clip.blob_key if deleted_at else blob_key)
+    if blob_key is not None and clip.blob_key is not None and blob_key != clip.blob_key:
+        await delete_blobs(rt, clip.blob_key if deleted_at else blob_key)
     return deleted_at
 
 
@@ -88,9 +89,8 @@ async def empty(rt: Runtime, *, days: float) -> int:
     removed = 0
     while True:
         async with rt.begin() as connection:
-            gone = await clips.purge(connection, days=days, limit=_AT_ONCE)
-        for blob_key in gone:
-            await delete_blob(rt, blob_key)
-        removed += len(gone)
-        if len(gone) < _AT_ONCE:
+            purged, released = await clips.purge(connection, days=days, limit=_AT_ONCE)
+        await delete_blobs(rt, *released)
+        removed += purged
+        if purged < _AT_ONCE:
             return removed

@@ -11,10 +11,12 @@ from uuid import UUID
 
 import asyncpg
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from mosic.db.tables import clip_plays, clips, uploads
+from mosic.db import blobs as stored
+from mosic.db.blobs import SWEPT_STATE, BlobSwept
+from mosic.db.tables import blobs, clip_plays, clips, uploads
 from mosic.words import Words
 
 CHANGED_CHANNEL = "mosic_clips"
@@ -62,50 +64,81 @@ class Clip(NewClip):
         return f'"{self.id.hex}-{self.revision}"'
 
 
-COLUMNS = (*clips.c, clip_plays.c.play_count, clip_plays.c.bytes_streamed, clip_plays.c.last_played_at)
-_JOINED = sa.select(*COLUMNS).join(clip_plays, clip_plays.c.clip_id == clips.c.id)
+_OF_BLOB = (
+    blobs.c.size,
+    blobs.c.sha256,
+    sa.func.coalesce(blobs.c.media_type, clips.c.media_type).label("media_type"),
+)
+COLUMNS = (
+    *(column for column in clips.c if column.name != "media_type"),
+    *_OF_BLOB,
+    clip_plays.c.play_count,
+    clip_plays.c.bytes_streamed,
+    clip_plays.c.last_played_at,
+)
+WHOLE = clips.join(clip_plays, clip_plays.c.clip_id == clips.c.id).outerjoin(
+    blobs, blobs.c.key == clips.c.blob_key
+)
+"""The tables that a `Clip` is read from."""
+
+_JOINED = sa.select(*COLUMNS).select_from(WHOLE)
 
 
 def _clip(row: sa.Row[Any]) -> Clip:
     return Clip(**row._mapping)
 
 
-# These two are all that an upload asks of the database, in one round trip each.
-_NEW = tuple(NewClip.__dataclass_fields__)
-_CLIP = ", ".join(f"clips.{column.name}" for column in clips.c)
+# These are all that an upload asks of the database, in one round trip each.
+_NEW = tuple(name for name in NewClip.__dataclass_fields__ if name not in ("blob_key", "size", "sha256"))
+_BLOB = ("blob_key", "sha256", "size", "media_type")
+_CLIP = ", ".join(f"clips.{column.name}" for column in clips.c if column.name != "media_type")
 _PLAYS = "plays.play_count, plays.bytes_streamed, plays.last_played_at"
-_VALUES = ", ".join(f"${number}" for number in range(1, len(_NEW) + 1))
+_STORED = "blob.size, blob.sha256, blob.media_type"
+_ROW = tuple(name for name in _NEW if name not in ("external_url", "media_type"))
+_VALUES = ", ".join(f"${number}" for number in range(len(_BLOB) + 1, len(_BLOB) + len(_ROW) + 1))
+# The update changes nothing: it locks the row, and waits for those who are removing or making it.
 _INSERT = f"""
-    WITH clips AS (
-        INSERT INTO clips ({", ".join(_NEW)}) VALUES ({_VALUES})
-        ON CONFLICT (sha256) DO NOTHING RETURNING *
+    WITH blob AS (
+        INSERT INTO blobs (key, sha256, size, media_type) VALUES ($1, $2, $3, $4)
+        ON CONFLICT (sha256) DO UPDATE SET media_type = blobs.media_type RETURNING *
+    ), clips AS (
+        INSERT INTO clips (blob_key, {", ".join(_ROW)}) SELECT blob.key, {_VALUES} FROM blob
+        ON CONFLICT (blob_key) DO NOTHING RETURNING *
     ), plays AS (
         INSERT INTO clip_plays (clip_id) SELECT id FROM clips RETURNING *
     )
-    SELECT {_CLIP}, {_PLAYS} FROM clips, plays
+    SELECT {_CLIP}, {_STORED}, {_PLAYS} FROM clips, blob, plays
 """  # noqa: S608
-_FIND = f"SELECT {_CLIP}, {_PLAYS} FROM clips JOIN clip_plays plays ON clip_id = id WHERE sha256 = $1"  # noqa: S608
-# Raised by the function `claim_blob`, which two triggers call.
-_SWEPT = "MO001"
+_INSERT_EXTERNAL = f"""
+    WITH clips AS (
+        INSERT INTO clips ({", ".join(_NEW)})
+        VALUES ({", ".join(f"${number}" for number in range(1, len(_NEW) + 1))}) RETURNING *
+    ), plays AS (
+        INSERT INTO clip_plays (clip_id) SELECT id FROM clips RETURNING *
+    )
+    SELECT {_CLIP}, NULL::bigint AS size, NULL::bytea AS sha256, clips.media_type, {_PLAYS} FROM clips, plays
+"""  # noqa: S608
+_FIND = f"""
+    SELECT {_CLIP}, {_STORED}, {_PLAYS} FROM blobs blob
+    JOIN clips ON clips.blob_key = blob.key JOIN clip_plays plays ON clip_id = id WHERE blob.sha256 = $1
+"""  # noqa: S608
 _NOT_UNIQUE = "23505"
 
 
-class BlobSwept(Exception):
-    """No clip may have this blob any more: docs/decisions/0006-sweep.md."""
-
-
 async def insert(driver: asyncpg.Connection, new: NewClip) -> Clip | None:
-    """Add the clip and its counters, for good; None when a clip with the same sha256 is there already.
+    """Add the clip, its blob and its counters, for good; None when a clip with the same bytes is there
+    already. If the bytes are there for something else, the clip gets the key that they have.
 
     A concurrent insert of the same bytes is waited for, so that None means «committed by another». Raises
     `BlobSwept`.
     """
-    values = [getattr(new, name) for name in _NEW]
-    values[_NEW.index("tags")] = json.dumps(new.tags)
+    statement, names = (_INSERT, (*_BLOB, *_ROW)) if new.blob_key else (_INSERT_EXTERNAL, _NEW)
+    values = [getattr(new, name) for name in names]
+    values[names.index("tags")] = json.dumps(new.tags)
     try:
-        return _from_driver(await driver.fetchrow(_INSERT, *values))
+        return _from_driver(await driver.fetchrow(statement, *values))
     except asyncpg.PostgresError as error:
-        if error.sqlstate == _SWEPT:
+        if error.sqlstate == SWEPT_STATE:
             raise BlobSwept from error
         raise
 
@@ -134,20 +167,12 @@ async def get(
 
 
 async def update(connection: AsyncConnection, clip_id: UUID, changes: Mapping[str, Any]) -> Clip:
-    """Write the changed columns and a new revision; the clip must be there. Tells `mosic.db.changes`.
-
-    Raises `BlobSwept` for a changed `blob_key`.
-    """
-    try:
-        await connection.execute(
-            sa.update(clips)
-            .where(clips.c.id == clip_id)
-            .values({**changes, "revision": clips.c.revision + 1, "updated_at": sa.func.now()})
-        )
-    except DBAPIError as error:
-        if getattr(error.orig, "sqlstate", None) == _SWEPT:
-            raise BlobSwept from error
-        raise
+    """Write the changed columns and a new revision; the clip must be there. Tells `mosic.db.changes`."""
+    await connection.execute(
+        sa.update(clips)
+        .where(clips.c.id == clip_id)
+        .values({**changes, "revision": clips.c.revision + 1, "updated_at": sa.func.now()})
+    )
     await _tell(connection, clip_id)
     clip = await get(connection, clip_id, trashed=True)
     assert clip is not None
@@ -155,24 +180,32 @@ async def update(connection: AsyncConnection, clip_id: UUID, changes: Mapping[st
 
 
 async def replace_bytes(
-    connection: AsyncConnection, clip_id: UUID, changes: Mapping[str, Any]
-) -> Clip | None:
-    """Give the clip other bytes: `changes` has all columns about them. None when another clip has these
-    bytes; raises like `update`."""
+    connection: AsyncConnection, before: Clip, changes: Mapping[str, Any]
+) -> tuple[Clip, list[str]] | None:
+    """Give the clip other bytes: `changes` has all that is known of them. Returns it as it is then, and the
+    keys of blobs that may be removed after the commit; None when another clip has these bytes. Raises
+    `BlobSwept`."""
+    blob = {name: changes[name] for name in ("sha256", "size", "media_type")}
+    rest = {name: value for name, value in changes.items() if name not in (*blob, "blob_key")}
     try:
         async with connection.begin_nested():
-            return await update(connection, clip_id, {**changes, "stored_at": sa.func.now()})
+            key = await stored.add(connection, changes["blob_key"], **blob)
+            of_blob = {"blob_key": key, "media_type": None, "stored_at": sa.func.now()}
+            clip = await update(connection, before.id, {**rest, **of_blob})
     except IntegrityError as error:
         if getattr(error.orig, "sqlstate", None) != _NOT_UNIQUE:
             raise
         return None
+    return clip, await stored.release(connection, [before.blob_key])
 
 
-async def trash(connection: AsyncConnection, clip_id: UUID, blob_key: str | None) -> Clip:
+async def trash(connection: AsyncConnection, clip: Clip, blob_key: str | None) -> Clip:
     """Put the clip into the trash, with its bytes under another key. What it was made from as a resumable
-    upload is forgotten. Returns it as it is then; raises like `update`."""
-    await connection.execute(sa.delete(uploads).where(uploads.c.clip_id == clip_id))
-    return await update(connection, clip_id, {"deleted_at": sa.func.now(), "blob_key": blob_key})
+    upload is forgotten. Returns it as it is then. Raises `BlobSwept`."""
+    await connection.execute(sa.delete(uploads).where(uploads.c.clip_id == clip.id))
+    if blob_key is not None and clip.blob_key is not None and blob_key != clip.blob_key:
+        await stored.change_key(connection, clip.blob_key, blob_key)
+    return await update(connection, clip.id, {"deleted_at": sa.func.now()})
 
 
 async def restore(connection: AsyncConnection, clip_id: UUID) -> Clip | None:
@@ -183,9 +216,10 @@ async def restore(connection: AsyncConnection, clip_id: UUID) -> Clip | None:
     return await update(connection, clip_id, {"deleted_at": None})
 
 
-async def purge(connection: AsyncConnection, *, days: float, limit: int) -> list[str | None]:
-    """Remove up to `limit` clips that have been in the trash for so many days, the oldest first; gives the
-    `blob_key` of each. Rows that somebody else is working on are passed over."""
+async def purge(connection: AsyncConnection, *, days: float, limit: int) -> tuple[int, list[str]]:
+    """Remove up to `limit` clips that have been in the trash for so many days, the oldest first. Returns how
+    many, and the keys of blobs that may be removed after the commit. Rows that somebody else is working on
+    are passed over."""
     age = sa.func.make_interval(0, 0, 0, 0, 0, 0, days * 86400)
     due = (
         sa.select(clips.c.id)
@@ -196,15 +230,19 @@ async def purge(connection: AsyncConnection, *, days: float, limit: int) -> list
     )
     ids = (await connection.scalars(due)).all()
     if not ids:
-        return []
+        return 0, []
     removed = sa.delete(clips).where(clips.c.id.in_(ids)).returning(clips.c.blob_key)
-    return list((await connection.scalars(removed)).all())
+    keys = (await connection.scalars(removed)).all()
+    return len(ids), await stored.release(connection, keys)
 
 
-async def delete(connection: AsyncConnection, clip_id: UUID) -> None:
-    """Remove the row; its counters go with it. Tells `mosic.db.changes`."""
-    await connection.execute(sa.delete(clips).where(clips.c.id == clip_id))
+async def delete(connection: AsyncConnection, clip_id: UUID) -> list[str]:
+    """Remove the row; its counters go with it. Tells `mosic.db.changes`. Returns the keys of blobs that may
+    be removed after the commit."""
+    removed = sa.delete(clips).where(clips.c.id == clip_id).returning(clips.c.blob_key)
+    keys = (await connection.scalars(removed)).all()
     await _tell(connection, clip_id)
+    return await stored.release(connection, keys)
 
 
 async def _tell(connection: AsyncConnection, clip_id: UUID) -> None:

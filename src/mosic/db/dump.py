@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from mosic.db.engine import acquired
 from mosic.db.faults import fault_of
-from mosic.db.tables import clips, metadata, service, swept_blobs, uploads
+from mosic.db.tables import blobs, clips, metadata, service, swept_blobs, uploads
 from mosic.wire.addresses import MAX_URL_LENGTH
 from mosic.wire.disposition import safe_file_name
 from mosic.wire.text import clean, clean_line, is_harmless
@@ -94,6 +94,8 @@ async def copy_in(
     each clip of a catalogue. So only the sole sweeper may do this, and has to forget what was swept. Raises
     `RefusedRows`.
     """
+    if await connection.scalar(sa.select(sa.func.to_regclass(table))) is None:
+        raise RefusedRows("its version has no such table")
     await connection.execute(_PLAIN)
     await connection.execute(sa.text(f"ALTER TABLE {table} DISABLE TRIGGER USER"))
     try:
@@ -152,9 +154,10 @@ def _cleaned(row: Mapping[Any, Any]) -> dict[str, Any]:
 # Years that Python knows, counts that can still grow, and texts that are far longer than clients may send.
 _RULES = {
     "rules of the tables": "SELECT EXISTS (SELECT FROM pg_constraint WHERE NOT convalidated"
-    " AND conrelid IN ('clips'::regclass, 'clip_plays'::regclass))",
+    " AND conrelid IN ('blobs'::regclass, 'clips'::regclass, 'clip_plays'::regclass))",
     "times": "SELECT EXISTS (SELECT FROM clips, unnest(ARRAY[created_at, updated_at]) AS at"
-    " WHERE NOT at BETWEEN '1970-01-01' AND '9999-01-01') OR EXISTS (SELECT FROM clip_plays"
+    " WHERE NOT at BETWEEN '1970-01-01' AND '9999-01-01') OR EXISTS (SELECT FROM blobs"
+    " WHERE NOT created_at BETWEEN '1970-01-01' AND '9999-01-01') OR EXISTS (SELECT FROM clip_plays"
     " WHERE NOT last_played_at BETWEEN '1970-01-01' AND '9999-01-01')",
     "counts": "SELECT EXISTS (SELECT FROM clips WHERE revision > 1000000000)"
     " OR EXISTS (SELECT FROM clip_plays WHERE greatest(play_count, bytes_streamed) > 1000000000000000000)",
@@ -180,7 +183,7 @@ async def clips_there(connection: AsyncConnection, *, lock: bool = False) -> int
     if not await connection.run_sync(lambda sync: sa.inspect(sync).has_table(clips.name)):
         return 0
     if lock:
-        await connection.execute(sa.text(f"LOCK TABLE {clips.name} IN EXCLUSIVE MODE"))
+        await connection.execute(sa.text(f"LOCK TABLE {blobs.name}, {clips.name} IN EXCLUSIVE MODE"))
     return await connection.scalar(sa.select(sa.func.count()).select_from(clips)) or 0
 
 

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mosic.db.tables import service
 
-_UNKNOWN = sa.text(
-    "SELECT blob_key FROM unnest(:blob_keys) AS given (blob_key)"
-    " WHERE NOT EXISTS (SELECT FROM clips WHERE clips.blob_key = given.blob_key)"
-    " AND NOT EXISTS (SELECT FROM swept_blobs WHERE swept_blobs.blob_key = given.blob_key)"
-).bindparams(sa.bindparam("blob_keys", type_=ARRAY(sa.Text)))
 _CURRENT = sa.select(service.c.id, service.c.store_id, service.c.store_adopted_at.is_not(None))
 
 
@@ -74,8 +68,3 @@ async def bring_back(connection: AsyncConnection, row: Service, service_id: UUID
     await connection.execute(
         sa.insert(service).values(id=service_id, store_id=row.store_id, store_adopted_at=adopted_at)
     )
-
-
-async def unknown_blobs(connection: AsyncConnection, blob_keys: Sequence[str]) -> list[str]:
-    """Those of the keys that no clip has and no sweep has removed."""
-    return list((await connection.scalars(_UNKNOWN, {"blob_keys": list(blob_keys)})).all())

@@ -13,8 +13,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from mosic.db.clips import COLUMNS, Clip
-from mosic.db.tables import clip_plays, clips
+from mosic.db.clips import COLUMNS, WHOLE, Clip
+from mosic.db.tables import blobs, clips
 from mosic.words import TEXTS
 
 MAX_TEXT = 500
@@ -55,9 +55,9 @@ def _cut(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
 
 
 _longest = sa.func.greatest(*(sa.func.length(clips.c[name]) for name in _TEXTS))
-_CLIPS = sa.select(*(_cut(column) for column in COLUMNS), (_longest <= MAX_TEXT).label("complete")).join(
-    clip_plays, clip_plays.c.clip_id == clips.c.id
-)
+_CLIPS = sa.select(
+    *(_cut(column) for column in COLUMNS), (_longest <= MAX_TEXT).label("complete")
+).select_from(WHOLE)
 
 
 async def page(
@@ -86,7 +86,8 @@ def _statements(trashed: bool, by_sha256: bool, has_before: bool) -> tuple[sa.Se
         clips.c.deleted_at.is_not(None) if trashed else clips.c.deleted_at.is_(None)
     ]
     if by_sha256:
-        wanted.append(clips.c.sha256 == sa.bindparam("sha256"))
+        with_bytes = sa.select(blobs.c.key).where(blobs.c.sha256 == sa.bindparam("sha256"))
+        wanted.append(clips.c.blob_key == with_bytes.scalar_subquery())
     counting = sa.select(sa.func.count()).select_from(clips).where(*wanted)
     reading = _CLIPS.where(*wanted).order_by(clips.c.id.desc()).limit(sa.bindparam("limit"))
     if has_before:

@@ -18,6 +18,26 @@ metadata = sa.MetaData(
     }
 )
 
+# Rows also come out of backups, which anybody may have written.
+_IS_MEDIA_TYPE = "media_type ~ '^(audio/[a-z0-9][a-z0-9.+-]*|application/octet-stream)$'"
+
+# What is in the store, whatever it is for. Whatever needs a blob refers to it: docs/decisions/0028-blobs.md.
+blobs = sa.Table(
+    "blobs",
+    metadata,
+    # UUIDv7 in hex, made when publishing begins.
+    sa.Column("key", sa.Text, primary_key=True),
+    # The same bytes are stored once: two uploads at once meet here.
+    sa.Column("sha256", sa.LargeBinary, nullable=False, unique=True),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("media_type", sa.Text, nullable=False),
+    sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
+    sa.CheckConstraint("key ~ '^[0-9a-f]{32}$'", name="key"),
+    sa.CheckConstraint("octet_length(sha256) = 32", name="sha256"),
+    sa.CheckConstraint("size >= 0", name="size"),
+    sa.CheckConstraint(_IS_MEDIA_TYPE, name="media_type"),
+)
+
 clips = sa.Table(
     "clips",
     metadata,
@@ -30,16 +50,15 @@ clips = sa.Table(
     sa.Column("tags", JSONB, nullable=False, server_default=sa.text("'{}'::jsonb")),
     sa.Column("file_name", sa.Text),
     # A clip has either bytes in the store or an external address, never both, never neither.
-    sa.Column("blob_key", sa.Text, unique=True),
+    # No two clips have the same bytes.
+    sa.Column("blob_key", sa.Text, sa.ForeignKey("blobs.key", onupdate="CASCADE"), unique=True),
     sa.Column("external_url", sa.Text),
+    # Of an external clip; of another one its blob has it.
     sa.Column("media_type", sa.Text),
     sa.Column("codec", sa.Text),
     sa.Column("bitrate", sa.Integer),
     sa.Column("sample_rate", sa.Integer),
     sa.Column("channels", sa.Integer),
-    sa.Column("size", sa.BigInteger),
-    # One clip for the same bytes: two uploads at once meet here. NULLs (external clips) do not collide.
-    sa.Column("sha256", sa.LargeBinary, unique=True),
     sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
     sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
     # Since when it is in the trash; NULL for a clip that is in the catalogue.
@@ -48,20 +67,11 @@ clips = sa.Table(
     sa.Column("stored_at", sa.DateTime(timezone=True)),
     sa.Index(None, "deleted_at", postgresql_where=sa.text("deleted_at IS NOT NULL")),
     sa.CheckConstraint("(blob_key IS NULL) <> (external_url IS NULL)", name="one_source"),
-    sa.CheckConstraint(
-        "blob_key IS NULL OR (size IS NOT NULL AND sha256 IS NOT NULL AND media_type IS NOT NULL)",
-        name="blob_facts",
-    ),
-    # Rows also come out of backups, which anybody may have written.
-    sa.CheckConstraint("blob_key ~ '^[0-9a-f]{32}$'", name="blob_key"),
+    sa.CheckConstraint("blob_key IS NULL OR media_type IS NULL", name="media_type_of_blob"),
     sa.CheckConstraint(
         r"external_url ~* '^https?://' AND external_url !~ '[\x01-\x1f\x7f]'", name="external_url"
     ),
-    sa.CheckConstraint(
-        "media_type ~ '^(audio/[a-z0-9][a-z0-9.+-]*|application/octet-stream)$'", name="media_type"
-    ),
-    sa.CheckConstraint("size >= 0", name="size"),
-    sa.CheckConstraint("octet_length(sha256) = 32", name="sha256"),
+    sa.CheckConstraint(_IS_MEDIA_TYPE, name="media_type"),
     sa.CheckConstraint("duration >= 0 AND duration < 'Infinity'", name="duration"),
     sa.CheckConstraint(
         " AND ".join(f"{name} >= 0" for name in ("bitrate", "sample_rate", "channels", *NUMBERS)),

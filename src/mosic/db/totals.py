@@ -8,7 +8,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from mosic.db.tables import clip_plays, clips
+from mosic.db.tables import blobs, clip_plays, clips
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +22,12 @@ class Totals:
 
 
 async def totals(connection: AsyncConnection) -> Totals:
-    """Reads both tables from end to end: not for a request."""
+    """Reads these tables from end to end: not for a request."""
     counted = (
         await connection.execute(
-            sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(clips.c.size), 0)).where(
-                clips.c.deleted_at.is_(None)
-            )
+            sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(blobs.c.size), 0))
+            .select_from(clips.outerjoin(blobs, blobs.c.key == clips.c.blob_key))
+            .where(clips.c.deleted_at.is_(None))
         )
     ).one()
     played = (
