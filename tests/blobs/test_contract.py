@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from mosic.blobs.base import BlobStore, CopiesBlobs, OpenBlob, Span
+from mosic.blobs.base import BlobStore, CopiesBlobs, OpenBlob, Span, at_once
 from mosic.errors import BlobMissing
 from tests.blobs.conftest import Stage, new_key
 from tests.support.stores import keys_in
@@ -83,6 +83,27 @@ async def test_a_buffer_is_the_callers_own(blobs: BlobStore, stage: Stage) -> No
         if isinstance(first, bytearray):
             first[:] = bytes(16)
     assert await content_of(blobs, blob_key) == CONTENT
+
+
+async def test_what_is_read_at_once_is_the_whole_span_or_nothing(blobs: BlobStore, stage: Stage) -> None:
+    store = at_once(blobs)
+    if store is None:
+        pytest.skip("this store does not read at once")
+    blob_key = await put(blobs, stage)
+    await content_of(blobs, blob_key)
+    size = len(CONTENT)
+    for span in ((0, 10), (4095, 4097), (0, size)):
+        piece = store.read_now(blob_key, span, size)
+        assert piece is None or bytes(piece) == CONTENT[span[0] : span[1]]
+        if piece is not None:
+            piece[:] = bytes(len(piece))
+    assert await content_of(blobs, blob_key) == CONTENT
+    # Neither of another size, nor more than there is.
+    assert store.read_now(blob_key, (0, 10), size - 1) is None
+    assert store.read_now(blob_key, (size - 5, size + 5), size) is None
+    assert store.read_now(new_key(), (0, 10), size) is None
+    await blobs.delete(blob_key)
+    assert store.read_now(blob_key, (0, 10), size) is None
 
 
 async def test_a_taken_key_is_refused_and_its_blob_left_alone(blobs: BlobStore, stage: Stage) -> None:

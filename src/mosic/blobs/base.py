@@ -13,7 +13,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 Span = tuple[int, int]
 """Of bytes: the first one's position, and that behind the last."""
@@ -94,6 +94,20 @@ class BlobStore(Protocol):
     def keys(self) -> AsyncIterator[str]:
         """Every key in no order. Blobs that come or go meanwhile may or may not be seen."""
         ...
+
+
+class ReadsAtOnce(Protocol):
+    """Besides: a store that may have bytes in memory, and gives them without a coroutine."""
+
+    def read_now(self, blob_key: str, span: Span, blob_size: int) -> bytearray | None:
+        """All bytes of the span of a blob that has this size; None when they cannot be had without waiting,
+        or there is no such blob. The buffer is the caller's."""
+        ...
+
+
+def at_once(store: Any) -> ReadsAtOnce | None:
+    """The store, if it is one of these: for those who ask it all the time, as `isinstance` takes long."""
+    return store if hasattr(store, "read_now") else None
 
 
 @runtime_checkable

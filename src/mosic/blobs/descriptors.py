@@ -84,6 +84,13 @@ class DescriptorCache:
 
     def get(self, name: str) -> SharedFile | None:
         """The file for one reader more, if it is here and still the one of that name."""
+        file = self.find(name)
+        if file is not None:
+            file.add_reader()
+        return file
+
+    def find(self, name: str) -> SharedFile | None:
+        """As `get`, for one who is done with it before anything else happens in this thread."""
         file = self._files.get(name)
         if file is None:
             return None
@@ -91,7 +98,6 @@ class DescriptorCache:
             self.discard(name)
             return None
         self._files.move_to_end(name)
-        file.add_reader()
         return file
 
     def add(self, name: str, file: SharedFile) -> SharedFile:

@@ -146,6 +146,9 @@ class LocalBlobs:
     def open(self, blob_key: str, span: Span | None = None) -> FileSpan:
         return FileSpan(self._open_files, blob_key, span)
 
+    def read_now(self, blob_key: str, span: Span, blob_size: int) -> bytearray | None:
+        return self._open_files.read_now(blob_key, span, blob_size)
+
     async def delete(self, blob_key: str) -> bool:
         removed = await asyncio.to_thread(self._delete, self._path(blob_key))
         self._open_files.discard(blob_key)

@@ -33,6 +33,15 @@ class OpenFiles:
         self.get_open = self._cache.get
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="mosic-blobs")
 
+    def read_now(self, name: str, span: Span, file_size: int) -> bytearray | None:
+        """All bytes of the span, if a file of that size is open and the page cache has them."""
+        file = self._cache.find(name)
+        if file is None or file.size != file_size:
+            return None
+        start, stop = span
+        piece = _read_cached(file.descriptor, start, stop - start)
+        return piece if piece is not None and len(piece) == stop - start else None
+
     async def open(self, name: str) -> SharedFile:
         """The file for one reader more. Raises `BlobMissing`, `Unavailable`."""
         return self._cache.add(name, await self._open(name))
