@@ -8,8 +8,8 @@ help:
 	@echo "make check   lint, format check, types, tests"
 	@echo "make docs    check links, commands and settings in the documents"
 	@echo "make wheel   build a wheel, its constraints and a source archive in dist/"
-	@echo "make bench   measure speed and memory against peers"
-	@echo "make format  put the code into the house form"
+	@echo "make bench   measure speed and memory, compared with other servers"
+	@echo "make format  format the code"
 
 setup:
 	@scripts/bootstrap

@@ -86,7 +86,7 @@ def main() -> int:
     if not checking:
         PINNED.write_text(json.dumps(packages, indent=2) + "\n")
     for line in differing:
-        print(f"differs from what the registry has: {line}")
+        print(f"differs from the registry: {line}")
     return 1 if differing else 0
 
 
