@@ -21,9 +21,6 @@ from mosic.db.faults import DRIVER_ERRORS, UNREACHABLE, fault_of
 from mosic.db.state import UNOBSERVED, Observer
 from mosic.errors import Unavailable
 
-STATEMENT_SECONDS = 10.0
-"""What a statement of a service may take, where no setting says otherwise."""
-
 _POOL_WAIT_SECONDS = 5
 # To have a connection at all: its turn at the pool, the proof that it lives, or a new one.
 _ACQUIRE_SECONDS = 8.0
@@ -32,10 +29,10 @@ _PING_SECONDS = 2.0
 _TRUSTED_SECONDS = 1.0
 
 
-def create_engine(url: URL, *, pool_size: int, echo: bool = False) -> AsyncEngine:
+def create_engine(url: URL, *, pool_size: int) -> AsyncEngine:
     """An engine whose pool never opens more than `pool_size` connections and outlives a database restart. Its
     statements may take as long as they like."""
-    return engine_over(Connector(url), pool_size=pool_size, echo=echo)
+    return engine_over(Connector(url), pool_size=pool_size)
 
 
 @asynccontextmanager
