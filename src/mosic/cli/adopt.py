@@ -1,5 +1,5 @@
-"""`mosic adopt-store`: the way out when a start is refused because store and database seem not to belong
-together, and the operator knows that they do."""
+"""`mosic adopt-store`: for operators who know that a store belongs to a database, when a start is refused
+because the two do not match."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mosic.settings.store import MemoryStore
 
 
 async def adopt_store(*, yes: bool) -> None:
-    """Asks on a terminal; elsewhere it does nothing without `yes`. Exits with 1 when it was not done."""
+    """Asks for confirmation on a terminal; elsewhere it needs `yes`. Exits with 1 when nothing was done."""
     settings = set_up()
     if isinstance(settings.store, MemoryStore):
         raise StartupError("MOSIC_STORE_URL=memory: cannot be adopted: it belongs to no database")

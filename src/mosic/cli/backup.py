@@ -21,8 +21,8 @@ from mosic.settings.store import MemoryStore
 
 
 async def backup(folder: Path, *, force: bool) -> None:
-    """Exits with 1 when clips had to be saved without their bytes; all others are saved then. `force`: also
-    when much of what the folder has would go."""
+    """Exits with 1 when clips were saved without their bytes; all others are complete then. `force`: also
+    when much of the folder would be removed."""
     settings = _settings()
     _refuse_inside(folder, settings)
     archive = Archive(folder, keeping_of_backup(settings, folder))
@@ -51,11 +51,10 @@ async def backup(folder: Path, *, force: bool) -> None:
 
 
 async def restore(folder: Path, *, previous: bool) -> None:
-    """Into the service that the settings name, which has to be empty. `previous`: the backup before the last
-    one."""
+    """Fill the service that the settings name, which must be empty. `previous`: from the last backup but one."""
     settings = _settings()
     archive = Archive(folder, previous=previous)
-    # What can be known without touching anything comes first: a first start makes a database and folders.
+    # Checks that change nothing come first: a first start makes a database and folders.
     shown = _Shown()
     try:
         archive.read()
@@ -84,7 +83,7 @@ def _settings() -> Settings:
 
 
 def _refuse_inside(folder: Path, settings: Settings) -> None:
-    """What is not of the backup is removed from its folder, and what is in the media root might be swept."""
+    """A backup removes unknown files from its folder, and a sweep may do so in the media root."""
     place = folder.resolve()
     roots = {**store_folders(settings), "MOSIC_DATA_DIR": settings.data_dir}
     for name, path in roots.items():
@@ -108,7 +107,7 @@ def _tell_damaged(manifest: Manifest) -> bool:
 
 
 class _Shown:
-    """One line on a terminal that changes."""
+    """Progress, on one line of a terminal that is overwritten."""
 
     def __init__(self) -> None:
         self._wanted = sys.stderr.isatty()

@@ -1,4 +1,4 @@
-"""`mosic demo`: six clips to listen to, and where they can be heard."""
+"""`mosic demo`: add six clips, and print the URLs at which they play."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PATIENCE_SECONDS = 10
 
 
 async def demo() -> None:
-    """Through the same door as an upload: a second run finds the same bytes and adds nothing."""
+    """Ingested like uploads: a second run finds the same bytes and adds nothing."""
     settings = set_up()
     clips: list[tuple[UUID, str]] = []
     async with open_runtime(settings, Metrics(), existing=True) as rt:
@@ -40,7 +40,7 @@ async def demo() -> None:
 
 
 def where_to_listen(settings: Settings, clips: Sequence[tuple[UUID, str]]) -> Iterator[str]:
-    """A sentence, and a line for each id and title that begins with a URL: terminals make links of such."""
+    """A sentence, and a line for each clip that begins with its URL, which terminals make a link of."""
     signer = _signer(settings)
     paths = [_path(clip_id, signer) for clip_id, _ in clips]
     closed = settings.require_key_for_reads
@@ -70,7 +70,7 @@ def where_to_listen(settings: Settings, clips: Sequence[tuple[UUID, str]]) -> It
 
 
 def _signer(settings: Settings) -> UrlSigner | None:
-    """None where a secret has still to be made: that is for the service to do, under its own account."""
+    """None while the service has not made its secret, which it must do under its own account."""
     if settings.url_secret is None and not settings.made_secret_file.exists():
         return None
     return signer_of(settings)
@@ -82,10 +82,10 @@ def _path(clip_id: UUID, signer: UrlSigner | None) -> str:
 
 
 def _is_there(settings: Settings, path: str) -> bool | None:
-    """Whether the service of this machine has this; None when none answers."""
+    """Whether the service of this machine has the path; None when no service responds."""
     found = None
     for host in hosts_to_ask(settings.host):
-        # Straight to it, whatever proxy the environment names, or stands in front.
+        # Directly, without the proxies of the environment or in front of the service.
         connection = HTTPConnection(host, settings.app_port, timeout=_PATIENCE_SECONDS)
         try:
             connection.request("HEAD", path, headers={"Host": "localhost"})

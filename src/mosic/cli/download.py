@@ -1,4 +1,4 @@
-"""`mosic download`: the audio of clips to files, each whole or not at all."""
+"""`mosic download`: save the audio of clips to files, each complete or not at all."""
 
 from __future__ import annotations
 

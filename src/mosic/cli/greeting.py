@@ -1,4 +1,4 @@
-"""What `mosic serve` says once it serves: where it listens, where everything is, how to upload."""
+"""What `mosic serve` prints when it is ready: its URL, its folders, how to upload."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _log = structlog.get_logger("mosic")
 
 
 def greet(settings: Settings, port: int) -> None:
-    """One message: a line of the log where lines are JSON, else lines for a person, some of them to paste.
+    """One message: a log line where these are JSON, else lines for a person, some of them to paste.
 
     Called once the service answers, so that a line that can be pasted is also one that works.
     """
@@ -39,12 +39,12 @@ def greet(settings: Settings, port: int) -> None:
         f"Upload:   {upload}",
         f"List:     curl {with_key if settings.require_key_for_reads else ''}{url}/play",
     )
-    # In one go: whoever watches a log for the first line finds the others with it.
+    # In one write: a program that waits for the first line then has the others too.
     print("\n".join(map(without_home, lines)), file=sys.stderr, flush=True)  # noqa: T201
 
 
 def service_url(settings: Settings, port: int) -> str:
-    """What a person on this machine opens."""
+    """The URL for a browser on this machine."""
     return settings.public_url or f"http://{_reachable(settings.host)}:{port}"
 
 
@@ -55,10 +55,10 @@ def _reachable(host: str) -> str:
 
 
 def _key(settings: Settings) -> tuple[str, str]:
-    """The key as a shell reads it, and where it is from."""
+    """The key as a shell reads it, and where it comes from."""
     if settings.makes_key:
         origin = f"the API key is in {settings.made_key_file}"
-        # What is not read by a person now is kept somewhere, and read by others.
+        # Output that is not read on a terminal may be stored, and read by others.
         if logs_are_json() or not sys.stderr.isatty():
             return f"$(cat {_in_shell(settings.made_key_file)})", origin
         return load_keys(settings)[0].api_key, origin
@@ -76,7 +76,7 @@ def _database(settings: Settings) -> str:
 
 
 def _in_shell(path: Path) -> str:
-    """The path as a shell reads it in whatever folder, without the name of the home folder."""
+    """The path as a shell reads it in any folder, without the name of the home folder."""
     text = without_home(str(path))
     # A tilde within quotes is a tilde.
     return f"~/{shlex.quote(text[2:])}" if text.startswith("~/") else shlex.quote(text)

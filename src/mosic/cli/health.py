@@ -16,7 +16,7 @@ _EVERYWHERE = {"": ("127.0.0.1",), "0.0.0.0": ("127.0.0.1",), "::": ("127.0.0.1"
 
 
 def addresses(environment: Mapping[str, str]) -> list[tuple[str, int]]:
-    """Where it listens, by MOSIC_HOST and MOSIC_APP_PORT or MOSIC_PORT: any of them will do."""
+    """The addresses at which it listens, by MOSIC_HOST and MOSIC_APP_PORT or MOSIC_PORT."""
     values = {name.upper(): value.strip() for name, value in environment.items()}
     ports = [values.get(name, "") for name in ("MOSIC_APP_PORT", "MOSIC_PORT")]
     # Kubernetes sets such names to tcp://….
@@ -26,13 +26,13 @@ def addresses(environment: Mapping[str, str]) -> list[tuple[str, int]]:
 
 
 def hosts_to_ask(host: str) -> tuple[str, ...]:
-    """Where what listens on `host` is reached from this machine."""
+    """The IP addresses at which this machine reaches a service that listens on `host`."""
     return _EVERYWHERE.get(host, (host,))
 
 
 def is_alive(host: str, port: int) -> bool:
-    """Whether what listens there answers in time, and not with an error of its own."""
-    # Straight to it, whatever proxy the environment names.
+    """Whether it responds in time, and not with a server error."""
+    # Directly, without the proxies of the environment.
     connection = HTTPConnection(host, port, timeout=_PATIENCE_SECONDS)
     try:
         connection.request("GET", "/health")

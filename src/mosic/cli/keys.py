@@ -1,4 +1,4 @@
-"""`mosic key`: the keys of the service of this folder, by their names."""
+"""`mosic key`: the keys of the service that the settings describe, by their names."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SOON = "a running service reads the file again within seconds"
 
 
 def new(name: str, *, add: bool) -> int:
-    """The line goes to the output, so that it can be sent to a file, and where it belongs to the person.
+    """The line goes to standard output, for a file; where it belongs goes to standard error.
 
     Raises `typer.BadParameter` and `StartupError`.
     """
@@ -61,7 +61,7 @@ def _belongs(settings: Settings) -> str:
 
 
 def show(*, json: bool) -> int:
-    """Names and where they are set, never a key. Raises `StartupError`."""
+    """Names and where they are set, never keys. Raises `StartupError`."""
     found = _names(load_settings())
     if json:
         for (name, source), count in found.items():
@@ -76,7 +76,7 @@ def show(*, json: bool) -> int:
 
 
 def _names(settings: Settings) -> Counter[tuple[str, str]]:
-    """How many keys each name has, and where; in the order in which they count."""
+    """How many keys each name has, and where they are set, in order of precedence."""
     if settings.makes_key:
         file = settings.made_key_file
         return Counter({(DEFAULT_NAME, str(file)): 1} if file.exists() else {})
@@ -93,7 +93,7 @@ def _names(settings: Settings) -> Counter[tuple[str, str]]:
 
 
 def take_away(name: str) -> int:
-    """Out of the key file; what is set elsewhere can only be told of. Raises `StartupError`."""
+    """Remove them from the key file, and name the settings that have others. Raises `StartupError`."""
     settings = load_settings()
     file: Path | None = settings.api_keys_file
     count = 0 if file is None else revoke(file, name)

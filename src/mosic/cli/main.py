@@ -51,7 +51,7 @@ def serve(
     reload: Annotated[bool, typer.Option("--reload", help="Restart when the code changes.")] = False,
 ) -> None:
     """Run the service."""
-    # Until it serves: to look for garbage while all is being imported takes a fifth of the time of a start.
+    # Until it serves: garbage collection during the imports takes a fifth of the time of a start.
     gc.disable()
     from mosic.cli.serve import serve as run
 
@@ -177,7 +177,7 @@ def adopt_store(
     or_exit(lambda: run(adopt.adopt_store(yes=yes)))
 
 
-# In the order of use, which help keeps.
+# In the order in which help shows them.
 app.add_typer(running)
 app.add_typer(keys, name="key", rich_help_panel=RUN)
 app.add_typer(using.app)

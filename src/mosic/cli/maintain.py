@@ -22,7 +22,7 @@ _PROGRESS_EVERY = 20
 
 
 async def sweep(*, grace_seconds: float | None, force: bool, empty_trash: bool = False) -> None:
-    """Sweep once, or leave it to whoever is sweeping already. Exits with 1 when the sweep is refused."""
+    """Sweep once, unless a sweep is running already. Exits with 1 when the sweep is refused."""
     settings = _settings()
     grace = settings.sweep_grace_seconds if grace_seconds is None else grace_seconds
     async with open_runtime(settings, Metrics(), existing=True, makes_room=True) as rt:
@@ -41,8 +41,8 @@ async def sweep(*, grace_seconds: float | None, force: bool, empty_trash: bool =
 
 
 async def audit(*, grace_seconds: float | None, as_json: bool) -> None:
-    """Report each finding as it comes, or all as one JSON object. Exits with 1 if there are any, and where
-    there is nothing to look at: an audit that has proved nothing should not pass for a good one."""
+    """Report each finding as it comes, or all as one JSON object. Exits with 1 if there are any, and also
+    when there was nothing to read: an audit that proves nothing must not count as passed."""
     settings = _settings()
     grace = settings.sweep_grace_seconds if grace_seconds is None else grace_seconds
     findings: list[Finding] = []
@@ -82,7 +82,7 @@ def _settings() -> Settings:
 
 
 class _Seen:
-    """How far the audit has come, shown on a terminal."""
+    """The progress of the audit, on a terminal."""
 
     def __init__(self, *, shown: bool) -> None:
         self.clips = self.bytes = 0

@@ -1,4 +1,4 @@
-"""How commands run, and how they end when something is wrong."""
+"""Run commands, and end them with a message when they fail."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def run(work: Coroutine[Any, Any, _T]) -> _T:
 
 
 def or_exit(work: Callable[[], _T]) -> _T:
-    """What goes wrong is a sentence for the operator, not a traceback."""
+    """A failure is a sentence for the operator, not a traceback."""
     from mosic.logs import without_home
 
     try:

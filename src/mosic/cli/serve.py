@@ -1,4 +1,4 @@
-"""`mosic serve`: start, say where it listens and how to upload, run until told to stop."""
+"""`mosic serve`: start, print the URL and how to upload, run until stopped."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mosic.logs import log_uncaught_errors
 from mosic.server.run import run
 
 APPLICATION = "mosic.web.app:create_app"
-"""By name, as servers take it: only the processes that answer requests import it."""
+"""By name: only the processes that answer requests import it."""
 
 
 def serve(*, host: str | None, port: int | None, workers: int | None, reload: bool) -> None:

@@ -1,4 +1,4 @@
-"""What every command that works on a service itself does first: settings, logs, warnings."""
+"""The first steps of every command that works on a service itself: settings, logs, warnings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _log = structlog.get_logger("mosic.settings")
 
 
 def set_up(**overrides: Any) -> Settings:
-    """Read the settings, set up the log, and write there what the operator should know about them.
+    """Read the settings, set up the log, and log what the operator should know about them.
 
     Raises `StartupError`.
     """
@@ -38,8 +38,7 @@ def set_up(**overrides: Any) -> Settings:
 
 @contextmanager
 def failures_in_the_log() -> Iterator[None]:
-    """Where log lines are JSON, the sentence that a start ends with is one of them. Elsewhere it is left to
-    those who show it to a person."""
+    """Where log lines are JSON, log the sentence that a start fails with. Elsewhere the caller shows it."""
     try:
         yield
     except StartupError as error:
@@ -50,7 +49,7 @@ def failures_in_the_log() -> Iterator[None]:
 
 
 def _least() -> Settings:
-    """To log that the settings are wrong."""
+    """To log that the settings are invalid."""
     try:
         return Settings(log_format=os.environ["MOSIC_LOG_FORMAT"])
     except (KeyError, ValueError):

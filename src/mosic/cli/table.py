@@ -23,8 +23,8 @@ _TITLE, _ARTIST = 40, 24
 
 
 class Table:
-    """Rows that fit the terminal; in one that is narrow each clip takes two lines. Elsewhere, for `less` and
-    `awk`, nothing is cut off, and there is no head."""
+    """Rows that fit the terminal; a narrow one has two lines for each clip. In pipes, as to `less` and `awk`,
+    nothing is cut off, and there is no head."""
 
     def __init__(self) -> None:
         self._title, self._artist, self._cuts, self._ids_apart = _TITLE, _ARTIST, False, False

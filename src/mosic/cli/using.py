@@ -1,4 +1,4 @@
-"""The commands that ask a service over HTTP, from wherever they are called."""
+"""The commands that use a service over HTTP, from any machine."""
 
 from __future__ import annotations
 
