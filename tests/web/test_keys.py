@@ -67,6 +67,7 @@ async def test_every_named_key_opens_and_is_counted_by_its_name(tmp_path: Path, 
         assert not any(key in metrics for key in (KEY, "first-key", "second-key", "third-key"))
 
 
+@pytest.mark.usefixtures("unforgiving")
 async def test_many_wrong_keys_get_429_and_a_right_one_behind_the_same_address_always_opens(
     service: Service,
 ) -> None:
@@ -89,6 +90,7 @@ async def test_many_wrong_keys_get_429_and_a_right_one_behind_the_same_address_a
     assert uploaded.status_code == 201
 
 
+@pytest.mark.usefixtures("unforgiving")
 async def test_a_client_cannot_choose_the_address_it_fails_from(tmp_path: Path, database_url: URL) -> None:
     """Before the proxy's own word stands whatever the client has written."""
     async with running_service(tmp_path / "media", shown(database_url)) as service:
@@ -134,6 +136,7 @@ def test_the_client_is_who_believed_proxies_say(fields: list[tuple[str, str]], e
 @pytest.mark.parametrize(
     "line", ["POST /play", "POST /play/upload", "PUT /play/upload", "POST /play/uploads"]
 )
+@pytest.mark.usefixtures("unforgiving")
 async def test_a_wrong_key_is_answered_before_a_byte_of_the_body_came(service: Service, line: str) -> None:
     """A gigabyte is announced and nothing of it sent. That it is not asked for with «100 Continue» is part of
     it; 401 and 429 alike.

@@ -168,6 +168,7 @@ async def test_health_checks_and_scrapes_are_for_debugging(service: Service, lin
     assert [line["level"] for line in lines.take("request")] == ["info"] * 2
 
 
+@pytest.mark.usefixtures("unforgiving")
 async def test_one_wrong_key_is_one_line(tmp_path: Path, database_url: URL, lines: Lines) -> None:
     async with running_service(
         tmp_path / "media", shown(database_url), require_key_for_reads=True

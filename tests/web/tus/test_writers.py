@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from blockbuster import BlockBuster
 from sqlalchemy import URL
 
+from mosic.settings.timings import Timings
 from tests.support.databases import shown
 from tests.support.service import running_service
 from tests.support.tus import (
     Tus,
     checksum,
-    chunked,
     fresh,
 )
 from tests.support.waiting import until
@@ -81,18 +82,28 @@ async def test_a_stalled_writer_is_taken_over(tus: Tus, sent: int) -> None:
     await stalled.close()
 
 
-async def test_a_living_writer_is_not_taken_over(tus: Tus) -> None:
-    audio = fresh(0.5)
-    url = await tus.create(len(audio))
-    pieces = [audio[at : at + 1000] for at in range(0, len(audio), 1000)]
-    living = asyncio.create_task(tus.patch(url, 0, chunked(*pieces, seconds=0.2)))
-    await until(tus.staged)
-    assert (await tus.patch(url, 0, audio)).status_code == 409
-    middle = await tus.offset(url)
-    assert 0 < middle < len(audio)
-    ended = await living
-    assert ended.status_code == 204
-    assert await tus.stream(ended) == audio
+async def test_a_living_writer_is_not_taken_over(tmp_path: Path, database_url: URL) -> None:
+    timings = Timings(writer_silence=20)
+    async with running_service(tmp_path / "media", shown(database_url), timings=timings) as service:
+        tus, audio, seen = Tus(service), fresh(0.5), asyncio.Event()
+        url = await tus.create(len(audio))
+
+        async def slowly() -> AsyncIterator[bytes]:
+            at = 0
+            while not seen.is_set():
+                yield audio[at : at + 1]
+                at += 1
+                await asyncio.sleep(0.1)
+            yield audio[at:]
+
+        living = asyncio.create_task(tus.patch(url, 0, slowly()))
+        await until(tus.staged)
+        assert (await tus.patch(url, 0, audio)).status_code == 409
+        assert 0 < await tus.offset(url) < len(audio)
+        seen.set()
+        ended = await living
+        assert ended.status_code == 204
+        assert await tus.stream(ended) == audio
 
 
 @pytest.mark.parametrize("count", [2, 8])
