@@ -38,7 +38,7 @@ def upload(
     retries: Retries = 8,
     chunk_mb: Annotated[
         float | None,
-        typer.Option(min=0.01, help="Most MiB in one request, for proxies with a limit; default: all."),
+        typer.Option(min=0.01, help="Most MiB in one request, for proxies with a limit; default: no limit."),
     ] = None,
 ) -> None:
     """Upload audio files, and resume where an earlier call ended; files that the service has are skipped."""
