@@ -51,7 +51,7 @@ async def backup(folder: Path, *, force: bool) -> None:
 
 
 async def restore(folder: Path, *, previous: bool) -> None:
-    """Fill the service that the settings name, which must be empty. `previous`: from the last backup but one."""
+    """Fill the empty service that the settings name. `previous`: from the last backup but one."""
     settings = _settings()
     archive = Archive(folder, previous=previous)
     # Checks that change nothing come first: a first start makes a database and folders.
