@@ -160,7 +160,7 @@ async def test_after_its_time_a_seek_is_refused_and_a_fresh_address_goes_on(
 async def test_an_answer_that_has_begun_goes_on_past_the_expiry(tmp_path: Path, database_url: URL) -> None:
     content = wav(30.0)
     async with running_service(
-        tmp_path / "media", shown(database_url), require_key_for_reads=True, url_ttl_seconds=2
+        tmp_path / "media", shown(database_url), require_key_for_reads=True, url_ttl_seconds=5
     ) as service:
         clip = (await service.http.post("/play/upload", content=content, headers=AUTH)).json()
         async with service.http.stream("GET", clip["stream_url"]) as answer:

@@ -12,6 +12,7 @@ import pytest
 from tests.support.programs import needs_ffmpeg
 from tests.support.service import AUTH, Service
 from tests.support.sounds import TAGS, encode, ffprobe_duration, wav
+from tests.support.waiting import until
 
 
 async def test_form_upload_gives_a_clip(service: Service) -> None:
@@ -198,14 +199,7 @@ async def test_client_that_leaves_midway_leaves_nothing(service: Service) -> Non
         b"Content-Length: 9000000\r\n\r\n" + wav() + bytes(300_000)
     )
     await writer.drain()
-    for _ in range(100):
-        if service.files():
-            break
-        await asyncio.sleep(0.02)
+    await until(service.files)
     writer.transport.abort()
     del reader
-    for _ in range(100):
-        if not service.files():
-            break
-        await asyncio.sleep(0.02)
-    assert service.files() == []
+    await until(lambda: not service.files())
