@@ -16,22 +16,24 @@ _log = structlog.get_logger("mosic.start")
 
 
 class Lifespan:
-    """ASGI: keeps `alive` open while the application serves; a server that takes state from it gets `state`.
+    """ASGI, around everything: keeps `alive` open while the application serves. What it gives is the state of
+    the lifespan, which each request finds in its scope, under `state`.
 
-    A start that fails for a reason the operator can mend is reported as one sentence, without a traceback.
-    One that is told to stop before it is through closes what it has opened: it then is a start that failed,
-    without a reason.
+    A start that fails for a reason that the operator can remove is reported as one sentence, without a
+    traceback. A start that is told to stop closes what it has opened; to the server it is one that failed.
     """
 
     def __init__(
-        self, app: ASGIApp, alive: Callable[[], AbstractAsyncContextManager[None]], state: Mapping[str, Any]
+        self, app: ASGIApp, alive: Callable[[], AbstractAsyncContextManager[Mapping[str, Any]]]
     ) -> None:
         self._app = app
         self._alive = alive
-        self._state = state
+        self._state: dict[str, Any] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
+            if "state" not in scope:  # servers need not support it
+                scope["state"] = self._state.copy()
             await self._app(scope, receive, send)
             return
         await receive()
@@ -46,8 +48,9 @@ class Lifespan:
         stopping = asyncio.ensure_future(receive())
         stopping.add_done_callback(stop)
         try:
-            async with self._alive():
-                scope.get("state", {}).update(self._state)
+            async with self._alive() as state:
+                self._state = dict(state)
+                scope.get("state", {}).update(state)
                 started = True
                 await send({"type": "lifespan.startup.complete"})
                 await stopping

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.routing import Route
@@ -24,6 +25,7 @@ from mosic.web.asterisk import Asterisk
 from mosic.web.auth import READERS, REFUSALS, check_listener
 from mosic.web.cors import Cors
 from mosic.web.delivery import Deliveries
+from mosic.web.deps import RUNTIME
 from mosic.web.described import TAGS, describe
 from mosic.web.errors import install_error_responses, problems
 from mosic.web.hosts import only_allowed_hosts, warn_of_any_host
@@ -75,30 +77,27 @@ def create_app(settings: Settings) -> ASGIApp:
     ]
 
     @asynccontextmanager
-    async def alive() -> AsyncIterator[None]:
+    async def alive() -> AsyncIterator[Mapping[str, Any]]:
         count_dropped_lines(metrics.logs.dropped)
         async with (
             open_runtime(settings, metrics, sweeps=True) as runtime,
             told_to_stop(runtime.stopping, settings.shutdown_delay_seconds),
         ):
-            api.state.runtime = deliveries.runtime = runtime
             warn_of_any_host(settings)
-            yield
+            yield {
+                RUNTIME: runtime,
+                REPORT_REFUSAL: recorder.record_refusal,
+                PREFIX_OF: partial(prefix_of, settings),
+            }
 
-    app: ASGIApp = Asterisk(OnePath(tus.TusDialect(api), settings.alias_prefixes))
-    if settings.cors_origins:
-        app = Cors(app, settings.cors_origins)
-    prefixes = (PREFIX, *settings.alias_prefixes)
-    if closed:
-        app = Private(app, prefixes)
-    app = Bodies(Instrument(InPieces(app), recorder))
-    state = {REPORT_REFUSAL: recorder.record_refusal, PREFIX_OF: partial(prefix_of, settings)}
-    others = Lifespan(app, alive, state)
-    check = check_listener if closed else None
-    streams = stream.StreamRoute(metrics.streams, settings.alias_prefixes, check)
+    def for_browsers_and_caches(app: ASGIApp) -> ASGIApp:
+        if settings.cors_origins:
+            app = Cors(app, settings.cors_origins)
+        return Private(app, (PREFIX, *settings.alias_prefixes)) if closed else app
+
+    routed = Asterisk(OnePath(tus.TusDialect(api), settings.alias_prefixes))
+    others = Bodies(Instrument(InPieces(for_browsers_and_caches(routed)), recorder))
+    streams = stream.StreamRoute(metrics.streams, settings.alias_prefixes, check_listener if closed else None)
     deliveries = Deliveries(others, (streams,), recorder)
-    if closed:
-        deliveries.deliver = Private(deliveries.deliver, prefixes)
-    if settings.cors_origins:
-        deliveries.deliver = Cors(deliveries.deliver, settings.cors_origins)
-    return only_allowed_hosts(deliveries, settings, recorder)
+    deliveries.deliver = for_browsers_and_caches(deliveries.deliver)
+    return Lifespan(only_allowed_hosts(deliveries, settings, recorder), alive)

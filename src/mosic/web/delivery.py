@@ -18,7 +18,7 @@ from mosic.core.delivery import Delivery
 from mosic.core.runtime import Runtime
 from mosic.errors import ClientDisconnected, InternalError, MosicError
 from mosic.server.transport import Transport
-from mosic.web.deps import utc_now
+from mosic.web.deps import RUNTIME, utc_now
 from mosic.web.errors import ProblemResponse
 from mosic.web.instrument import RequestRecorder, choose_request_id, request_id_in_logs
 from mosic.web.requestlog import RequestRecord, written_path
@@ -71,8 +71,6 @@ class Deliveries:
         self._routes = tuple(routes)
         self._recorder = recorder
         self.deliver: ASGIApp = self._deliver
-        self.runtime: Runtime | None = None
-        """To be set before the first request."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] in ("GET", "HEAD"):
@@ -89,8 +87,7 @@ class Deliveries:
 
     async def _deliver(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = perf_counter()
-        rt = self.runtime
-        assert rt is not None
+        rt: Runtime = scope["state"][RUNTIME]
         route: DeliveryRoute = scope[_ROUTE]
         fields = select_fields(scope["headers"], _FIELDS)
         request_id = choose_request_id(fields.get(_REQUEST_ID))

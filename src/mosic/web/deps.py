@@ -20,8 +20,12 @@ from mosic.wire.ids import parse_uuid
 utc_now = partial(datetime.now, UTC)
 
 
+RUNTIME = "mosic.runtime"
+"""In the state of the lifespan: the `Runtime` of the service."""
+
+
 def runtime_of(request: HTTPConnection) -> Runtime:
-    runtime: Runtime = request.app.state.runtime
+    runtime: Runtime = request.scope["state"][RUNTIME]
     return runtime
 
 

@@ -19,6 +19,7 @@ from mosic.errors import (
     MosicError,
     NotFound,
 )
+from mosic.web.deps import runtime_of
 from mosic.web.schemas import Problem
 from mosic.wire.problem import MEDIA_TYPE, PREFIX_OF, cut, error_response
 
@@ -94,13 +95,13 @@ async def _respond(request: Request, error: Exception) -> ProblemResponse:
     known = as_mosic_error(error, request.scope)
     if known is None:
         raise error
-    request.app.state.runtime.metrics.requests.failed(known.code)
+    runtime_of(request).metrics.requests.failed(known.code)
     return ProblemResponse(known)
 
 
 async def _respond_to_unexpected(request: Request, _: Exception) -> ProblemResponse:
     """For unexpected errors. Starlette raises the error again after the response; Instrument logs it."""
-    request.app.state.runtime.metrics.requests.failed(InternalError.code)
+    runtime_of(request).metrics.requests.failed(InternalError.code)
     request_id = request.scope["mosic.request_id"]
     return ProblemResponse(InternalError(f"The log has the cause under the request id {request_id}."))
 
