@@ -19,14 +19,14 @@ def configuration(settings: Settings, app: Any, **options: Any) -> uvicorn.Confi
             "host": settings.host,
             "port": settings.app_port,
             "loop": "uvloop",
-            # Can be pickled, for processes that are started anew.
+            # A partial, because it has to be pickled for the processes of `--reload`.
             "http": partial(MosicProtocol, patience=settings.answer_idle_seconds),
             "ws": "none",
             "log_config": None,
             # Instrument writes the one line per request.
             "access_log": False,
             "server_header": False,
-            # mosic.web.urls reads what proxies say.
+            # mosic.web.proxies reads what proxies say.
             "proxy_headers": False,
             "timeout_keep_alive": settings.keep_alive_seconds,
             **options,

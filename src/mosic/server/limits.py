@@ -12,8 +12,8 @@ FRAMING_PER_BYTE = 16
 byte as a chunk of its own."""
 
 MAX_AHEAD = 1000
-"""Requests that a client may send ahead of the answers. uvicorn takes any number, at 2.5 KiB of memory for
-each of 18 bytes, and reads on after every answer: 20 MB of them on one connection took 1 GB."""
+"""Requests that a client may send ahead of the responses. uvicorn takes any number, at 2.5 KiB of memory for
+each of 18 bytes, and reads on after every response: 20 MB of them on one connection took 1 GB."""
 
 HEAD_SECONDS = 30.0
 """How long a head may take, from the connection or from its first byte on. uvicorn has no limit: slow clients
@@ -27,4 +27,4 @@ DRAIN_BYTES = 64 * 1024 * 1024
 
 LINGER_SECONDS = 2.0
 """How long a client that takes nothing more may go on sending before its connection is closed. What it sends
-then is answered by a reset, at which it may lose the answer (RFC 9112 §9.6)."""
+then is answered by a reset, at which it may lose the response (RFC 9112 §9.6)."""

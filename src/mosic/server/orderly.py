@@ -1,4 +1,4 @@
-"""uvicorn's server with an end of its own: everything that was promised is done, in order, and in time."""
+"""uvicorn's server with an end of its own: in order, in time, and with everything done that was promised."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STARTUP_FAILURE = 3
 _log = structlog.get_logger("mosic.server")
 
 _POLL_SECONDS = 0.05
-# What a request that is cut off may take to clean up: an upload that is being published is published.
+# How long a request that is cut off may clean up: an upload that is being published gets published.
 _CLEAN_UP_SECONDS = 10.0
 # One press of Ctrl-C, or one `systemctl stop`, may reach a process in two ways.
 _SAME_SIGNAL_SECONDS = 0.5
@@ -35,8 +35,8 @@ _CLOSING_SECONDS = 30.0
 class OrderlyServer(uvicorn.Server):
     """On the first signal it takes no new connections, and open requests have `shutdown_seconds` to end; on
     a second one they are cut off at once. Then the application closes, in both cases: plays that wait are
-    written. A third signal ends the process as if nobody heard it, and so does the end of the time for all
-    this, whatever hangs: a database, a disk, a thread.
+    written. A third signal ends the process at once, and so does a time limit for all of this, whatever
+    hangs: a database, a disk, a thread.
 
     uvicorn itself knows a second SIGINT only, and after it leaves the application open; it closes the
     application while the requests that it cut off are still cleaning up; it raises the signal again at the
@@ -76,7 +76,7 @@ class OrderlyServer(uvicorn.Server):
         _log.info("stopped before the service had started")
 
     async def _start(self, sockets: list[socket.socket] | None) -> SystemExit | None:
-        """What it raises to end the process is returned: raised in a task it would end the loop at once."""
+        """A `SystemExit` is returned: raised in a task, it would end the event loop at once."""
         try:
             await super().startup(sockets=sockets)
         except SystemExit as failure:
@@ -90,7 +90,7 @@ class OrderlyServer(uvicorn.Server):
             self.should_exit = True
             return None
         if self.started:
-            # What is here now stays; to look through it for garbage ever again costs a tenth of the time.
+            # What is in memory now stays. To search it for garbage again and again takes a tenth of the time.
             gc.collect()
             gc.freeze()
             gc.enable()
@@ -120,7 +120,7 @@ class OrderlyServer(uvicorn.Server):
         for listening in sockets or ():
             listening.close()
         state = self.server_state
-        # Closes those that wait for a request; the others close after the answer they are at.
+        # Those that wait for a request are closed; the others close after the response that is being made.
         for connection in list(state.connections):
             connection.shutdown()
         _log.info("stopping", requests=len(state.tasks))
@@ -147,8 +147,8 @@ class OrderlyServer(uvicorn.Server):
 
 
 def _end_after(seconds: float) -> None:
-    """The process ends then, if it still lives: what waits in it for a thread or for the network would wait
-    for longer than whoever stops it."""
+    """End the process then, if it still runs: what waits in it for a thread or for the network could wait
+    longer than whoever stops it."""
 
     def end() -> None:
         _log.critical("the service ended before everything was closed: closing took too long")

@@ -1,4 +1,4 @@
-"""From the signal to stop until the server obeys it."""
+"""The time between the signal to stop and the end of taking connections."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import FrameType
 
-# What is one signal to its sender may come twice: to the whole group, and from the parent of workers.
+# One signal may arrive twice: sent to the whole process group, and passed on by the parent of workers.
 _SAME_SIGNAL_SECONDS = 0.5
 
 
 @asynccontextmanager
 async def told_to_stop(flag: asyncio.Event, delay_seconds: float) -> AsyncIterator[None]:
-    """Sets the flag on SIGTERM, and gives the signal to the server only after the delay.
+    """Set the flag on SIGTERM, and pass the signal on to the server only after the delay.
 
-    A server closes its socket as soon as it hears of a signal; who sends requests here has to be told before.
-    A second signal ends the delay. Where signals cannot be heard (in a thread, or when the server listens to
-    them in another way than Python's own) this does nothing.
+    A server closes its socket as soon as it gets the signal, and load balancers have to learn of it before.
+    A second signal ends the delay. Where signals cannot be handled (in a thread, or when the server handles
+    them in another way than by Python's `signal`) this does nothing.
     """
     before = signal.getsignal(signal.SIGTERM)
     if threading.current_thread() is not threading.main_thread() or not callable(before):
@@ -28,20 +28,20 @@ async def told_to_stop(flag: asyncio.Event, delay_seconds: float) -> AsyncIterat
         return
     server = before
     loop = asyncio.get_running_loop()
-    heard_at = 0.0
+    received_at = 0.0
     waiting = passed = False
 
     def pass_on(number: int) -> None:
-        """When the delay is over, unless a second signal has ended it: the server would take them for two."""
+        """After the delay, unless a second signal has ended it: to the server that would be two signals."""
         if not passed:
             server(number, None)
 
-    def hear(number: int, frame: FrameType | None) -> None:
-        nonlocal heard_at, waiting, passed
+    def receive(number: int, frame: FrameType | None) -> None:
+        nonlocal received_at, waiting, passed
         now = time.monotonic()
-        if waiting and now - heard_at < _SAME_SIGNAL_SECONDS:
+        if waiting and now - received_at < _SAME_SIGNAL_SECONDS:
             return
-        heard_at = now
+        received_at = now
         waiting = delay_seconds > 0 and not flag.is_set()
         # Signals are handled between two instructions of the main thread, which is the loop's.
         flag.set()
@@ -51,9 +51,9 @@ async def told_to_stop(flag: asyncio.Event, delay_seconds: float) -> AsyncIterat
             passed = True
             server(number, frame)
 
-    signal.signal(signal.SIGTERM, hear)
+    signal.signal(signal.SIGTERM, receive)
     try:
         yield
     finally:
-        if signal.getsignal(signal.SIGTERM) is hear:
+        if signal.getsignal(signal.SIGTERM) is receive:
             signal.signal(signal.SIGTERM, before)

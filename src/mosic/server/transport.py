@@ -1,7 +1,7 @@
 """What ASGI has no words for: how much of a response is kept in memory, and whether its client is there.
 
 uvicorn's `send` belongs to an object that has the connection's transport. It is reached from there where it
-can be; with another server, or should uvicorn change, answers stay the same and only cost more.
+can be. With another server, or should uvicorn change, responses stay the same and only cost more.
 """
 
 from __future__ import annotations
@@ -58,10 +58,9 @@ class Transport:
         self._exchange = None
 
     def give_up(self) -> None:
-        """End an answer that will not be whole, because the client has left.
+        """End a response that will not be whole, because the client has left.
 
-        uvicorn learns that a little later, and until then takes the end of the application for a fault of it,
-        which it logs.
+        The exchange learns that a little later, and would log the early end of the application as an error.
         """
         if hasattr(self._exchange, "disconnected"):
             self._exchange.disconnected = True

@@ -75,7 +75,7 @@ class Workers:
         self._kill_at = float("inf")
         self._served = False
         self._was_ready = False
-        # Ends in a row of workers that had never served, and when the next may be started.
+        # How many workers in a row ended before they served, and when the next one may be started.
         self._failures = 0
         self._next_start = 0.0
         self._status = 0

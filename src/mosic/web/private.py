@@ -1,4 +1,4 @@
-"""Answers that no shared cache may keep."""
+"""Responses that no shared cache may keep."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _PUBLIC = (b"public", b"private", b"s-maxage")
 
 
 class Private:
-    """ASGI: adds `private` to `Cache-Control` of every answer about clips (RFC 9111 §5.2.2.7).
+    """ASGI: adds `private` to `Cache-Control` (RFC 9111 §5.2.2.7) of every response about clips: below the
+    paths `prefixes`.
 
-    For a service whose reads need a key or a signature: what one was given is for nobody else. `prefixes` are
-    those of the paths that this is about.
+    For a service whose reads need a key or a signature: what one client gets is for nobody else.
     """
 
     def __init__(self, app: ASGIApp, prefixes: tuple[str, ...]) -> None:
