@@ -13,6 +13,7 @@ from mosic.core.runtime import Runtime
 from mosic.errors import ClipNotFound
 from mosic.metrics import Metrics
 from mosic.web.delivery import Deliveries
+from mosic.web.deps import RUNTIME
 from mosic.web.instrument import RequestRecorder
 from mosic.wire.ranges import IntRange
 from mosic.wire.retrieval import Retrieval
@@ -69,9 +70,11 @@ class Service:
     def __init__(self) -> None:
         self.route, self.metrics = CoverRoute(), Metrics()
         deliveries = Deliveries(self.others, [self.route], RequestRecorder(self.metrics, ""))
-        runtime: Any = object()
-        deliveries.runtime = runtime
-        transport = httpx.ASGITransport(deliveries)
+
+        async def with_state(scope: Any, receive: Any, send: Any) -> None:
+            await deliveries({**scope, "state": {RUNTIME: object()}}, receive, send)
+
+        transport = httpx.ASGITransport(with_state)
         self.http = httpx.AsyncClient(transport=transport, base_url="http://mosic")
 
     async def others(self, scope: Scope, receive: Receive, send: Send) -> None:
