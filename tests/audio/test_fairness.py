@@ -31,7 +31,7 @@ async def test_slow_files_of_one_sender_hold_up_nobody_else(song: Path, endless:
 
 async def test_a_file_that_was_put_off_is_judged_in_the_end(song: Path, endless: Path) -> None:
     outcomes: list[str] = []
-    async with pool(seconds=4, on_outcome=lambda outcome, _: outcomes.append(outcome)) as probes:
+    async with pool(seconds=8, on_outcome=lambda outcome, _: outcomes.append(outcome)) as probes:
         slow = asyncio.ensure_future(probes.probe(endless, "one"))
         await asyncio.sleep(0.1)
         assert (await probes.probe(song, "two")).title == "Song"
@@ -49,7 +49,7 @@ async def test_senders_take_turns(song: Path, endless: Path) -> None:
         order.append(sender)
         return found
 
-    async with pool(seconds=1) as probes:
+    async with pool(seconds=3) as probes:
         first = asyncio.ensure_future(probes.probe(endless, "z"))  # the others come while this one runs
         await asyncio.sleep(0.1)
         calls = [asyncio.ensure_future(one(sender)) for sender in "aaaabbc"]
