@@ -61,6 +61,42 @@ async def test_the_same_bytes_at_once_are_one_row(rt: Runtime, open_rt: Open) ->
     assert await rows(rt) == {made[0].blob_key} == await keys_in(rt.blobs)
 
 
+async def test_a_removal_waits_for_an_upload_of_the_same_bytes(rt: Runtime) -> None:
+    """Both lock the row first, so neither waits for the other with what that one needs."""
+    clip = await upload(rt, wav())
+    assert clip.sha256
+    assert clip.size
+    assert clip.media_type
+
+    async def remove() -> None:
+        async with rt.begin() as connection:
+            await clips.delete(connection, clip.id)
+
+    async def is_waiting() -> bool:
+        async with rt.begin() as connection:
+            query = (
+                "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()"
+                " AND wait_event_type = 'Lock')"
+            )
+            return bool(await connection.scalar(sa.text(query)))
+
+    async with rt.begin() as connection:
+        key = await blob_rows.add(
+            connection, "0" * 32, sha256=clip.sha256, size=clip.size, media_type=clip.media_type
+        )
+        assert key == clip.blob_key
+        removing = asyncio.create_task(remove())
+        while not await is_waiting():
+            await asyncio.sleep(0.01)
+        insert = (
+            "INSERT INTO clips (id, title, blob_key) VALUES (gen_random_uuid(), '', :key)"
+            " ON CONFLICT (blob_key) DO NOTHING"
+        )
+        await connection.execute(sa.text(insert), {"key": clip.blob_key})
+    await removing
+    assert await rows(rt) == set()
+
+
 async def test_a_clip_in_the_trash_has_its_row_under_another_key(open_rt: Open) -> None:
     async with open_rt(trash_days=7) as rt:
         clip = await upload(rt, wav())

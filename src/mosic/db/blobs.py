@@ -124,15 +124,21 @@ async def _claiming(connection: AsyncConnection, statement: sa.Executable) -> An
         raise
 
 
+async def lock(connection: AsyncConnection, keys: Sequence[str | None]) -> None:
+    """To be called before a reference is removed: `add` locks the row before it makes one, and two who do it
+    in another order could wait for each other."""
+    await connection.execute(_LOCK_ROWS, {"blob_keys": [key for key in keys if key is not None]})
+
+
 async def release(connection: AsyncConnection, keys: Sequence[str | None]) -> list[str]:
     """To be called once a reference was removed: removes the rows to which nothing refers any more. Returns
     their keys, whose bytes may be removed after the commit."""
-    given = {"blob_keys": [key for key in keys if key is not None]}
-    if not given["blob_keys"]:
+    given = [key for key in keys if key is not None]
+    if not given:
         return []
     # By itself: the next statement then sees the references of all who had the rows locked.
-    await connection.execute(_LOCK_ROWS, given)
-    return list((await connection.scalars(_REMOVE_ROWS, given)).all())
+    await lock(connection, given)
+    return list((await connection.scalars(_REMOVE_ROWS, {"blob_keys": given})).all())
 
 
 async def release_all(connection: AsyncConnection) -> None:

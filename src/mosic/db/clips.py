@@ -222,25 +222,27 @@ async def purge(connection: AsyncConnection, *, days: float, limit: int) -> tupl
     are passed over."""
     age = sa.func.make_interval(0, 0, 0, 0, 0, 0, days * 86400)
     due = (
-        sa.select(clips.c.id)
+        sa.select(clips.c.id, clips.c.blob_key)
         .where(clips.c.deleted_at <= sa.func.now() - age)
         .order_by(clips.c.deleted_at, clips.c.id)
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    ids = (await connection.scalars(due)).all()
-    if not ids:
+    found = (await connection.execute(due)).all()
+    if not found:
         return 0, []
-    removed = sa.delete(clips).where(clips.c.id.in_(ids)).returning(clips.c.blob_key)
-    keys = (await connection.scalars(removed)).all()
-    return len(ids), await stored.release(connection, keys)
+    keys = [row.blob_key for row in found]
+    await stored.lock(connection, keys)
+    await connection.execute(sa.delete(clips).where(clips.c.id.in_([row.id for row in found])))
+    return len(found), await stored.release(connection, keys)
 
 
 async def delete(connection: AsyncConnection, clip_id: UUID) -> list[str]:
     """Remove the row; its counters go with it. Tells `mosic.db.changes`. Returns the keys of blobs that may
     be removed after the commit."""
-    removed = sa.delete(clips).where(clips.c.id == clip_id).returning(clips.c.blob_key)
-    keys = (await connection.scalars(removed)).all()
+    keys = (await connection.scalars(sa.select(clips.c.blob_key).where(clips.c.id == clip_id))).all()
+    await stored.lock(connection, keys)
+    await connection.execute(sa.delete(clips).where(clips.c.id == clip_id))
     await _tell(connection, clip_id)
     return await stored.release(connection, keys)
 
