@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.rules.test_deploy_files import CHECK_JSONSCHEMA, TOP, load
-from tests.support.programs import needs
+from tests.support.programs import PACKAGES, needs
 
 WORKFLOWS = {path.name: load(path) for path in sorted(TOP.glob(".github/workflows/*.yml"))}
 SCRIPTS = [
@@ -135,3 +135,8 @@ def test_shellcheck_has_no_complaint() -> None:
 
 def test_shell_scripts_are_found() -> None:
     assert {"bootstrap", "try-wheel", "try-image", "poetry", "run"} <= {path.name for path in SCRIPTS}
+
+
+def test_the_proof_installs_what_tests_need() -> None:
+    named = set(re.findall(r"[\w.+-]+", (TOP / ".ci/run").read_text()))
+    assert set(PACKAGES.values()) - named == set()
