@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import URL
 
-from mosic.server import limits
+from mosic.settings.timings import Timings
 from tests.conftest import SLOW
 from tests.support.databases import shown
 from tests.support.exchange import head
@@ -26,17 +26,13 @@ _AT_ONCE = 400
 
 
 @pytest.fixture
-async def service(
-    tmp_path: Path, database_url: URL, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Service]:
-    monkeypatch.setattr(limits, "HEAD_SECONDS", _SECONDS)
-    monkeypatch.setattr(limits, "DRAIN_SECONDS", _SECONDS)
-    monkeypatch.setattr(limits, "LINGER_SECONDS", 0.2)
+async def service(tmp_path: Path, database_url: URL) -> AsyncIterator[Service]:
     async with running_service(
         tmp_path / "media",
         shown(database_url),
         upload_idle_seconds=_SECONDS,
         keep_alive_seconds=_SECONDS,
+        timings=Timings(head=_SECONDS, drain=_SECONDS, linger=0.2),
     ) as running:
         yield running
 

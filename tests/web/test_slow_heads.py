@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
+from sqlalchemy import URL
 
-from mosic.server import limits
+from mosic.settings.timings import Timings
+from tests.support.databases import shown
 from tests.support.exchange import first_answer
-from tests.support.service import KEY, Service
+from tests.support.service import KEY, Service, running_service
 from tests.support.sounds import wav
 
 HEAD = b"GET /health HTTP/1.1\r\nHost: mosic\r\n"
@@ -23,10 +27,19 @@ BROKEN = (
 _SECONDS = 3.0
 
 
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Yet with time enough for heads that are sent at once, however busy the machine is."""
-    monkeypatch.setattr(limits, "HEAD_SECONDS", _SECONDS)
+@pytest.fixture
+def linger() -> float:
+    """How long a refused client may go on sending."""
+    return Timings().linger
+
+
+@pytest.fixture
+async def service(tmp_path: Path, database_url: URL, linger: float) -> AsyncIterator[Service]:
+    """One that is impatient, yet gives heads that are sent at once time enough on a busy machine."""
+    async with running_service(
+        tmp_path / "media", shown(database_url), timings=Timings(head=_SECONDS, linger=linger)
+    ) as running:
+        yield running
 
 
 async def dribble(writer: asyncio.StreamWriter) -> None:
@@ -82,8 +95,8 @@ async def test_who_sends_on_and_reads_late_gets_the_refusal_and_no_reset(
     writer.close()
 
 
-async def test_who_stays_after_a_refusal_is_closed(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "LINGER_SECONDS", 0.2)
+@pytest.mark.parametrize("linger", [0.2])
+async def test_who_stays_after_a_refusal_is_closed(service: Service) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
     writer.write(b"NO METHOD OF HTTP\r\n\r\n")
     assert (await asyncio.wait_for(reader.read(), 60)).startswith(b"HTTP/1.1 400 ")
@@ -146,10 +159,8 @@ async def test_what_comes_behind_a_body_that_nobody_wanted_is_refused(service: S
     assert await pieces(service, unwanted, b"hello", b"\0BAD\r\n\r\n") == [404, 400]
 
 
-async def test_long_answers_are_taken_whole_before_the_refusal(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(limits, "LINGER_SECONDS", 0.3)
+@pytest.mark.parametrize("linger", [0.3])
+async def test_long_answers_are_taken_whole_before_the_refusal(service: Service) -> None:
     song = wav(1.0, rate=4_000_000)
     made = (await service.http.post("/play/upload", content=song, headers={"X-API-Key": KEY})).json()
     reader, writer = await asyncio.open_connection("127.0.0.1", service.port, limit=65536)
@@ -166,19 +177,19 @@ async def test_long_answers_are_taken_whole_before_the_refusal(
     writer.close()
 
 
-async def test_what_the_application_never_sees_has_an_id_and_is_counted(own_service: Service) -> None:
+async def test_what_the_application_never_sees_has_an_id_and_is_counted(service: Service) -> None:
     for request, code in (
         (b"NO METHOD OF HTTP\r\n\r\n", "malformed-request"),
         (HEAD + b"X-Large: " + b"x" * 100_000, "head-too-large"),
         (HEAD, "head-stalled"),
     ):
-        reader, writer = await asyncio.open_connection("127.0.0.1", own_service.port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
         writer.write(request)
         head, _, body = (await asyncio.wait_for(reader.read(), 60)).partition(b"\r\n\r\n")
         writer.close()
         assert json.loads(body)["code"] == code
         assert b"\r\nx-request-id: " in head
-        scraped = (await own_service.http.get("/metrics")).text
+        scraped = (await service.http.get("/metrics")).text
         assert f'mosic_errors_total{{code="{code}"}} 1.0' in scraped
 
 

@@ -20,7 +20,7 @@ def configuration(settings: Settings, app: Any, **options: Any) -> uvicorn.Confi
             "port": settings.app_port,
             "loop": "uvloop",
             # A partial, because it has to be pickled for the processes of `--reload`.
-            "http": partial(MosicProtocol, patience=settings.answer_idle_seconds),
+            "http": partial(MosicProtocol, patience=settings.answer_idle_seconds, timings=settings.timings),
             "ws": "none",
             "log_config": None,
             # Instrument writes the one line per request.

@@ -18,6 +18,7 @@ from mosic.server.refusal import Refusal
 from mosic.server.slow_readers import SlowReaderWatch
 from mosic.server.state import BODY_LENT, IDLE, IN_BODY, LINGERING, READING_HEAD, REFUSING
 from mosic.server.transport import unacknowledged
+from mosic.settings.timings import Timings
 
 
 class Connection(HttpToolsProtocol):
@@ -26,10 +27,11 @@ class Connection(HttpToolsProtocol):
     _deadline: Deadline
     _slow_reader: SlowReaderWatch
 
-    def __init__(self, *args: Any, patience: float, **options: Any) -> None:
+    def __init__(self, *args: Any, patience: float, timings: Timings, **options: Any) -> None:
         """`patience`: seconds after which a client that takes nothing of what waits for it is given up."""
         super().__init__(*args, **options)
         self._patience = patience
+        self._timings = timings
         self._state = IDLE
         self._responding: RequestResponseCycle | None = None  # whose response is made, or was made last
         self._to_head = False  # the last request, to which a response has no body
@@ -88,7 +90,7 @@ class Connection(HttpToolsProtocol):
             self._deadline.set(self.timeout_keep_alive, self.transport.close)
         elif self._state in IN_BODY:
             self._drain_left = limits.DRAIN_BYTES
-            self._deadline.set(limits.DRAIN_SECONDS, self._linger)
+            self._deadline.set(self._timings.drain, self._linger)
         if self._state is REFUSING:
             # Not at once: of this response something may be held back still.
             self.loop.call_soon(self._refuse_in_turn)
@@ -98,14 +100,14 @@ class Connection(HttpToolsProtocol):
     def _expect_head(self) -> None:
         """From now on it has its time, unless that runs already."""
         if self._deadline.then != self._head_is_late:
-            self._deadline.set(limits.HEAD_SECONDS, self._head_is_late)
+            self._deadline.set(self._timings.head, self._head_is_late)
 
     def _head_is_late(self) -> None:
         if self._is_responding:
             # It is that of a next request. The response that is being sent must not be broken into.
             self._expect_head()
         elif self._state is READING_HEAD:
-            self._refuse(HeadStalled(f"It has to arrive within {limits.HEAD_SECONDS:g} s."))
+            self._refuse(HeadStalled(f"It has to arrive within {self._timings.head:g} s."))
         else:
             # Of those who said nothing, as browsers do that connect in case they need it, nobody waits.
             self.transport.close()
@@ -177,7 +179,7 @@ class Connection(HttpToolsProtocol):
         """As long as the client takes something of what was sent."""
         left = unacknowledged(self.transport)
         if before is None or left < before:
-            self._deadline.set(limits.LINGER_SECONDS, lambda: self._linger_on(left))
+            self._deadline.set(self._timings.linger, lambda: self._linger_on(left))
         else:
             self.transport.close()
 

@@ -1,4 +1,4 @@
-"""How much a client may send that is no content, and how long it may take: docs/decisions/0015."""
+"""What a client may send that is no content: docs/decisions/0015. How long it may take is in `Timings`."""
 
 from __future__ import annotations
 
@@ -15,16 +15,5 @@ MAX_AHEAD = 1000
 """Requests that a client may send ahead of the responses. uvicorn takes any number, at 2.5 KiB of memory for
 each of 18 bytes, and reads on after every response: 20 MB of them on one connection took 1 GB."""
 
-HEAD_SECONDS = 30.0
-"""How long a head may take, from the connection or from its first byte on. uvicorn has no limit: slow clients
-on many connections could use up all descriptors."""
-
-DRAIN_SECONDS = 5.0
-"""How long the rest of a body is read and dropped once its request is answered."""
-
 DRAIN_BYTES = 64 * 1024 * 1024
-"""How much of it is."""
-
-LINGER_SECONDS = 2.0
-"""How long a client that takes nothing more may go on sending before its connection is closed. What it sends
-then is answered by a reset, at which it may lose the response (RFC 9112 §9.6)."""
+"""How much of the rest of a body is read and dropped once its request is answered."""

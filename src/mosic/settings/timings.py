@@ -9,6 +9,15 @@ from dataclasses import dataclass
 class Timings:
     """All in seconds."""
 
+    head: float = 30.0
+    """How long the head of a request may take, from the connection or from its first byte on. uvicorn has no
+    limit: slow clients on many connections could use up all descriptors."""
+    drain: float = 5.0
+    """How long the rest of a body is read and dropped once its request is answered."""
+    linger: float = 2.0
+    """How long a client that takes nothing more may go on sending before its connection is closed. What it
+    sends then is answered by a reset, at which it may lose the response (RFC 9112 §9.6)."""
+
     key_file_check: float = 1.0
     """How often Mosic looks whether the key file has changed."""
 
