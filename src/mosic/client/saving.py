@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +16,7 @@ from mosic.client.failures import Failed, Redirected, TryAgain
 from mosic.client.partial import PartialFile
 from mosic.client.retrying import Retries
 from mosic.client.sending import Result, Watcher
+from mosic.wire.ranges import IntRange, parse_content_range
 
 _T = TypeVar("_T")
 
@@ -84,11 +84,13 @@ class Saver:
 
     async def _fetch(self, part: PartialFile) -> None:
         offset = part.size()
-        headers = {"Range": f"bytes={offset}-", "If-Range": f'"{self._sha256}"'} if offset else {}
+        headers = {"Range": str(IntRange(offset, None)), "If-Range": f'"{self._sha256}"'} if offset else {}
         try:
             path = f"play/{self._clip['id']}/stream"
             async with self._clips.open("GET", path, headers=headers) as response:
-                if not re.match(rf"bytes {offset}-", response.headers.get("Content-Range", "")):
+                content_range = parse_content_range(response.headers.get("Content-Range", ""))
+                part_sent = content_range.part if content_range is not None else None
+                if part_sent is None or part_sent.start != offset:
                     part.cut()
                     offset = 0
                 self._watcher.resumed(offset)
