@@ -106,7 +106,7 @@ async def test_close_ends_everything(endless: Path, song: Path) -> None:
 
 
 async def test_no_process_can_be_started(song: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with pool(seconds=0.2) as probes:
+    async with pool(seconds=5) as probes:
         for program in ("/bin/false", "/nowhere/python"):
             monkeypatch.setattr(sys, "executable", program)
             with pytest.raises(StartupError):
@@ -120,7 +120,7 @@ async def test_no_process_can_be_started(song: Path, monkeypatch: pytest.MonkeyP
 
 def test_on_uvloop(song: Path, endless: Path) -> None:
     async def scenario() -> list[AudioInfo | BaseException]:
-        async with pool(workers=2, seconds=1) as probes:
+        async with pool(workers=2, seconds=3) as probes:
             paths = [song, endless, song, endless, song]
             return await asyncio.gather(*(probes.probe(path) for path in paths), return_exceptions=True)
 
