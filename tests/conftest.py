@@ -81,9 +81,12 @@ def _guess(*, slow: bool, limited: bool) -> float:
     return 0.5
 
 
-def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Tests, and the services in them, run on the loop that `mosic serve` runs on."""
-    return {"uvloop": uvloop.new_event_loop}
+@pytest.fixture(scope="session")
+def _asyncio_loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    """Tests, and the services in them, run on the loop that `mosic serve` runs on. In place of the fixture of
+    pytest-asyncio, whose hook for this knows tests that are coroutines only: after another one that uses the
+    database, the database and all that lives for the whole run would be made anew."""
+    return uvloop.new_event_loop
 
 
 def pytest_collection_finish() -> None:
