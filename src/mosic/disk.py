@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from fcntl import LOCK_EX, LOCK_NB, LOCK_UN, flock
+from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, flock
 from pathlib import Path
 
 import structlog
@@ -53,6 +53,12 @@ def free_bytes(place: Path | int) -> int:
     """Free space on the disk of a folder or an open file, without what is reserved for root."""
     disk = os.statvfs(place)
     return disk.f_bavail * disk.f_frsize
+
+
+def size_bytes(place: Path | int) -> int:
+    """Of the whole disk of a folder or an open file."""
+    disk = os.statvfs(place)
+    return disk.f_blocks * disk.f_frsize
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,13 +176,13 @@ def _link(path: Path, target: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def lock(descriptor: int, *, wait: bool = False) -> None:
-    """Lock an open file or folder until it is closed or `unlock`ed.
+def lock(descriptor: int, *, wait: bool = False, shared: bool = False) -> None:
+    """Lock an open file or folder until it is closed or `unlock`ed; `shared` with others who lock it so.
 
     Raises `BlockingIOError` when another process has it, unless `wait` is set.
     """
     try:
-        flock(descriptor, LOCK_EX if wait else LOCK_EX | LOCK_NB)
+        flock(descriptor, (LOCK_SH if shared else LOCK_EX) | (0 if wait else LOCK_NB))
     except OSError as error:
         if error.errno in (errno.EWOULDBLOCK, errno.EACCES):  # NFS says the latter
             raise BlockingIOError(errno.EWOULDBLOCK, os.strerror(errno.EWOULDBLOCK)) from None

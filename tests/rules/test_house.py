@@ -39,6 +39,7 @@ FLOORS = (
 SIBLINGS = {
     "mosic.wire": {"mosic.errors"},
     "mosic.logs": {"mosic.settings", "mosic.logstream"},
+    "mosic.metrics": {"mosic.disk"},
     # Its table of media types and file endings.
     "mosic.client": {"mosic.audio"},
 }
@@ -190,6 +191,15 @@ def test_no_await_below_the_first_floor() -> None:
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_files_stay_small(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= MAX_LINES
+
+
+FILE_SYSTEM = re.compile(r"\b(os\.f(data)?sync|os\.statvfs|shutil\.disk_usage|flock)\(")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_only_disk_syncs_locks_and_measures(path: Path) -> None:
+    """What a failure means, and what a file system may lack, is known there (`mosic.disk`)."""
+    assert name_of(path) == "mosic.disk" or not FILE_SYSTEM.search(path.read_text())
 
 
 def test_lock_names_no_index() -> None:

@@ -67,9 +67,8 @@ def _existing(folder: Path) -> Path:
 def _reserve(settings: Settings, folder: Path) -> int:
     if settings.disk_reserve_mb is not None:
         return settings.disk_reserve_mb * MEBIBYTE
-    size = os.statvfs(folder)
     least = _LEAST_BESIDE_DATABASE if _has_database(settings, folder) else 0
-    return min(_RESERVE, max(size.f_blocks * size.f_frsize // 10, least))
+    return min(_RESERVE, max(disk.size_bytes(folder) // 10, least))
 
 
 def _has_database(settings: Settings, folder: Path) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+
+from mosic import disk
 
 
 class DiskMetrics(Collector):
@@ -25,10 +26,10 @@ class DiskMetrics(Collector):
         size = GaugeMetricFamily("mosic_disk_size_bytes", "Size of the disk of a folder.", labels=["folder"])
         for name, folder in self._folders.items():
             try:
-                disk = os.statvfs(folder)
+                free_bytes, size_bytes = disk.free_bytes(folder), disk.size_bytes(folder)
             except OSError:
                 continue
-            free.add_metric([name], disk.f_bavail * disk.f_frsize)
-            size.add_metric([name], disk.f_blocks * disk.f_frsize)
+            free.add_metric([name], free_bytes)
+            size.add_metric([name], size_bytes)
         yield free
         yield size

@@ -6,7 +6,6 @@ and a scrape of any one adds up those of all. What is done otherwise than there 
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import tempfile
@@ -18,6 +17,8 @@ from prometheus_client import values
 from prometheus_client.core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
+
+from mosic import disk
 
 ENVIRONMENT = "PROMETHEUS_MULTIPROC_DIR"
 """The variable that names the folder; the one of prometheus_client."""
@@ -155,7 +156,7 @@ def _lock(path: Path) -> int | None:
     flags = os.O_RDONLY | (os.O_DIRECTORY if path.is_dir() else os.O_CREAT)
     descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        disk.lock(descriptor)
     except BlockingIOError:
         os.close(descriptor)
         return None

@@ -221,12 +221,11 @@ class Cluster:
                 f"It says:\n  {said}"
             )
         with (fresh / "postgresql.conf").open("a", encoding="utf-8") as file:
-            small = shutil.disk_usage(fresh).total < _SMALL_DISK
+            small = disk.size_bytes(fresh) < _SMALL_DISK
             file.write(_DEFAULTS.format(most_log=64 if small else 256, least_log=32 if small else 64))
             file.flush()
             disk.fsync(file.fileno())
-        fresh.rename(self.folder)
-        disk.fsync_folder(self.home)
+        disk.publish(fresh, self.folder, replace=True)
 
     def _check_version(self, programs: Programs) -> None:
         found = (self.folder / "PG_VERSION").read_text("utf-8").strip()

@@ -9,7 +9,6 @@ by the next process.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import time
 from collections.abc import AsyncIterator
@@ -150,7 +149,7 @@ async def _open(data_dir: Path, postgres_bin: Path | None) -> EmbeddedPostgres:
         users = await asyncio.to_thread(_open_lock, cluster, "users.lock")
         try:
             # Only a process with the gate lock holds it exclusively, so this does not wait.
-            fcntl.flock(users, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            disk.lock(users, shared=True)
             folder = await get_running(cluster, postgres_bin)
         except BaseException:
             await asyncio.to_thread(_stop_if_last, cluster, users)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 from contextlib import suppress
-from fcntl import LOCK_NB, LOCK_SH, LOCK_UN, flock
 from pathlib import Path
 
 from mosic import disk
@@ -17,10 +16,10 @@ def is_locked(path: Path) -> bool:
     """Whether a living process has the file locked."""
     with suppress(FileNotFoundError), path.open("rb") as file:
         try:
-            flock(file, LOCK_SH | LOCK_NB)
+            disk.lock(file.fileno(), shared=True)
         except BlockingIOError:
             return True
-        flock(file, LOCK_UN)
+        disk.unlock(file.fileno())
     return False
 
 
