@@ -1,10 +1,10 @@
 """Save catalogue and blobs to a folder while the service runs.
 
-What is saved is the catalogue as it was at one moment, and the bytes of every clip in it. Copying takes
-long and a database that stands still is dear, so the bytes come first: those of the clips as they come and
-go. Only then is the catalogue held still, for as long as it takes to copy what was uploaded meanwhile, and
-its rows. A clip that is deleted just then may be in the held catalogue while its bytes are gone; it is then
-let go and held anew. docs/decisions/0011-backup.md has the reasons.
+What is saved is the catalogue as it was at one moment, and all blobs to which it refers. Copying takes long,
+and a long snapshot is expensive for the database, so blobs are copied first, without one. Then a snapshot is
+taken, for as long as it takes to copy the rows and what was uploaded meanwhile. A clip that is deleted just
+then may be in the snapshot while its bytes are gone; then another snapshot is taken.
+docs/decisions/0011-backup.md has the reasons.
 """
 
 from __future__ import annotations

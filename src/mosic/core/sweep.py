@@ -1,7 +1,8 @@
 """Remove what crashes and clients left behind, and prove that every clip still has its bytes.
 
 Three kinds are swept: resumable uploads that expired, staged files that no living process holds, and orphans:
-blobs that no clip has. Why no clip ever loses its bytes to a sweep is in docs/decisions/0006-sweep.md.
+blobs to which nothing in the catalogue refers. docs/decisions/0006-sweep.md says why no clip ever loses its
+bytes to a sweep.
 """
 
 from __future__ import annotations
@@ -144,7 +145,7 @@ async def _find_orphans(rt: Runtime, grace_seconds: float, *, force: bool) -> li
 
 
 async def _remove_orphans(rt: Runtime, orphans: Sequence[str]) -> int:
-    """Remove those that no clip has got meanwhile. Once marked they are removed without haste or lock."""
+    """Remove those to which still nothing refers. Once they are marked, no lock is needed any more."""
     async with rt.begin() as connection:
         marked = await blob_rows.mark_swept(connection, orphans)
     removed = 0
@@ -158,7 +159,7 @@ async def _remove_orphans(rt: Runtime, orphans: Sequence[str]) -> int:
 
 
 async def _orphans(rt: Runtime, grace_seconds: float) -> AsyncGenerator[str]:
-    """Blobs that no clip has at the moment and that are older than the grace period."""
+    """Blobs that nothing refers to at the moment and that are older than the grace period."""
     batch: list[str] = []
     async for blob_key in rt.blobs.keys():
         batch.append(blob_key)

@@ -62,7 +62,7 @@ _LOCK_ROWS = (
     sa.select(blobs.c.key).where(blobs.c.key == sa.any_(_KEYS)).order_by(blobs.c.key).with_for_update()
 )
 _REMOVE_ROWS = sa.delete(blobs).where(blobs.c.key == sa.any_(_KEYS), ~_IS_REFERRED_TO).returning(blobs.c.key)
-_LOCK_WHAT_IS_AT_REST = sa.text(
+_LOCK_IDLE_KEYS = sa.text(
     "SELECT blob_key FROM unnest(:blob_keys) AS given (blob_key)"
     " WHERE pg_try_advisory_xact_lock(1836016243, hashtext(blob_key) & 511)"
 ).bindparams(_KEYS)
@@ -154,9 +154,9 @@ async def mark_swept(connection: AsyncConnection, keys: Sequence[str]) -> list[s
     Keys whose insert is or may be under way are left out. Inserts wait meanwhile, so give it hundreds of
     keys, not thousands.
     """
-    at_rest = list((await connection.scalars(_LOCK_WHAT_IS_AT_REST, {"blob_keys": list(keys)})).all())
-    await release(connection, at_rest)
-    return list((await connection.scalars(_MARK_SWEPT, {"blob_keys": at_rest})).all())
+    idle = list((await connection.scalars(_LOCK_IDLE_KEYS, {"blob_keys": list(keys)})).all())
+    await release(connection, idle)
+    return list((await connection.scalars(_MARK_SWEPT, {"blob_keys": idle})).all())
 
 
 async def drop_old_marks(connection: AsyncConnection) -> None:
