@@ -179,7 +179,7 @@ async def test_one_that_says_nothing_is_not_waited_for_for_ever() -> None:
 
 
 async def test_a_slow_line_that_flows_is_given_its_time(relay: Relay, service: Service) -> None:
-    relay.rate = 400_000
+    relay.rate = 120_000
     content = noise(600_000)
     parts = [content[at : at + 65536] for at in range(0, len(content), 65536)]
 
@@ -187,11 +187,11 @@ async def test_a_slow_line_that_flows_is_given_its_time(relay: Relay, service: S
         for part in parts:
             yield part
 
-    async with Uploads(URL(relay.url), KEY, timeout=1) as server:
+    async with Uploads(URL(relay.url), KEY, timeout=4) as server:
         upload_id = await server.create(len(content), "a.wav", sha256(content))
         began = time.monotonic()
         assert await server.append(upload_id, 0, len(content), chunks()) == len(content)
-        assert time.monotonic() - began > 1
+        assert time.monotonic() - began > 4
     assert await stored(service) == {"a": sha256(content)}
 
 
