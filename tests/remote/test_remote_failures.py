@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
-import struct
 import traceback
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ import structlog.testing
 from mosic.errors import RemoteFailed, RemoteTimeout
 from mosic.remote import Remote, RemoteResponse
 from tests.remote.conftest import requested
+from tests.support.resets import reset_when_closed
 
 if TYPE_CHECKING:
     from tests.remote.conftest import Source
@@ -137,8 +137,7 @@ async def test_a_reset_connection_raises_from_the_body(source: type[Source], rem
     async def answer(head: bytes, writer: asyncio.StreamWriter) -> None:
         writer.write(OK + b"Content-Length: 50\r\n\r\nhello")
         await writer.drain()
-        raw = writer.get_extra_info("socket")
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        reset_when_closed(writer)
         raise ConnectionError
 
     async with source(answer).running() as url:

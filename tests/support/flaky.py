@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
-import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Literal
+
+from tests.support.resets import reset
 
 How = Literal["cut", "hang"]
 
@@ -34,7 +34,7 @@ class FlakyNetwork:
         try:
             server, to_server = await asyncio.open_connection("127.0.0.1", self.target)
         except OSError:
-            _reset(to_client)
+            reset(to_client)
             return
         down = asyncio.create_task(_pump(server, to_client))
         try:
@@ -47,7 +47,7 @@ class FlakyNetwork:
                     how = self.troubles.pop(0)[1]
                     self._since = 0
                     self.happened.append(how)
-                    _reset(to_client)
+                    reset(to_client)
                     if how == "hang":
                         self._hanging.append(to_server)
                     return
@@ -72,12 +72,6 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             writer.write(chunk)
             await writer.drain()
         writer.close()
-
-
-def _reset(writer: asyncio.StreamWriter) -> None:
-    connection: socket.socket = writer.get_extra_info("socket")
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    writer.transport.abort()
 
 
 @asynccontextmanager

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
-import struct
 from collections import Counter
-from contextlib import suppress
 
 from tests.support.exchange import head
+from tests.support.resets import reset
 
 _LENGTH = re.compile(rb"\r\ncontent-length: ([0-9]+)\r\n")
 
@@ -73,10 +72,7 @@ class Player:
         """Leave without a goodbye, as a phone does that loses its network."""
         if self._streams is not None:
             writer, self._streams = self._streams[1], None
-            connection: socket.socket = writer.get_extra_info("socket")
-            with suppress(OSError):  # the other side was quicker
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            writer.transport.abort()
+            reset(writer)
             await asyncio.sleep(0)
 
 

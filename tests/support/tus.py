@@ -8,8 +8,6 @@ import contextlib
 import hashlib
 import itertools
 import re
-import socket
-import struct
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,6 +17,7 @@ from uuid import UUID
 import asyncpg
 import httpx
 
+from tests.support.resets import reset_when_closed
 from tests.support.service import AUTH, KEY, Service
 from tests.support.sounds import wav
 
@@ -150,8 +149,7 @@ class Partial:
     async def abort(self) -> None:
         """As when a process is killed with bytes unread: the peer gets a reset."""
         assert self.writer
-        connection: socket.socket = self.writer.get_extra_info("socket")
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        reset_when_closed(self.writer)
         await self.close()
 
     async def close(self) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import socket
-import struct
 import time
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import pytest
 from sqlalchemy import URL
 
 from tests.support.databases import shown
+from tests.support.resets import reset
 from tests.support.scraped import scrape
 from tests.support.service import AUTH, KEY, Service, running_service
 from tests.support.sounds import wav
@@ -45,9 +44,7 @@ async def abandon(port: int, request: bytes, chance: random.Random) -> None:
     part = request if chance.random() < 0.7 else request[: chance.randrange(len(request))]
     writer.write(part)
     await asyncio.sleep(chance.choice((0, 0, 0.001, 0.005, 0.02)))
-    connection: socket.socket = writer.get_extra_info("socket")
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    writer.transport.abort()
+    reset(writer)
 
 
 @pytest.mark.timeout(600)
