@@ -61,16 +61,22 @@ async def test_the_same_bytes_at_once_are_one_row(rt: Runtime, open_rt: Open) ->
     assert await rows(rt) == {made[0].blob_key} == await keys_in(rt.blobs)
 
 
-async def test_a_removal_waits_for_an_upload_of_the_same_bytes(rt: Runtime) -> None:
+@pytest.mark.parametrize("how", ["removed", "replaced"])
+async def test_a_removal_waits_for_an_upload_of_the_same_bytes(rt: Runtime, how: str) -> None:
     """Both lock the row first, so neither waits for the other with what that one needs."""
     clip = await upload(rt, wav())
     assert clip.sha256
     assert clip.size
     assert clip.media_type
 
+    other = {"blob_key": "1" * 32, "sha256": bytes(32), "size": 1, "media_type": "audio/mpeg"}
+
     async def remove() -> None:
         async with rt.begin() as connection:
-            await clips.delete(connection, clip.id)
+            if how == "removed":
+                await clips.delete(connection, clip.id)
+            else:
+                await clips.replace_bytes(connection, clip, other)
 
     async def is_waiting() -> bool:
         async with rt.begin() as connection:
@@ -94,7 +100,7 @@ async def test_a_removal_waits_for_an_upload_of_the_same_bytes(rt: Runtime) -> N
         )
         await connection.execute(sa.text(insert), {"key": clip.blob_key})
     await removing
-    assert await rows(rt) == set()
+    assert await rows(rt) == ({other["blob_key"]} if how == "replaced" else set())
 
 
 async def test_a_clip_in_the_trash_has_its_row_under_another_key(open_rt: Open) -> None:

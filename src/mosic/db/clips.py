@@ -187,6 +187,7 @@ async def replace_bytes(
     `BlobSwept`."""
     blob = {name: changes[name] for name in ("sha256", "size", "media_type")}
     rest = {name: value for name, value in changes.items() if name not in (*blob, "blob_key")}
+    await stored.lock(connection, [before.blob_key])
     try:
         async with connection.begin_nested():
             key = await stored.add(connection, changes["blob_key"], **blob)
