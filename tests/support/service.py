@@ -8,7 +8,7 @@ import os
 import socket
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,12 @@ class Service:
         assert database
         connection = await asyncpg.connect(database.get_secret_value())
         tables = (table.name for table in metadata.sorted_tables if table.name != "service")
-        await connection.execute(f"TRUNCATE {', '.join(tables)}")
+        truncate = f"TRUNCATE {', '.join(tables)}"
+        while True:
+            # It locks one table after the other, and the service may be looking at two of them just now.
+            with suppress(asyncpg.DeadlockDetectedError):
+                await connection.execute(truncate)
+                break
         await connection.close()
         for path in self.files():
             path.unlink()
