@@ -88,7 +88,7 @@ class IncomingFile:
         self.size = 0
         self._digest = hashlib.sha256()
         self._beside = path.with_name(f".{path.name}.part")
-        # What a killed backup left there, or whatever else.
+        # What a killed backup left there, or anything else.
         self._beside.unlink(missing_ok=True)
         self._file = self._beside.open("xb")
 

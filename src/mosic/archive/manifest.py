@@ -1,4 +1,4 @@
-"""What a manifest may say. Whoever wrote it: no value leads out of the folder, or to a terminal as more than
+"""What a manifest may say. No value leads out of the folder, or to a terminal as more than
 plain text, and none is larger than what it counts can be."""
 
 from __future__ import annotations

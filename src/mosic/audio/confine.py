@@ -1,6 +1,6 @@
 """The rights that a probing process gives up before it reads a file: docs/decisions/0020-probes.md.
 
-Each step stands by itself, and what a system does not offer is told, not fatal. Landlock:
+Each step stands by itself, and what a system does not offer is reported, not fatal. Landlock:
 https://docs.kernel.org/userspace-api/landlock.html; seccomp:
 https://docs.kernel.org/userspace-api/seccomp_filter.html.
 """

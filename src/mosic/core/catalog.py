@@ -84,7 +84,7 @@ async def edit_clip(
         if not differing:
             return clip
         edited = await clips.update(connection, clip_id, differing)
-    # This process need not wait until it is told.
+    # This process need not wait for the notification.
     rt.facts.drop(clip_id)
     return edited
 

@@ -111,7 +111,7 @@ async def _insert(rt: Runtime, new: NewClip, sha256: bytes) -> tuple[Clip, bool]
             clip = await clips.find(driver, sha256)
         if clip is not None and (found := await _from_trash(rt, clip)) is not None:
             return found, False
-        # Whoever had these bytes first was deleted between the two statements: try again.
+        # The clip that had these bytes first was deleted between the two statements: try again.
 
 
 def _new_clip(clip_id: UUID, staged: StagedFile, info: AudioInfo, hints: Hints) -> NewClip:

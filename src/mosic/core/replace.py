@@ -53,7 +53,7 @@ async def replace_audio(
         await to_the_end(put_back(rt, clip, staged))
         return clip
     if (other := await _holder(rt, sha256)) is not None:
-        # It is told that these bytes are there: so they have to be.
+        # The response says that these bytes are there, so they have to be.
         await to_the_end(put_back(rt, other, staged))
         raise _taken(other)
     found = asdict(await rt.probes.probe(staged.path, sender))

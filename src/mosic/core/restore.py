@@ -40,7 +40,7 @@ async def restore(
     The rows come last, in one transaction, so a restore that fails leaves the service empty; one that is
     killed leaves at most blobs without a clip, which the next attempt takes over. The backup may be one of an
     earlier version: its rows are migrated. The service goes on as the one that was saved, so that its next
-    backup may go into the same folder. `place` names the store for the operator, `on_progress` is told how
+    backup may go into the same folder. `place` names the store for the operator, `on_progress` gets how
     many blobs are there.
 
     Raises `ArchiveError` when the service is not empty, or the backup is incomplete, damaged or too new;

@@ -195,7 +195,7 @@ async def audit(
     """Read the bytes of every clip and compare them with what the catalogue says; then look for orphans.
 
     What is in the trash is not read, and is no orphan. May run beside a service: what is deleted or added
-    meanwhile is no finding. `on_progress` is told after each clip how many were read so far, and how many
+    meanwhile is no finding. `on_progress` gets after each clip how many were read so far, and how many
     bytes they had.
     """
     clips = size = 0

@@ -1,7 +1,7 @@
 """Rows of `blobs`: what is in the store, what refers to it, and how uploads and the sweep agree on the rest.
 
 A row is made in the transaction of the first reference to it, and removed in that of the last one's removal;
-so whoever refers to a blob adds a foreign key to `blobs`, and is then known here.
+so a table that refers to blobs has a foreign key to `blobs`, and is then known here.
 
 Each key is either claimed, by the insert of its row (there is a trigger), or marked as swept. Both take an
 advisory lock for their short transaction, so one of them comes first and the other sees it. Why this holds
@@ -26,7 +26,7 @@ from mosic.db.engine import acquired
 from mosic.db.state import UNOBSERVED, Observer
 from mosic.db.tables import blobs, clips, metadata
 
-# Any fixed number that is not the one of `mosic.db.migrate`: whoever sweeps holds this advisory lock.
+# Any fixed number that is not the one of `mosic.db.migrate`: the sweep holds this advisory lock.
 _SWEEP_LOCK = 0x6D6F73696373
 _LOCK_SECONDS = 10.0
 
@@ -39,7 +39,7 @@ class BlobSwept(Exception):
 
 
 def _references() -> sa.Subquery:
-    """Whatever refers to a blob, and the clip that it is for: every foreign key to `blobs` that there is."""
+    """All that refers to a blob, and the clip that it is for: every foreign key to `blobs` that there is."""
     found = []
     for table in metadata.sorted_tables:
         clip_id = "id" if table is clips else "clip_id"

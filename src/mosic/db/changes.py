@@ -85,7 +85,7 @@ class Changes:
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[tuple[Any, asyncio.Event]]:
-        """A connection that has been seen to pass on what is told, and an event for its loss."""
+        """A connection that has been seen to deliver notifications, and an event for its loss."""
         lost = asyncio.Event()
         heard = asyncio.Event()
         proof = secrets.token_hex(8)

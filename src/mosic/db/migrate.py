@@ -17,7 +17,7 @@ from mosic.db.engine import acquired
 from mosic.db.faults import fault_of
 from mosic.errors import StartupError
 
-# Any fixed number: whoever migrates this database holds this advisory lock, also from another machine.
+# Any fixed number: a process that migrates this database holds this advisory lock, also from another machine.
 _LOCK = 0x6D6F736963
 VERSION_TABLE = "mosic_version"
 """Where alembic notes the revision: a table of Mosic's own, beside another application's."""

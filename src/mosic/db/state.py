@@ -17,7 +17,7 @@ _OVER_SECONDS = 10.0
 
 
 class Observer(Protocol):
-    """Is told what happens to transactions. Nothing here may wait."""
+    """Gets what happens to transactions. Nothing here may wait."""
 
     def awaited(self, change: int) -> None:
         """1 when one begins to wait for a connection, -1 when it does no more."""

@@ -21,7 +21,7 @@ metadata = sa.MetaData(
 # Rows also come out of backups, which anybody may have written.
 _IS_MEDIA_TYPE = "media_type ~ '^(audio/[a-z0-9][a-z0-9.+-]*|application/octet-stream)$'"
 
-# What is in the store, whatever it is for. Whatever needs a blob refers to it: docs/decisions/0028-blobs.md.
+# All that is in the store. A table that needs a blob refers to it: docs/decisions/0028-blobs.md.
 blobs = sa.Table(
     "blobs",
     metadata,
@@ -113,7 +113,7 @@ uploads = sa.Table(
     sa.Column("hints", JSONB, nullable=False),
     # That the sender declares, to be verified at the end.
     sa.Column("sha256", sa.LargeBinary),
-    # Who may write: whoever put the last token here. See docs/decisions/0008-tus-writers.md.
+    # The request that put the last token here may write. See docs/decisions/0008-tus-writers.md.
     sa.Column("writer", sa.Uuid),
     sa.Column("clip_id", sa.Uuid, sa.ForeignKey("clips.id", ondelete="CASCADE"), index=True),
     sa.Column("refused_code", sa.Text),

@@ -53,7 +53,7 @@ class Unfinished:
     missing: int
 
 
-# Any fixed number that is no other lock's: whoever weighs what is unfinished holds this advisory lock.
+# Any fixed number that is no other lock's: who adds up what is unfinished holds this advisory lock.
 _WEIGHING_LOCK = 0x6D6F73696375
 _UNSETTLED = sa.and_(uploads.c.clip_id.is_(None), uploads.c.refused_code.is_(None))
 _EXPIRED = sa.and_(uploads.c.clip_id.is_(None), uploads.c.expires_at <= sa.func.now())
@@ -203,7 +203,7 @@ async def delete(connection: AsyncConnection, upload_id: UUID, *, held: UUID | N
 
 
 async def unfinished(connection: AsyncConnection, key_name: str | None) -> Unfinished:
-    """What is unfinished now, of all and of one key. Nobody else weighs it until the transaction ends, so
+    """What is unfinished now, of all and of one key. No other one adds it up until the transaction ends, so
     that what is then added is counted by the next."""
     await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_WEIGHING_LOCK)))
     declared = sa.func.coalesce(uploads.c.length, uploads.c.confirmed)

@@ -1,4 +1,4 @@
-"""What is wrong with a request, on whatever route."""
+"""What is wrong with a request, on any route."""
 
 from __future__ import annotations
 

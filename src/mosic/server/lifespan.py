@@ -20,7 +20,7 @@ class Lifespan:
     the lifespan, which each request finds in its scope, under `state`.
 
     A start that fails for a reason that the operator can remove is reported as one sentence, without a
-    traceback. A start that is told to stop closes what it has opened; to the server it is one that failed.
+    traceback. A start that has to stop closes what it has opened; to the server it is one that failed.
     """
 
     def __init__(

@@ -65,7 +65,7 @@ class OrderlyServer(uvicorn.Server):
             if failure := starting.result():
                 raise failure
             return
-        # It may wait for a database, or for whoever migrates it.
+        # It may wait for a database, or for another process that migrates it.
         starting.cancel()
         await asyncio.wait((starting,))
         if isinstance(self.lifespan, LifespanOn):
@@ -148,7 +148,7 @@ class OrderlyServer(uvicorn.Server):
 
 def _end_after(seconds: float) -> None:
     """End the process then, if it still runs: what waits in it for a thread or for the network could wait
-    longer than whoever stops it."""
+    longer than the program that stops it."""
 
     def end() -> None:
         _log.critical("the service ended before everything was closed: closing took too long")

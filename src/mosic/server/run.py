@@ -82,7 +82,7 @@ def _run_alone(
 
 
 def _expect_hangup(settings: Settings) -> None:
-    """With a key file SIGHUP is for whoever reads it, and until somebody does for nobody. Without one it is a
+    """With a key file SIGHUP is for the reader of it, and is ignored until there is one. Without one it is a
     terminal that was closed, and ends the service in order; `nohup` is heeded."""
     if settings.api_keys_file is not None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -122,7 +122,7 @@ def _run_together(
 
 
 def _work(app_factory: str, settings: Settings, listening: _Sockets, supervisor: Connection) -> None:
-    """One worker process, until it is told to end or the process that started it is gone."""
+    """One worker process, until it has to end or the process that started it is gone."""
     # A person's Ctrl-C and a terminal that is closed reach every process; the first of them passes it on.
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)

@@ -37,7 +37,7 @@ def unacknowledged(transport: asyncio.WriteTransport) -> int:
 
 
 class Transport:
-    """That of one exchange, for whoever sends a large response."""
+    """That of one exchange, for the sender of a large response."""
 
     __slots__ = ("_bounded", "_exchange", "_server")
 

@@ -14,7 +14,7 @@ class Private:
     """ASGI: adds `private` to `Cache-Control` (RFC 9111 §5.2.2.7) of every response about clips: below the
     paths `prefixes`.
 
-    For a service whose reads need a key or a signature: what one client gets is for nobody else.
+    For a service whose reads need a key or a signature: what one client gets must not reach another.
     """
 
     def __init__(self, app: ASGIApp, prefixes: tuple[str, ...]) -> None:

@@ -1,7 +1,8 @@
 """The writer claim: which request may write to a resumable upload.
 
 docs/decisions/0008-tus-writers.md has the rules and their reasons. A claim is a token in the row of the
-upload. Whoever replaces it has taken over, and the writer before learns of that here or from the watchdog.
+upload. A request that replaces it has taken over. The writer before learns of that here or from the
+watchdog.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class Claim:
     """The claim of one request. `upload` is the row with its token.
 
     There is no `writer` when there is nothing to write: the upload has become a clip, or it has all its bytes
-    and whoever was to make the clip is stuck.
+    and the request that was to make the clip is stuck.
     """
 
     upload: Upload
@@ -122,7 +123,7 @@ class _Claimant:
         """Put this request's token into the row; None when the row has another one than `upload`.
 
         Until the request is acknowledged its bytes count once they are synced, should its process die; with a
-        checksum they do not, for nobody has verified them.
+        checksum they do not, for they are not verified.
         """
         # Of a body in chunks nobody knows the size: it may begin only while there is something left.
         body_size = self._request.body_size

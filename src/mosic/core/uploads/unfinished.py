@@ -87,7 +87,7 @@ async def look_up(rt: Runtime, upload_id: UUID) -> UploadState:
 
 
 async def remove(rt: Runtime, upload_id: UUID) -> None:
-    """End the upload: whoever writes to it is stopped, its bytes go. The clip of a finished one stays.
+    """End the upload: a request that writes to it is stopped, its bytes go. The clip of a finished one stays.
 
     Raises `UploadNotFound` and `UploadGone`.
     """

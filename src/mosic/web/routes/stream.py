@@ -73,7 +73,7 @@ class StreamRoute:
         return True
 
     def _match(self, raw_path: bytes, path: str) -> tuple[str, str | None] | None:
-        """What stands for the clip's id, and the ending, if the path is one of a stream."""
+        """What the path has as the clip's id, and the ending, if the path is one of a stream."""
         path = routed_path({"raw_path": raw_path, "path": path}).removesuffix("/")
         ending = None
         if not path.endswith(_END):
