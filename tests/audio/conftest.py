@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mosic.audio import isolation
+from mosic.audio import process
 from tests.audio.made import frames, id3_tag
 from tests.support.probes import KeptProbes
 
@@ -35,7 +35,7 @@ def endless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file that the processes of pools started from now on read without end."""
     path = tmp_path / "endless.mp3"
     path.write_bytes(b"endless")
-    monkeypatch.setattr(isolation, "_BOOT", _BOOT)
+    monkeypatch.setattr(process, "_BOOT", _BOOT)
     return path
 
 
@@ -50,5 +50,5 @@ def probe_open(file, known=worker.probe_open):
     return known(file)
 
 worker.probe_open = probe_open
-{isolation._BOOT}
+{process._BOOT}
 """

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mosic.audio import isolation
+from mosic.audio import process
 from mosic.errors import UnreadableMedia
 from tests.audio.pools import is_alive, needs_proc, pool, workers_of
 from tests.support.waiting import until
@@ -48,9 +48,7 @@ async def test_a_process_that_is_stopped(song: Path) -> None:
 async def test_a_file_that_eats_memory(song: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """DSDIFF whose frame information has a gigabyte (sparse on disk); mutagen reads it at once if it may."""
     may = "from mosic.audio import source; source._LARGEST_READ = 1 << 40"
-    monkeypatch.setattr(
-        isolation, "_BOOT", f"import sys; sys.path[:] = sys.argv[3:]; {may}\n{isolation._BOOT}"
-    )
+    monkeypatch.setattr(process, "_BOOT", f"import sys; sys.path[:] = sys.argv[3:]; {may}\n{process._BOOT}")
 
     def chunk(name: bytes, data: bytes, size: int | None = None) -> bytes:
         return name + (len(data) if size is None else size).to_bytes(8, "big") + data
@@ -126,10 +124,10 @@ async def test_a_process_knows_and_may_do_little(monkeypatch: pytest.MonkeyPatch
         os.set_inheritable(inherited.fileno(), True)
         async with pool(memory_mb=300):
             (pid,) = workers_of(os.getpid())
-            process = Path(f"/proc/{pid}")
-            assert b"secret" not in (process / "environ").read_bytes()
-            await until(lambda: os.readlink(process / "fd/1") == os.devnull)
-            places = {os.readlink(descriptor) for descriptor in (process / "fd").iterdir()}
+            folder = Path(f"/proc/{pid}")
+            assert b"secret" not in (folder / "environ").read_bytes()
+            await until(lambda: os.readlink(folder / "fd/1") == os.devnull)
+            places = {os.readlink(descriptor) for descriptor in (folder / "fd").iterdir()}
             # Some versions of libffi hold their own file open.
             places = {place for place in places if "/libffi.so" not in place}
             # What the process takes of memory, to be read when it can open nothing any more.
@@ -137,13 +135,13 @@ async def test_a_process_knows_and_may_do_little(monkeypatch: pytest.MonkeyPatch
             assert {place.partition(":")[0] for place in places} <= {"pipe", "socket", os.devnull}
             limits = {
                 line[:26].strip(): line[26:].split()[:2]
-                for line in (process / "limits").read_text().splitlines()[1:]
+                for line in (folder / "limits").read_text().splitlines()[1:]
             }
             assert limits["Max address space"] == [str(300 << 20)] * 2
             assert limits["Max file size"] == ["0", "0"]
             assert limits["Max core file size"] == ["0", "0"]
             assert limits["Max processes"] == ["0", "0"]
-            assert "NoNewPrivs:\t1" in (process / "status").read_text()
+            assert "NoNewPrivs:\t1" in (folder / "status").read_text()
 
 
 @needs_proc
@@ -161,11 +159,11 @@ async def test_signals_for_the_service_do_not_disturb(song: Path) -> None:
 PARENT = """
 import asyncio, sys
 from pathlib import Path
-from mosic.audio import isolation
+from mosic.audio import process
 from mosic.audio.isolation import ProbePool
 from mosic.background import Background
 
-isolation._BOOT = sys.argv[2]
+process._BOOT = sys.argv[2]
 
 async def main():
     probes = ProbePool(2, 1, 512, background=Background())
@@ -180,9 +178,7 @@ asyncio.run(main())
 @needs_proc
 async def test_ends_when_its_parent_is_killed(endless: Path) -> None:
     """One of the two has nothing to do, the other will never come back from its file."""
-    parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT, endless, isolation._BOOT], stdout=subprocess.PIPE
-    )
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, endless, process._BOOT], stdout=subprocess.PIPE)
     assert parent.stdout
     with parent:
         assert parent.stdout.readline() == b"ready\n"

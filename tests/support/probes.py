@@ -7,7 +7,8 @@ import asyncio
 from typing import Any, ClassVar
 
 from mosic.audio.fairness import Job
-from mosic.audio.isolation import ProbePool, Worker
+from mosic.audio.isolation import ProbePool
+from mosic.audio.process import Worker
 
 
 class KeptProbes(ProbePool):

@@ -12,8 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from mosic.audio.info import AudioInfo
+from typing import Any
 
 SLOW_SECONDS = 1.0
 """A longer probe counts as slow: most take a few milliseconds."""
@@ -24,13 +23,15 @@ _MOST_REMEMBERED = 1000
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """One file to be probed."""
+    """One file, and what is to be done with it: `request` is for the process, which has `seconds` for it."""
 
     path: Path
     sender: str
-    result: asyncio.Future[AudioInfo]
+    result: asyncio.Future[Any]
+    request: bytes = b""
+    seconds: float = 0.0
     interrupt: Callable[[], None] | None = None
-    """Ends the process that probes it; None while it waits."""
+    """Ends the process that has it; None while it waits."""
 
     began: float = 0.0
     put_off: bool = False

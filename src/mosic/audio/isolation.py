@@ -1,58 +1,53 @@
-"""Probes in processes of their own, with limits of time and memory.
+"""Tasks on files in processes of their own, with limits of time and memory.
 
-A file may make a tag reader loop, allocate without end or crash. Here that costs this one file a 422 and one
-process, which is replaced; neither the service nor another upload notices. Should it take the reader over, it
-finds itself in a process that may do next to nothing: `mosic.audio.confine`.
+A file may make a reader loop, allocate without end or crash. Here that costs this one file its result (an
+upload gets 422) and one process, which is replaced; neither the service nor another upload notices. Should it
+take the reader over, it finds itself in a process that may do next to nothing: `mosic.audio.confine`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import os
-import socket
-import sys
 import time
-from asyncio.subprocess import PIPE, Process
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from mosic.audio.fairness import Job, Jobs
 from mosic.audio.info import AudioInfo
+from mosic.audio.process import CRASHED, Limits, TaskFailed, TaskResult, Worker
 from mosic.background import Background
-from mosic.errors import MosicError, StartupError, Unavailable, UnreadableMedia, UnsupportedMedia
+from mosic.errors import StartupError, Unavailable, UnreadableMedia, UnsupportedMedia
 
-_LONGEST_LINE = 8 << 20
-_START_SECONDS = 30
+PROBE = "probe"
+
 _STARTS_PER_FILE = 3
-# Without `site` a process starts in a fraction of the time; it gets the module path as arguments.
-_BOOT = "import sys; sys.path[:] = sys.argv[3:]; from mosic.audio.worker import main; main(*sys.argv[1:3])"
-# All that it gets of the environment: no settings, no secrets.
-_ENVIRONMENT = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
 
-class ProbePool:
-    """A number of processes that probe; calls beyond it wait in order.
+class TaskPool:
+    """A number of processes that run tasks of `mosic.audio.worker`, each on one open file; calls beyond it
+    wait in order.
 
-    `on_outcome` is called for each probe with `ok`, `unsupported`, `unreadable`, `timeout` or `crash`, and
-    with the seconds it took, waiting not included; it must not raise.
+    `on_outcome` is called for each task with `ok`, or the code of its failure, and with the seconds it took,
+    waiting not included; it must not raise. Processes of a higher `niceness` leave the processor to others.
     """
 
     def __init__(
         self,
+        tasks: Sequence[str],
         workers: int,
         timeout_seconds: float,
         memory_mb: int,
         *,
         background: Background,
+        niceness: int = 0,
         on_outcome: Callable[[str, float], None] | None = None,
     ) -> None:
         self._background = background
         self._size = workers
         self._timeout = timeout_seconds
-        self._memory_mb = memory_mb
+        self._limits = Limits(tuple(tasks), memory_mb, niceness)
         self._on_outcome = on_outcome
         self._jobs = Jobs(workers)
         self._tasks: list[asyncio.Task[None]] = []
@@ -72,18 +67,28 @@ class ProbePool:
         self._unused = list(self._workers)
         self._tasks = [self._background.start("probes", self._serve) for _ in self._unused]
 
-    async def probe(self, path: Path, sender: str = "") -> AudioInfo:
-        """What `mosic.audio.probe.probe` finds in the file.
+    async def run(
+        self,
+        task: str,
+        path: Path,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        sender: str = "",
+        seconds: float | None = None,
+    ) -> TaskResult:
+        """What the task finds in the file; `arguments` are its own, and `seconds` the time it may take, by
+        default that of the pool.
 
-        Raises UnsupportedMedia and UnreadableMedia as that does; a file that takes too long or that crashes
-        its process is unreadable. Raises Unavailable when the pool is closed or no process can be started.
-        The caller may be cancelled: what has begun then ends in the background. Files of one `sender` do not
-        keep those of others waiting: see `mosic.audio.fairness`.
+        Raises TaskFailed, and Unavailable when the pool is closed or no process can be started. The caller
+        may be cancelled: what has begun then ends in the background. Files of one `sender` do not keep those
+        of others waiting: see `mosic.audio.fairness`.
         """
         if not self._tasks:
             raise Unavailable("Audio files cannot be read: the service is not running.")
-        result: asyncio.Future[AudioInfo] = asyncio.get_running_loop().create_future()
-        self._jobs.put(Job(path, sender, result))
+        result: asyncio.Future[TaskResult] = asyncio.get_running_loop().create_future()
+        limit = self._timeout if seconds is None else seconds
+        request = json.dumps({"task": task, "seconds": limit, "arguments": dict(arguments or {})})
+        self._jobs.put(Job(path, sender, result, request.encode() + b"\n", limit))
         return await result
 
     async def close(self) -> None:
@@ -125,7 +130,7 @@ class ProbePool:
                 return None
             began = time.monotonic()
             job.interrupt = None if was_put_off else worker.end
-            answer = await worker.ask(job.path, self._timeout)
+            answer = await worker.ask(job)
             job.interrupt = None
             put_off = job.put_off and (answer is None or answer.last)
             if answer is not None and not put_off:
@@ -141,7 +146,7 @@ class ProbePool:
         return worker
 
     async def _spawn(self) -> Worker:
-        worker = await Worker.spawn(self._memory_mb, self._timeout)
+        worker = await Worker.spawn(self._limits)
         self._workers.add(worker)
         return worker
 
@@ -150,123 +155,34 @@ class ProbePool:
         await worker.kill()
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """The outcome of one probe; `last`: the process must not be used again."""
+class ProbePool(TaskPool):
+    """Processes that probe. Outcomes are `ok`, `unsupported`, `unreadable`, `timeout` and `crash`."""
 
-    outcome: str
-    value: AudioInfo | MosicError
-    last: bool
+    def __init__(self, workers: int, timeout_seconds: float, memory_mb: int, **others: Any) -> None:
+        """`others` as for `TaskPool`."""
+        super().__init__((PROBE,), workers, timeout_seconds, memory_mb, **others)
 
+    async def probe(self, path: Path, sender: str = "") -> AudioInfo:
+        """What `mosic.audio.probe.probe` finds in the file.
 
-class Worker:
-    """A process that runs `mosic.audio.worker`, which documents the messages on the pipes."""
-
-    def __init__(self, process: Process, files: socket.socket) -> None:
-        if process.stdout is None or process.stderr is None:
-            raise ValueError("the process has no pipes")
-        self._process, self._files = process, files
-        self._stdout, self._stderr = process.stdout, process.stderr
-        self.missing: tuple[str, ...] = ()
-
-    @classmethod
-    async def spawn(cls, memory_mb: int, timeout_seconds: float) -> Worker:
-        """A process that is ready, or StartupError."""
-        ours, its = socket.socketpair()
-        ours.setblocking(False)
+        Raises UnsupportedMedia and UnreadableMedia as that does; a file that takes too long or that crashes
+        its process is unreadable. Raises Unavailable like `run`, which says what else is promised.
+        """
         try:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", "-S", "-c", _BOOT, str(memory_mb), str(timeout_seconds)),
-                *(path for path in sys.path if path),
-                stdin=its.fileno(),
-                stdout=PIPE,
-                stderr=PIPE,
-                env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
-                # Ctrl-C in the terminal goes to the group of the service, not to this one.
-                start_new_session=True,
-                limit=_LONGEST_LINE,
-            )
-        except BaseException as error:
-            ours.close()
-            if isinstance(error, OSError):
-                raise StartupError(
-                    f"The process that reads audio files cannot be started: {error}"
-                ) from error
-            raise
-        finally:
-            its.close()
-        worker = cls(process, ours)
-        ready = b""
-        try:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_START_SECONDS):
-                    ready = await worker._stdout.readline()
-            first, *missing = ready.decode(errors="replace").split() or [""]
-            if first == "ready":
-                worker.missing = tuple(missing)
-                return worker
-        except BaseException:
-            await worker.kill()
-            raise
-        await worker.kill()
-        said = (await worker._stderr.read()).decode(errors="replace").strip()
-        raise StartupError(f"The process that reads audio files does not start:\n{said}")
-
-    async def ask(self, path: Path, timeout_seconds: float) -> _Answer | None:
-        """Probe one file; None when the process died before it began."""
-        try:
-            # Here, for the process may not: it gets what is open, and no way to anything else. The file was
-            # written a moment ago, so that the system does not have to look for it.
-            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return _Answer("unreadable", UnreadableMedia(), last=False)
-        try:
-            async with asyncio.timeout(timeout_seconds):
-                try:
-                    socket.send_fds(self._files, [b"\n"], [file])
-                finally:
-                    os.close(file)
-                if await self._stdout.readline() != b"started\n":
-                    return None
-                return _parse(await self._stdout.readline())
-        except (ConnectionError, BlockingIOError):
-            return None
-        except TimeoutError:
-            return _Answer("timeout", UnreadableMedia("Reading this file took too long."), last=True)
-        except ValueError:  # an endless line
-            return _parse(b"")
-
-    def end(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
-
-    async def kill(self) -> None:
-        self.end()
-        self._files.close()
-        await self._process.wait()
+            found = await self.run(PROBE, path, sender=sender)
+            return AudioInfo(**found.value)
+        except TaskFailed as error:
+            if error.code == UnsupportedMedia.code.removesuffix("-media"):
+                raise UnsupportedMedia(error.detail) from None
+            raise UnreadableMedia(error.detail) from None
+        except TypeError:
+            raise UnreadableMedia(CRASHED) from None
 
 
-def _parse(line: bytes) -> _Answer:
-    try:
-        answer = json.loads(line)
-        error = {"unsupported-media": UnsupportedMedia, "unreadable-media": UnreadableMedia}.get(
-            answer.get("error")
-        )
-        if error is not None:
-            return _Answer(error.code.removesuffix("-media"), error(answer["detail"]), answer["last"])
-        return _Answer("ok", AudioInfo(**answer["audio"]), answer["last"])
-    except (ValueError, LookupError, TypeError, AttributeError):
-        return _Answer(
-            "crash",
-            UnreadableMedia("The process that read this file failed."),
-            last=True,
-        )
-
-
-def _settle(result: asyncio.Future[AudioInfo], value: AudioInfo | MosicError) -> None:
+def _settle(result: asyncio.Future[TaskResult], value: TaskResult | Exception) -> None:
     if result.done():  # the caller was cancelled
         return
-    if isinstance(value, AudioInfo):
+    if isinstance(value, TaskResult):
         result.set_result(value)
     else:
         result.set_exception(value)

@@ -10,8 +10,8 @@ import io
 import struct
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import BinaryIO
+from dataclasses import asdict, dataclass
+from typing import Any, BinaryIO
 
 import av
 from av.audio.frame import AudioFrame
@@ -21,6 +21,7 @@ from av.container import InputContainer
 
 from mosic.audio.envelope import Envelope
 from mosic.audio.loudness import Loudness, Meter
+from mosic.audio.refused import Refused
 from mosic.wire.waveform import Waveform
 
 _DEMUXERS = {
@@ -55,12 +56,18 @@ _DEMUXERS = {
 }
 
 
-class NotDecodable(Exception):
+class NotDecodable(Refused):
     """The file has no audio that can be decoded; says why in words for people."""
 
+    def __init__(self, detail: str) -> None:
+        super().__init__("not-decodable", detail)
 
-class TooLong(Exception):
+
+class TooLong(Refused):
     """To decode the file takes more time than it may."""
+
+    def __init__(self) -> None:
+        super().__init__("too-long", "Decoding this file takes too long.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +100,14 @@ def listen(file: BinaryIO, media_type: str, *, seconds: float) -> Sound:
     return Sound(envelope.waveform(), meter.loudness(), envelope.silence())
 
 
+def task(file: BinaryIO, arguments: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+    """`listen` for a process of `mosic.audio.worker`: the numbers, and the waveform as data."""
+    heard = listen(file, arguments["media_type"], seconds=arguments["seconds"])
+    leading, trailing = heard.silence
+    numbers = {**asdict(heard.loudness), "leading_silence": leading, "trailing_silence": trailing}
+    return numbers, heard.waveform.as_dat()
+
+
 def prepare() -> None:
     """Load all that `listen` needs, before the process gives up opening files: a short WAV does it, and the
     parts of PyAV that are loaded when a file has other streams."""
@@ -123,7 +138,7 @@ def _decoded(file: BinaryIO, media_type: str, *, seconds: float) -> Iterator[Aud
             if packet is None:
                 break
             if time.process_time() > end:
-                raise TooLong("To decode this file takes too long.")
+                raise TooLong
             try:
                 frames = packet.decode()
             except av.FFmpegError:
