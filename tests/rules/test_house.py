@@ -48,7 +48,13 @@ CORE_SIBLINGS = {
     "mosic.core.runtime": {"mosic.core.facts", "mosic.core.uploads.watchdog", "mosic.core.plays"},
     "mosic.core.facts": {"mosic.core.delivery"},
     "mosic.core.delivery": {"mosic.core.plays"},
-    "mosic.core.stream": {"mosic.core.runtime", "mosic.core.facts", "mosic.core.delivery"},
+    "mosic.core.responding": {"mosic.core.delivery"},
+    "mosic.core.stream": {
+        "mosic.core.runtime",
+        "mosic.core.facts",
+        "mosic.core.delivery",
+        "mosic.core.responding",
+    },
     "mosic.core.uploads.claim": {
         "mosic.core.runtime",
         "mosic.core.uploads.quotas",

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
-from dataclasses import dataclass
 from uuid import UUID
 
 from mosic.blobs.base import FilesBelow, at_once
-from mosic.core.delivery import BlobBody, Body, Headers, RemoteBody, Stream, read_rest
+from mosic.core.delivery import BlobBody, Body, RemoteBody, Stream, read_rest
 from mosic.core.facts import BlobFacts, ExternalFacts, has_ending
+from mosic.core.responding import NOTHING, Answer, respond
 from mosic.core.runtime import Runtime
 from mosic.errors import (
     BlobMissing,
@@ -19,13 +18,10 @@ from mosic.errors import (
     RemoteDisabled,
     RemoteFailed,
 )
-from mosic.wire import byteranges
 from mosic.wire.accel import can_hand_over, handed_over
 from mosic.wire.addresses import MAX_URL_LENGTH, ascii_url
-from mosic.wire.byteranges import ByteRanges
-from mosic.wire.conditions import Verdict, evaluate, if_range_holds
 from mosic.wire.ids import parse_uuid
-from mosic.wire.ranges import IntRange, Unsliced, resolve
+from mosic.wire.ranges import IntRange
 from mosic.wire.retrieval import Retrieval
 
 # A response of so much is read and sent in one piece.
@@ -67,10 +63,10 @@ async def open_stream(
         return await _open_external(rt, facts, asked)
     refusal: MosicError | None = None
     try:
-        response = _response_to(facts, asked)
+        response = respond(facts, asked)
     except (PreconditionFailed, RangeNotSatisfiable) as error:
         # Only raised when what is known of the clip is current, which opening its blob shows.
-        refusal, response = error, _NOTHING
+        refusal, response = error, NOTHING
     start, size = response.start, response.stop - response.start
     is_short = response.framed is None and size <= _ONE_PIECE
     is_play = counts_as_play(asked.method, response.status, start, size)
@@ -139,7 +135,7 @@ async def _has_other_blob(rt: Runtime, facts: BlobFacts) -> bool:
     return not isinstance(current, BlobFacts) or current.blob_key != facts.blob_key
 
 
-def _body(rt: Runtime, facts: BlobFacts, response: _Response) -> BlobBody:
+def _body(rt: Runtime, facts: BlobFacts, response: Answer) -> BlobBody:
     if response.framed is None:
         return BlobBody(((b"", rt.blobs.open(facts.blob_key, (response.start, response.stop))),))
     parts = [
@@ -149,7 +145,7 @@ def _body(rt: Runtime, facts: BlobFacts, response: _Response) -> BlobBody:
     return BlobBody(parts, response.framed.closing)
 
 
-def _handed_over(rt: Runtime, facts: BlobFacts, asked: Retrieval, response: _Response) -> Stream | None:
+def _handed_over(rt: Runtime, facts: BlobFacts, asked: Retrieval, response: Answer) -> Stream | None:
     """What nginx gets, to send the bytes itself, where it can."""
     etag = facts.validators.etag
     assert etag is not None
@@ -158,62 +154,6 @@ def _handed_over(rt: Runtime, facts: BlobFacts, asked: Retrieval, response: _Res
     location = f"{rt.settings.accel_redirect}{rt.blobs.path_below_root(facts.blob_key)}"
     headers = handed_over(response.headers, response.status, location)
     return Stream(facts.clip_id, rt.metrics.streams, rt.plays, 200, headers)
-
-
-@dataclass(slots=True)
-class _Response:
-    """What to send of a blob: `start` up to `stop`, or the parts of `framed`, of which those two then are the
-    earliest. Without bytes both are 0."""
-
-    status: int
-    headers: Headers
-    start: int = 0
-    stop: int = 0
-    framed: ByteRanges | None = None
-
-
-_NOTHING = _Response(0, ())
-
-
-def _response_to(facts: BlobFacts, asked: Retrieval) -> _Response:
-    ranges, common = asked.ranges, facts.part
-    if asked.preconditions is not None:
-        verdict = evaluate(asked.method, asked.preconditions, facts.validators)
-        if verdict is Verdict.NOT_MODIFIED:
-            return _Response(304, facts.unchanged)
-        if verdict is Verdict.PRECONDITION_FAILED:
-            raise PreconditionFailed
-        if asked.preconditions.if_range is not None:
-            # Who asks with If-Range has the other fields (§15.3.7).
-            common = facts.part_to_if_range
-            if not if_range_holds(asked.preconditions, facts.validators):
-                ranges = None
-    if asked.method == "HEAD":
-        return _Response(200, facts.whole)
-    if ranges is None:
-        return _Response(200, facts.whole, 0, facts.size)
-    slices = resolve(ranges, facts.size)
-    if slices is Unsliced.UNSATISFIABLE:
-        raise RangeNotSatisfiable(facts.size)
-    if slices is Unsliced.WHOLE:
-        return _Response(200, facts.whole, 0, facts.size)
-    if len(slices) == 1:
-        only = slices[0]
-        headers: Headers = (
-            *common,
-            (b"content-type", facts.media_type),
-            (b"content-length", b"%d" % (only.stop - only.start)),
-            (b"content-range", only.content_range(facts.size)),
-        )
-        return _Response(206, headers, only.start, only.stop)
-    framed = byteranges.frame(slices, facts.size, facts.media_type.decode("ascii"), secrets.token_hex(16))
-    headers = (
-        *common,
-        (b"content-type", framed.content_type.encode("ascii")),
-        (b"content-length", b"%d" % framed.length),
-    )
-    earliest = min(slices, key=lambda one: one.start)
-    return _Response(206, headers, earliest.start, earliest.stop, framed)
 
 
 async def _open_external(rt: Runtime, facts: ExternalFacts, asked: Retrieval) -> Stream:
