@@ -20,7 +20,7 @@ WORKDIR /src
 # poetry.lock; pip downloads them.
 COPY pyproject.toml poetry.lock ./
 RUN --mount=type=cache,target=/var/cache/pip \
-    /opt/poetry/bin/poetry export --only main --output /tmp/requirements.txt \
+    /opt/poetry/bin/poetry export --only main --all-extras --output /tmp/requirements.txt \
     && /opt/mosic/bin/pip install --require-hashes --requirement /tmp/requirements.txt
 
 COPY README.md LICENSE ./
