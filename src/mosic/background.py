@@ -77,8 +77,8 @@ class Background:
             pause = min(2 * pause, _PAUSE_SECONDS)
 
 
-async def end(*tasks: asyncio.Task[None]) -> None:
-    """Cancel tasks that `Background` has started, and wait for their ends."""
+async def end(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel tasks, such as `Background` has started, and wait for their ends."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +26,10 @@ from mosic.core.runtime import Runtime
 from mosic.core.sweep import sweeping
 from mosic.core.uploads.watchdog import WriterWatchdog
 from mosic.core.watch import watching
+from mosic.core.works.kinds import Learns
+from mosic.core.works.known import known_works
+from mosic.core.works.queue import WorkQueue
+from mosic.core.works.running import working
 from mosic.db.changes import Changes
 from mosic.db.connecting import shown
 from mosic.db.engine import begin as begin_on
@@ -147,15 +151,18 @@ async def open_runtime(
     sweeps: bool = False,
     existing: bool = False,
     makes_room: bool = False,
+    learns: Sequence[Learns] | None = None,
 ) -> AsyncIterator[Runtime]:
     """Everything, ready for use: the database is migrated, folders exist and can be written, the store is the
     database's own. With `sweeps`, as for a service, leftovers are swept, the key file is watched, and metrics
     are refreshed. With `existing`, as for commands, nothing is made if there is no service, and no key is
     read. With `sweeps` or `makes_room`, uploads are removed if they leave the database no space to start.
+    `learns` are the kinds of works, by default all that are known; with `sweeps` they are done here.
 
     Raises `StartupError` with a sentence for the operator. Everything is closed in reverse order: plays
     are written before the database is closed.
     """
+    learns = known_works() if learns is None else learns
     async with AsyncExitStack() as stack:
         background = Background(metrics.background.failed)
         if existing:
@@ -225,7 +232,8 @@ async def open_runtime(
         stack.push_async_callback(plays.close)
 
         facts = FactsCache(begin, wait_seconds=settings.play_wait_seconds)
-        changes = Changes(beside, facts, background)
+        queue = WorkQueue(kind for group in learns for kind in group.kinds)
+        changes = Changes(beside, facts, background, on_works=queue.call)
         stack.push_async_callback(changes.close)
         await changes.start()
         watchdog = WriterWatchdog(
@@ -251,6 +259,7 @@ async def open_runtime(
             facts=facts,
             plays=plays,
             watchdog=watchdog,
+            works=queue,
             remote=remote,
             metrics=metrics,
             keys=keys,
@@ -261,6 +270,8 @@ async def open_runtime(
         if sweeps:
             await stack.enter_async_context(sweeping(runtime))
             await stack.enter_async_context(watching(runtime))
+            at_once = settings.works_at_once
+            await stack.enter_async_context(working(runtime, learns, at_once=at_once, fills=True))
         yield runtime
 
 

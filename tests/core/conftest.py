@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from sqlalchemy import URL
 
 from mosic.boot import open_runtime
 from mosic.core.runtime import Runtime
+from mosic.core.works.kinds import Learns
 from mosic.metrics import Metrics
 from mosic.settings import Settings
 from tests.support.databases import shown
@@ -22,7 +23,9 @@ from tests.support.stores import Open
 def open_rt(tmp_path: Path, database_url: URL) -> Open:
     """Opens a runtime on the test's own database and media root; several are like several processes."""
 
-    def open_rt(**settings: Any) -> AbstractAsyncContextManager[Runtime]:
+    def open_rt(
+        *, learns: Sequence[Learns] | None = None, **settings: Any
+    ) -> AbstractAsyncContextManager[Runtime]:
         given: dict[str, Any] = {
             "media_root": tmp_path / "media",
             "probe_workers": 1,
@@ -35,7 +38,7 @@ def open_rt(tmp_path: Path, database_url: URL) -> Open:
             api_key="k",
             **given | settings,
         )
-        return open_runtime(chosen, Metrics())
+        return open_runtime(chosen, Metrics(), learns=learns)
 
     return open_rt
 

@@ -45,7 +45,12 @@ SIBLINGS = {
 }
 # Inside core, use cases know the runtime; whatever else knows a sibling is named here.
 CORE_SIBLINGS = {
-    "mosic.core.runtime": {"mosic.core.facts", "mosic.core.uploads.watchdog", "mosic.core.plays"},
+    "mosic.core.runtime": {
+        "mosic.core.facts",
+        "mosic.core.uploads.watchdog",
+        "mosic.core.plays",
+        "mosic.core.works.queue",
+    },
     "mosic.core.facts": {"mosic.core.delivery"},
     "mosic.core.delivery": {"mosic.core.plays"},
     "mosic.core.responding": {"mosic.core.delivery"},
@@ -100,6 +105,21 @@ CORE_SIBLINGS = {
         "mosic.core.identity",
         "mosic.core.trash",
     },
+    "mosic.core.works.kinds": {"mosic.core.runtime"},
+    "mosic.core.works.known": {"mosic.core.works.kinds"},
+    "mosic.core.works.attempt": {
+        "mosic.core.runtime",
+        "mosic.core.changing",
+        "mosic.core.works.bounds",
+        "mosic.core.works.kinds",
+    },
+    "mosic.core.works.running": {
+        "mosic.core.runtime",
+        "mosic.core.works.attempt",
+        "mosic.core.works.bounds",
+        "mosic.core.works.kinds",
+    },
+    "mosic.core.works.asking": {"mosic.core.runtime"},
     "mosic.core.health": {"mosic.core.runtime", "mosic.core.identity"},
     "mosic.core.backup": {"mosic.core.identity"},
     "mosic.core.restore": {"mosic.core.identity"},

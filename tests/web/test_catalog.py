@@ -70,7 +70,7 @@ async def test_every_spelling_answers_without_a_redirect(service: Service, prefi
     clip = await add(service)
     listed = await service.http.get(f"{prefix}{slash}")
     assert (listed.status_code, [one["id"] for one in listed.json()]) == (200, [clip["id"]])
-    for tail in ("", "/stats", "/stream"):
+    for tail in ("", "/stats", "/works", "/stream"):
         assert (await service.http.get(f"{prefix}/{clip['id']}{tail}{slash}")).status_code == 200
     upload = await service.http.post(f"{prefix}/upload{slash}", content=wav(), headers=AUTH)
     assert upload.status_code == 200
@@ -87,7 +87,7 @@ async def test_clip_is_a_uuid7_and_found_again(service: Service) -> None:
     assert head.headers["content-length"] == answer.headers["content-length"]
 
 
-@pytest.mark.parametrize("tail", ["", "/stats", "/stream"])
+@pytest.mark.parametrize("tail", ["", "/stats", "/works", "/stream"])
 @pytest.mark.parametrize(
     "name", ["01935b7e-0000-7000-8000-000000000000", "nonsense", "0", "%00", "..%2f..%2fetc"]
 )

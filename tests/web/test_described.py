@@ -76,6 +76,7 @@ async def test_every_field_of_an_answer_is_in_the_document(service_with_trash: S
     late = check(await http.patch(one, json={"title": "y"}, headers=edit), "/play/{clip_id}")
     assert late.status_code == 412
     check(await http.get(f"{one}/stats"), "/play/{clip_id}/stats")
+    check(await http.get(f"{one}/works"), "/play/{clip_id}/works")
     stream, template = f"{one}/stream", "/play/{clip_id}/stream"
     whole = check(await http.get(stream), template)
     check(await http.get(stream, headers={"Range": "bytes=0-9"}), template)

@@ -32,6 +32,7 @@ def assert_problem(answer: httpx.Response, status: int, code: str) -> None:
         ("GET", "/play/x/y/z", 404, "not-found"),
         ("GET", f"/play/{ANY}", 404, "clip-not-found"),
         ("GET", f"/play/{ANY}/stats", 404, "clip-not-found"),
+        ("GET", f"/play/{ANY}/works", 404, "clip-not-found"),
         ("GET", f"/play/{ANY}/stream", 404, "clip-not-found"),
         ("GET", "/play?limit=many", 422, "invalid-request"),
         ("POST", "/play", 401, "unauthorized"),

@@ -101,12 +101,13 @@ async def _insert(rt: Runtime, new: NewClip, sha256: bytes) -> tuple[Clip, bool]
     while True:
         async with rt.statements() as driver:
             try:
-                clip = await clips.insert(driver, new)
+                clip = await clips.insert(driver, new, rt.works.kinds)
             except BlobSwept:
                 raise Unavailable(
                     "No data arrived for so long that the uploaded bytes were removed. Upload the file again."
                 ) from None
             if clip is not None:
+                rt.works.made()
                 return clip, True
             clip = await clips.find(driver, sha256)
         if clip is not None and (found := await _from_trash(rt, clip)) is not None:

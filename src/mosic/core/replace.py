@@ -11,7 +11,7 @@ from mosic.core.bytes import put_back
 from mosic.core.changing import delete_blobs, get_for_change, withdraw
 from mosic.core.ingest import Hints, to_the_end
 from mosic.core.runtime import Runtime
-from mosic.db import clips
+from mosic.db import clips, works
 from mosic.db.blobs import BlobSwept
 from mosic.db.clips import Clip
 from mosic.errors import BytesTaken, Unavailable
@@ -81,6 +81,9 @@ async def _publish(
         async with rt.begin() as connection:
             before = await get_for_change(connection, clip_id, "PUT", conditions)
             replaced = await clips.replace_bytes(connection, before, changes)
+            if replaced is not None:
+                # What was learnt of the bytes before, or is being learnt, is of no more use.
+                await works.repeat(connection, clip_id, rt.works.kinds, those_there=True)
         if replaced is None:
             raise _taken(await _holder(rt, changes["sha256"]))
     except BaseException as error:
@@ -91,6 +94,7 @@ async def _publish(
             ) from None
         raise
     rt.facts.drop(clip_id)
+    rt.works.made()
     clip, released = replaced
     if clip.blob_key != blob_key:
         released.append(blob_key)  # the bytes were there already

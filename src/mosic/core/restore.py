@@ -108,6 +108,7 @@ async def _fill(
     await blob_rows.release_all(connection)
     await _compare(connection, archive, manifest, listed)
     await dump.clean_words(connection)
+    await dump.let_works_wait(connection)
     await dump.forget_all_swept(connection)
     await service_rows.bring_back(connection, service, manifest.service or service.id)
 

@@ -15,6 +15,7 @@ from mosic.blobs.base import BlobStore
 from mosic.core.facts import FactsCache
 from mosic.core.plays import PlayCounter
 from mosic.core.uploads.watchdog import WriterWatchdog
+from mosic.core.works.queue import WorkQueue
 from mosic.db.clock import DatabaseClock
 from mosic.db.engine import begin, statements
 from mosic.db.state import DatabaseState
@@ -45,6 +46,7 @@ class Runtime:
     facts: FactsCache
     plays: PlayCounter
     watchdog: WriterWatchdog
+    works: WorkQueue
     remote: Remote
     metrics: Metrics
     keys: KeyRing

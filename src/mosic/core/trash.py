@@ -81,6 +81,7 @@ async def restore_clip(rt: Runtime, clip_id: UUID) -> Clip:
     if clip is None:
         raise ClipNotFound
     rt.facts.drop(clip_id)
+    rt.works.made()
     return clip
 
 

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from functools import partial
 
 import structlog
@@ -13,7 +14,8 @@ import structlog
 from mosic.background import end
 from mosic.core.runtime import Runtime
 from mosic.db.totals import most_played, totals
-from mosic.metrics import CatalogueFigures, TopClip
+from mosic.db.workcounts import counts
+from mosic.metrics import CatalogueFigures, TopClip, WorkFigures
 
 _log = structlog.get_logger("mosic.watch")
 
@@ -61,6 +63,7 @@ async def look_at_catalogue(rt: Runtime) -> None:
     async with rt.begin() as connection:
         whole = await totals(connection)
         top = await most_played(connection, _TOP)
+        works = await counts(connection)
     rt.metrics.catalogue.show(
         CatalogueFigures(
             at=at,
@@ -72,5 +75,6 @@ async def look_at_catalogue(rt: Runtime) -> None:
             top=tuple(
                 TopClip(str(clip_id), "" if private else title, plays) for clip_id, title, plays in top
             ),
+            works=tuple(WorkFigures(**asdict(work)) for work in works),
         )
     )

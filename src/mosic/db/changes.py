@@ -1,10 +1,10 @@
-"""Hears of every clip that any process edits or removes, by LISTEN/NOTIFY."""
+"""Hears of every clip that any process edits or removes, and of new works, by LISTEN/NOTIFY."""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 from uuid import UUID
@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from mosic.background import Background, end
 from mosic.db.clips import CHANGED_CHANNEL
 from mosic.db.faults import said
+from mosic.db.works import WORKS_CHANNEL
 
 _log = structlog.get_logger("mosic.changes")
 
@@ -41,8 +42,17 @@ class Audience(Protocol):
 class Changes:
     """Listens over a connection of its own, and connects again whenever it is lost."""
 
-    def __init__(self, engine: AsyncEngine, audience: Audience, background: Background) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        audience: Audience,
+        background: Background,
+        *,
+        on_works: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`on_works` is called when there may be works to take. It may not wait either."""
         self._background = background
+        self._on_works = on_works
         self._engine = engine
         self._audience = audience
         self._task: asyncio.Task[None] | None = None
@@ -65,6 +75,7 @@ class Changes:
             try:
                 async with self._connected() as (driver, lost):
                     self._audience.trust()
+                    self._on_works()
                     if failing:
                         _log.info("notified of changes again")
                         failing = False
@@ -102,6 +113,7 @@ class Changes:
             driver: Any = (await connection.get_raw_connection()).driver_connection
             driver.add_termination_listener(lambda _: lost.set())
             async with asyncio.timeout(_ANSWER_SECONDS):
+                await driver.add_listener(WORKS_CHANNEL, lambda *_: self._on_works())
                 await driver.add_listener(CHANGED_CHANNEL, hear)
                 # A proxy that shares sessions between clients (PgBouncer's transaction mode) takes the LISTEN
                 # and passes nothing on.

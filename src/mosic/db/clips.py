@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mosic.db import blobs as stored
 from mosic.db.blobs import SWEPT_STATE, BlobSwept
-from mosic.db.tables import blobs, clip_plays, clips, uploads
+from mosic.db.tables import blobs, clip_plays, clips, uploads, works
 from mosic.words import Words
 
 CHANGED_CHANNEL = "mosic_clips"
@@ -96,6 +96,7 @@ _PLAYS = "plays.play_count, plays.bytes_streamed, plays.last_played_at"
 _STORED = "blob.size, blob.sha256, blob.media_type"
 _ROW = tuple(name for name in _NEW if name not in ("external_url", "media_type"))
 _VALUES = ", ".join(f"${number}" for number in range(len(_BLOB) + 1, len(_BLOB) + len(_ROW) + 1))
+_KINDS = f"${len(_BLOB) + len(_ROW) + 1}"
 # The update changes nothing: it locks the row, and waits for those who are removing or making it.
 _INSERT = f"""
     WITH blob AS (
@@ -106,6 +107,8 @@ _INSERT = f"""
         ON CONFLICT (blob_key) DO NOTHING RETURNING *
     ), plays AS (
         INSERT INTO clip_plays (clip_id) SELECT id FROM clips RETURNING *
+    ), works AS (
+        INSERT INTO works (clip_id, kind) SELECT id, unnest({_KINDS}::text[]) FROM clips
     )
     SELECT {_CLIP}, {_STORED}, {_PLAYS} FROM clips, blob, plays
 """  # noqa: S608
@@ -123,11 +126,13 @@ _FIND = f"""
     JOIN clips ON clips.blob_key = blob.key JOIN clip_plays plays ON clip_id = id WHERE blob.sha256 = $1
 """  # noqa: S608
 _NOT_UNIQUE = "23505"
+_NEVER = sa.text("'infinity'::timestamptz")
 
 
-async def insert(driver: asyncpg.Connection, new: NewClip) -> Clip | None:
+async def insert(driver: asyncpg.Connection, new: NewClip, kinds: Sequence[str] = ()) -> Clip | None:
     """Add the clip, its blob and its counters, for good; None when a clip with the same bytes is there
-    already. If the bytes are there for something else, the clip gets the key that they have.
+    already. If the bytes are there for something else, the clip gets the key that they have. The works of
+    these `kinds` wait from then on, unless its audio is elsewhere.
 
     A concurrent insert of the same bytes is waited for, so that None means «committed by another». Raises
     `BlobSwept`.
@@ -135,6 +140,8 @@ async def insert(driver: asyncpg.Connection, new: NewClip) -> Clip | None:
     statement, names = (_INSERT, (*_BLOB, *_ROW)) if new.blob_key else (_INSERT_EXTERNAL, _NEW)
     values = [getattr(new, name) for name in names]
     values[names.index("tags")] = json.dumps(new.tags)
+    if new.blob_key:
+        values.append(list(kinds))
     try:
         return _from_driver(await driver.fetchrow(statement, *values))
     except asyncpg.PostgresError as error:
@@ -164,6 +171,12 @@ async def get(
         statement = statement.with_for_update(of=clips)
     row = (await connection.execute(statement)).first()
     return _clip(row) if row else None
+
+
+async def is_there(connection: AsyncConnection, clip_id: UUID) -> bool:
+    """Whether there is such a clip, and not in the trash."""
+    found = sa.exists().where(clips.c.id == clip_id, clips.c.deleted_at.is_(None))
+    return bool(await connection.scalar(sa.select(found)))
 
 
 async def update(connection: AsyncConnection, clip_id: UUID, changes: Mapping[str, Any]) -> Clip:
@@ -206,6 +219,8 @@ async def trash(connection: AsyncConnection, clip: Clip, blob_key: str | None) -
     await connection.execute(sa.delete(uploads).where(uploads.c.clip_id == clip.id))
     if blob_key is not None and clip.blob_key is not None and blob_key != clip.blob_key:
         await stored.change_key(connection, clip.blob_key, blob_key)
+    waiting = sa.and_(works.c.clip_id == clip.id, works.c.state == "waiting")
+    await connection.execute(sa.update(works).where(waiting).values(due_at=_NEVER))
     return await update(connection, clip.id, {"deleted_at": sa.func.now()})
 
 
@@ -214,6 +229,8 @@ async def restore(connection: AsyncConnection, clip_id: UUID) -> Clip | None:
     clip = await get(connection, clip_id, lock=True, trashed=True)
     if clip is None or clip.deleted_at is None:
         return clip
+    paused = sa.and_(works.c.clip_id == clip_id, works.c.state == "waiting", works.c.due_at == _NEVER)
+    await connection.execute(sa.update(works).where(paused).values(due_at=sa.func.now()))
     return await update(connection, clip_id, {"deleted_at": None})
 
 

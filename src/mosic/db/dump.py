@@ -158,7 +158,8 @@ _RULES = {
     "times": "SELECT EXISTS (SELECT FROM clips, unnest(ARRAY[created_at, updated_at]) AS at"
     " WHERE NOT at BETWEEN '1970-01-01' AND '9999-01-01') OR EXISTS (SELECT FROM blobs"
     " WHERE NOT created_at BETWEEN '1970-01-01' AND '9999-01-01') OR EXISTS (SELECT FROM clip_plays"
-    " WHERE NOT last_played_at BETWEEN '1970-01-01' AND '9999-01-01')",
+    " WHERE NOT last_played_at BETWEEN '1970-01-01' AND '9999-01-01') OR EXISTS (SELECT FROM works"
+    " WHERE NOT updated_at BETWEEN '1970-01-01' AND '9999-01-01')",
     "counts": "SELECT EXISTS (SELECT FROM clips WHERE revision > 1000000000)"
     " OR EXISTS (SELECT FROM clip_plays WHERE greatest(play_count, bytes_streamed) > 1000000000000000000)",
     "a clip without its counters": "SELECT EXISTS (SELECT FROM clips WHERE NOT EXISTS"
@@ -170,6 +171,18 @@ _RULES = {
     "tags": "SELECT EXISTS (SELECT FROM clips WHERE tags @? 'strict $.* ? (@.type() != \"array\")'"
     " OR tags @? 'lax $.*[*] ? (@.type() != \"string\")')",
 }
+
+
+async def let_works_wait(connection: AsyncConnection) -> None:
+    """What was learnt is in the backup, and what was not is learnt again: nobody here is at it."""
+    due = "CASE WHEN deleted_at IS NULL THEN now() ELSE 'infinity' END"
+    await connection.execute(
+        sa.text(
+            "UPDATE works SET state = 'waiting', priority = 1, attempts = 0, owner = NULL,"  # noqa: S608
+            f" leased_until = NULL, due_at = {due}, updated_at = now() FROM clips"
+            " WHERE id = clip_id AND state IN ('waiting', 'running')"
+        )
+    )
 
 
 async def forget_all_swept(connection: AsyncConnection) -> None:

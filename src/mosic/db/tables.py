@@ -135,6 +135,41 @@ uploads = sa.Table(
     sa.Index(None, "expires_at", postgresql_where=sa.text("clip_id IS NULL")),
 )
 
+# What is learnt of a clip after its upload: docs/decisions/0035-works.md.
+works = sa.Table(
+    "works",
+    metadata,
+    sa.Column("clip_id", sa.Uuid, sa.ForeignKey("clips.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("state", sa.Text, nullable=False, server_default="waiting"),
+    # 0 is taken first: what a fresh upload needs. 1 is what a whole library needs again.
+    sa.Column("priority", sa.SmallInteger, nullable=False, server_default="0"),
+    # Counted when it is taken, so that one that ends its process is not tried for ever.
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    # Not before; infinity while its clip is in the trash.
+    sa.Column("due_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
+    # Who has it, until when unless that is put off. A result counts only under this token.
+    sa.Column("owner", sa.Uuid),
+    sa.Column("leased_until", sa.DateTime(timezone=True)),
+    # Of the algorithm that the result is of.
+    sa.Column("version", sa.Integer),
+    # Why it failed, or what became of the last attempt.
+    sa.Column("code", sa.Text),
+    sa.Column("detail", sa.Text),
+    sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
+    sa.CheckConstraint("kind ~ '^[a-z][a-z0-9-]{0,31}$'", name="kind"),
+    sa.CheckConstraint("state IN ('waiting', 'running', 'done', 'failed')", name="state"),
+    sa.CheckConstraint("priority IN (0, 1)", name="priority"),
+    sa.CheckConstraint("attempts >= 0", name="attempts"),
+    sa.CheckConstraint(
+        "(state = 'running') = (owner IS NOT NULL) AND (owner IS NULL) = (leased_until IS NULL)", name="lease"
+    ),
+    sa.CheckConstraint("state <> 'failed' OR code IS NOT NULL", name="reason"),
+    sa.CheckConstraint("code ~ '^[a-z][a-z0-9-]{0,63}$' AND length(detail) <= 1000", name="outcome"),
+    sa.Index("ix_works_waiting", "priority", "due_at", postgresql_where=sa.text("state = 'waiting'")),
+    sa.Index("ix_works_running", "leased_until", postgresql_where=sa.text("state = 'running'")),
+)
+
 # Who this service is, in one row that its first start makes: docs/decisions/0019-identity.md.
 service = sa.Table(
     "service",

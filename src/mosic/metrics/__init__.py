@@ -7,8 +7,8 @@ bounded.
 
 from __future__ import annotations
 
-from mosic.metrics.catalogue import CatalogueFigures, TopClip
+from mosic.metrics.catalogue import CatalogueFigures, TopClip, WorkFigures
 from mosic.metrics.exposition import Metrics
 from mosic.metrics.requests import UNMATCHED
 
-__all__ = ["UNMATCHED", "CatalogueFigures", "Metrics", "TopClip"]
+__all__ = ["UNMATCHED", "CatalogueFigures", "Metrics", "TopClip", "WorkFigures"]

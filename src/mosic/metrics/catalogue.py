@@ -26,6 +26,16 @@ class TopClip:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkFigures:
+    """How many works of a kind are in a state, and how long the oldest of them has been due."""
+
+    kind: str
+    state: str
+    count: int
+    oldest_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class CatalogueFigures:
     """The whole catalogue, the same for every service on one database. `at` is a Unix time."""
 
@@ -35,6 +45,7 @@ class CatalogueFigures:
     plays: int
     streamed_bytes: int
     top: tuple[TopClip, ...]
+    works: tuple[WorkFigures, ...] = ()
 
 
 class CatalogueMetrics(Collector):
@@ -65,7 +76,9 @@ class CatalogueMetrics(Collector):
         if published is None:
             return None
         values = json.loads(published)
-        return CatalogueFigures(**{**values, "top": tuple(TopClip(**clip) for clip in values["top"])})
+        values["top"] = tuple(TopClip(**clip) for clip in values["top"])
+        values["works"] = tuple(WorkFigures(**work) for work in values["works"])
+        return CatalogueFigures(**values)
 
 
 def _families(figures: CatalogueFigures) -> Iterator[Metric]:
@@ -87,6 +100,20 @@ def _families(figures: CatalogueFigures) -> Iterator[Metric]:
     for clip in figures.top[:_TOP]:
         top.add_metric([clip.clip_id, _short(clip.title)], clip.plays)
     yield top
+    works = GaugeMetricFamily(
+        "mosic_works", "Works by kind and state: waiting, running, done, failed.", labels=["kind", "state"]
+    )
+    oldest = GaugeMetricFamily(
+        "mosic_works_oldest_waiting_seconds",
+        "How long the work that waits longest has been due.",
+        labels=["kind"],
+    )
+    for work in figures.works:
+        works.add_metric([work.kind, work.state], work.count)
+        if work.state == "waiting":
+            oldest.add_metric([work.kind], work.oldest_seconds)
+    yield works
+    yield oldest
     yield GaugeMetricFamily(
         "mosic_catalogue_age_seconds",
         "How long ago the catalogue was queried for mosic_clips, mosic_top_clip_plays and similar metrics.",

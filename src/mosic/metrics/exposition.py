@@ -25,6 +25,7 @@ from mosic.metrics.storage import BlobMetrics, SweepMetrics
 from mosic.metrics.streams import StreamMetrics
 from mosic.metrics.uploads import ProbeMetrics, UploadMetrics
 from mosic.metrics.workers import ENVIRONMENT, WorkersFolder
+from mosic.metrics.works import WorkMetrics
 
 _OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 _VERSIONS = ("1", "1.0", "1.0.0")
@@ -56,6 +57,7 @@ class Metrics:
         self.sweeps = SweepMetrics(registry)
         self.streams = StreamMetrics(counting)
         self.plays = PlayMetrics(registry)
+        self.works = WorkMetrics(registry)
         self.database = DatabaseMetrics(registry)
         self.logs = LogMetrics(registry)
         self.background = BackgroundMetrics(registry)

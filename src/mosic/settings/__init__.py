@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from mosic.errors import StartupError
 from mosic.settings.database import DatabaseSettings
 from mosic.settings.keys import KeySettings
-from mosic.settings.limits import LimitSettings, PlaySettings, ProbeSettings, RemoteSettings
+from mosic.settings.limits import LimitSettings, PlaySettings, ProbeSettings, RemoteSettings, WorkSettings
 from mosic.settings.names import PREFIX, names_of
 from mosic.settings.network import NetworkSettings
 from mosic.settings.places import PlaceSettings
@@ -33,6 +33,7 @@ class Settings(
     SweepSettings,
     RemoteSettings,
     PlaySettings,
+    WorkSettings,
     ProbeSettings,
     LimitSettings,
     DatabaseSettings,

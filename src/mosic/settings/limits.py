@@ -70,6 +70,18 @@ class ProbeSettings(BaseSettings):
     )
 
 
+class WorkSettings(BaseSettings):
+    """Works."""
+
+    works_at_once: int = Field(
+        1,
+        ge=0,
+        le=16,
+        description="How many works (what is learnt of clips after their upload) each worker does at a time; "
+        "`0`: none, other processes on the same database do them.",
+    )
+
+
 class PlaySettings(BaseSettings):
     """Plays."""
 

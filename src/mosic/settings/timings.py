@@ -34,3 +34,18 @@ class Timings:
     """How long another process may take to make the clip of a whole upload before this one does it too."""
     upload_poll: float = 0.05
     """How often a request that waits for any of these looks again."""
+
+    work_lease: float = 30.0
+    """After so long without a sign of its owner, somebody else takes a work."""
+    work_poll: float = 5.0
+    """How often a process looks for works that nobody has told it of, and for owners that have ended."""
+    work_tell: float = 1.0
+    """Other processes are told of new works at most this often."""
+    work_pause: float = 10.0
+    """Before the second attempt at a work; each further one waits for six times as long."""
+    work_longest_pause: float = 3600.0
+    """No attempt waits for longer."""
+    work_limit: float = 3600.0
+    """An attempt that takes longer has failed."""
+    work_give_back: float = 3.0
+    """How long a process that stops may take to give back what it has not finished."""

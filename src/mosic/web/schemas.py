@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model, model_validator
@@ -123,6 +123,22 @@ class Stats(BaseModel):
     @classmethod
     def of(cls, clip: Clip, urls: Urls) -> Stats:
         return _shown(cls, clip, song_id=clip.id, audio_url=clip.external_url or urls.stream(clip.id))
+
+
+class WorkOut(BaseModel):
+    """What is learnt of a clip after its upload."""
+
+    model_config = ConfigDict(title="Work", from_attributes=True)
+
+    kind: str = Field(description="What is learnt.", examples=["waveform"])
+    state: Literal["waiting", "running", "done", "failed"] = Field(
+        description="`waiting` also between two attempts."
+    )
+    attempts: int = Field(description="How often it was tried, with the attempt that is under way.")
+    code: str | None = Field(
+        description="Stable reason why it failed, or why the last attempt did; null when there is none."
+    )
+    updated_at: datetime = Field(description="When its state changed last.")
 
 
 def _shown(model: type[_Model], clip: Clip, **others: Any) -> _Model:

@@ -13,6 +13,7 @@ from starlette.responses import Response as PlainResponse
 
 from mosic.core import catalog
 from mosic.core import trash as trashed_clips
+from mosic.core.works.asking import works_of
 from mosic.errors import (
     ClipNotFound,
     InvalidRequest,
@@ -28,13 +29,14 @@ from mosic.web.deps import ClipId, Links, Rt, preconditions_of
 from mosic.web.errors import problems
 from mosic.web.responses import clip_response, json_response, parsed, small_body
 from mosic.web.routes.reads import readable
-from mosic.web.schemas import ClipEdit, ClipOut, Stats
+from mosic.web.schemas import ClipEdit, ClipOut, Stats, WorkOut
 from mosic.wire.cursor import decode_cursor, encode_cursor, next_link
 from mosic.wire.dates import format_http_date
 from mosic.wire.trash import RESTORABLE_UNTIL
 
 router = APIRouter(tags=["clips"], responses=problems(Unavailable))
 _CLIPS = TypeAdapter(list[ClipOut])
+_WORKS = TypeAdapter(list[WorkOut])
 _SORT = "-created_at"
 
 
@@ -157,3 +159,15 @@ async def restore_clip(clip_id: ClipId, rt: Rt, links: Links) -> Response:
 async def get_stats(clip_id: ClipId, rt: Rt, links: Links) -> Response:
     stats = Stats.of(await catalog.get_clip(rt, clip_id), links)
     return json_response(stats.model_dump_json().encode(), headers={"Cache-Control": "no-cache"})
+
+
+@readable(
+    router,
+    "/play/{clip_id}/works",
+    response_model=list[WorkOut],
+    summary="What is being learnt of a clip after its upload",
+    responses=problems(ClipNotFound),
+)
+async def get_works(clip_id: ClipId, rt: Rt) -> Response:
+    found = _WORKS.validate_python(await works_of(rt, clip_id))
+    return json_response(_WORKS.dump_json(found), headers={"Cache-Control": "no-cache"})

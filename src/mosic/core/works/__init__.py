@@ -1,0 +1,1 @@
+"""Works: what is learnt of clips after their upload. docs/decisions/0035-works.md has the reasons."""
