@@ -30,6 +30,7 @@ from mosic.core.works.kinds import Learns
 from mosic.core.works.known import known_works
 from mosic.core.works.queue import WorkQueue
 from mosic.core.works.running import working
+from mosic.core.works.sound import hearing
 from mosic.db.changes import Changes
 from mosic.db.connecting import shown
 from mosic.db.engine import begin as begin_on
@@ -212,6 +213,8 @@ async def open_runtime(
             )
         stack.push_async_callback(probes.close)
 
+        sounds = await stack.enter_async_context(hearing(settings, background))
+
         remote = Remote(
             allow_private=settings.remote_allow_private, timeout_seconds=settings.remote_timeout_seconds
         )
@@ -256,6 +259,7 @@ async def open_runtime(
             blobs=blobs,
             staging=staging,
             probes=probes,
+            sounds=sounds,
             facts=facts,
             plays=plays,
             watchdog=watchdog,

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mosic.audio.envelope import MOST_PIXELS, Envelope
+from mosic.audio.envelope import Envelope
 from mosic.audio.sound import Sound, listen
-from mosic.wire.waveform import read_dat
+from mosic.wire.waveform import MOST_BYTES, MOST_PIXELS, read_dat
 from tests.support.sounds import ffmpeg
 
 RATE = 8000
@@ -55,7 +55,7 @@ def test_a_long_file_has_a_bounded_waveform() -> None:
     samples = np.random.default_rng(1).integers(-3000, 3000, (64 * MOST_PIXELS * 5 + 777, 1))
     found = heard(wav(samples)).waveform
     assert MOST_PIXELS // 2 < found.length <= MOST_PIXELS
-    assert len(found.as_dat()) <= 128 * 1024 + 24
+    assert len(found.as_dat()) <= MOST_BYTES
     assert found.peaks.tolist() == truth(samples, found.samples_per_pixel)
     for points in (1, 2, 7, 800, 10_000):
         fewer = found.resampled(points)

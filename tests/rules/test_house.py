@@ -54,6 +54,7 @@ CORE_SIBLINGS = {
     "mosic.core.facts": {"mosic.core.delivery"},
     "mosic.core.delivery": {"mosic.core.plays"},
     "mosic.core.responding": {"mosic.core.delivery"},
+    "mosic.core.waveform": {"mosic.core.runtime", "mosic.core.delivery", "mosic.core.responding"},
     "mosic.core.stream": {
         "mosic.core.runtime",
         "mosic.core.facts",
@@ -106,7 +107,8 @@ CORE_SIBLINGS = {
         "mosic.core.trash",
     },
     "mosic.core.works.kinds": {"mosic.core.runtime"},
-    "mosic.core.works.known": {"mosic.core.works.kinds"},
+    "mosic.core.works.known": {"mosic.core.works.kinds", "mosic.core.works.sound"},
+    "mosic.core.works.sound": {"mosic.core.runtime", "mosic.core.changing", "mosic.core.works.kinds"},
     "mosic.core.works.attempt": {
         "mosic.core.runtime",
         "mosic.core.changing",

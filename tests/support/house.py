@@ -34,6 +34,7 @@ class House:
             "MOSIC_METRICS_CACHE_SECONDS": "0",
             "MOSIC_MEDIA_ROOT": str(self.media),
             "MOSIC_PROBE_WORKERS": "1",
+            "MOSIC_WORKS_AT_ONCE": "0",
             **settings,
         }
         self._started: list[subprocess.Popen[bytes]] = []

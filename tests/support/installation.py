@@ -25,7 +25,9 @@ class Installation:
 
     def environment(self, **settings: str) -> dict[str, str]:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("MOSIC_")}
-        return clean | {"MOSIC_APP_PORT": "0", "MOSIC_PROBE_WORKERS": "1"} | settings
+        return (
+            clean | {"MOSIC_APP_PORT": "0", "MOSIC_PROBE_WORKERS": "1", "MOSIC_WORKS_AT_ONCE": "0"} | settings
+        )
 
     def run(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

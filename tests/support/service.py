@@ -99,6 +99,8 @@ async def running_service(media_root: Path, database_url: str, **settings: Any) 
             "allowed_hosts": "*",
             "trash_days": 0,
             "metrics_cache_seconds": 0,
+            # Tests count files; those of works say so.
+            "works_at_once": 0,
             **settings,
         },
     )

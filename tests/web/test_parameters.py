@@ -24,7 +24,8 @@ async def test_on_every_route(service: Service) -> None:
         for method in {*operations} - {"parameters"}:
             answer = await service.http.request(method, f"{target}?art%C3%AFst=x&limt=1&limt=2", headers=TUS)
             if path.endswith(FOR_PLAYERS):
-                assert answer.status_code == 200, (method, path)
+                # 202: a waveform that is not there yet.
+                assert answer.status_code in (200, 202), (method, path)
                 continue
             assert answer.status_code == 422, (method, path, answer.text)
             refused += 1

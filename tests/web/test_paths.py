@@ -36,7 +36,8 @@ async def test_only_one_spelling_of_a_route_is_answered(service: Service) -> Non
             if same(target) != known:
                 assert 400 <= status < 500, (target, received[:80])
             elif "x=1" not in target and status not in (404, 405):
-                assert status == 200, (target, received[:80])
+                # 202: a waveform that is not there yet.
+                assert status in (200, 202), (target, received[:80])
     assert (await clip.stats())["play_count"] > 0
 
 

@@ -8,13 +8,10 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from mosic.wire.waveform import FULL_SCALE, Waveform
+from mosic.wire.waveform import FULL_SCALE, MOST_PIXELS, Waveform
 
 SMALLEST_PIXEL = 64
 """Samples: each pixel has a power of two times so many."""
-
-MOST_PIXELS = 32768
-"""A stored waveform then has at most 128 KiB."""
 
 SILENT_BELOW = 10 ** (-60 / 20)
 """-60 dBFS: a sample that is nearer to zero is silence."""

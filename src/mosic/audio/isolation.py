@@ -56,6 +56,10 @@ class TaskPool:
         self.missing: tuple[str, ...] = ()
         """After `start`: what of `mosic.audio.confine` this system does not offer."""
 
+    def start_when_needed(self) -> None:
+        """`start`, but each process is started for the first file that it gets. `missing` stays empty."""
+        self._tasks = [self._background.start("probes", self._serve) for _ in range(self._size)]
+
     async def start(self) -> None:
         """Start the processes now, so that a fault shows now; raises StartupError."""
         spawned = await asyncio.gather(*(self._spawn() for _ in range(self._size)), return_exceptions=True)

@@ -15,9 +15,6 @@ import numpy.typing as npt
 from av.audio.frame import AudioFrame
 from av.filter.context import FilterContext
 
-REPLAY_GAIN_REFERENCE = -18.0
-"""LUFS: what ReplayGain 2.0 brings audio to."""
-
 # A block is also what is in the processor's caches at once.
 _BLOCK_VALUES = 32768
 _BLOCK_UNIT = 512
@@ -40,13 +37,6 @@ class Loudness:
     integrated_lufs: float | None
     range_lu: float | None
     true_peak_dbtp: float | None
-
-    @property
-    def replay_gain_db(self) -> float | None:
-        """ReplayGain 2.0, as a tag has it: what to add to the level."""
-        if self.integrated_lufs is None:
-            return None
-        return round(REPLAY_GAIN_REFERENCE - self.integrated_lufs, 2)
 
 
 class Meter:

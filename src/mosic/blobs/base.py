@@ -160,6 +160,10 @@ class ChecksWriting(Protocol):
 class FilesBelow(Protocol):
     """Besides: a store of plain files below one folder, which another program may read."""
 
+    def file_of(self, blob_key: str) -> Path:
+        """Where the blob is on this machine. It may go at any moment."""
+        ...
+
     def path_below_root(self, blob_key: str) -> str:
         """Where the blob is, from that folder on, in characters that mean nothing in a URL: `blobs/5b/…`."""
         ...

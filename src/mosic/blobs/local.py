@@ -64,6 +64,9 @@ class LocalBlobs:
         # The last digits of a UUIDv7 are random, its first are time: these spread evenly over 256 folders.
         return self._root / check_blob_key(blob_key)[-2:] / blob_key
 
+    def file_of(self, blob_key: str) -> Path:
+        return self._path(blob_key)
+
     def path_below_root(self, blob_key: str) -> str:
         return self._path(blob_key).relative_to(self._root.parent).as_posix()
 

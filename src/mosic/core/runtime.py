@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import asyncpg
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from mosic.audio.isolation import ProbePool
+from mosic.audio.isolation import ProbePool, TaskPool
 from mosic.background import Background
 from mosic.blobs.base import BlobStore
 from mosic.core.facts import FactsCache
@@ -43,6 +43,9 @@ class Runtime:
     blobs: BlobStore
     staging: UploadArea
     probes: ProbePool
+    sounds: TaskPool | None
+    """Hears what clips sound like; None where the extra `sound` is not installed."""
+
     facts: FactsCache
     plays: PlayCounter
     watchdog: WriterWatchdog

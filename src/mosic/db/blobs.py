@@ -130,6 +130,12 @@ async def lock(connection: AsyncConnection, keys: Sequence[str | None]) -> None:
     await connection.execute(_LOCK_ROWS, {"blob_keys": [key for key in keys if key is not None]})
 
 
+async def of_clips(connection: AsyncConnection, clip_ids: Sequence[UUID]) -> list[str]:
+    """The keys of all blobs that these clips have, of whatever kind."""
+    wanted = sa.select(_REFERENCES.c.blob_key).where(_REFERENCES.c.clip_id.in_(clip_ids)).distinct()
+    return list((await connection.scalars(wanted)).all())
+
+
 async def release(connection: AsyncConnection, keys: Sequence[str | None]) -> list[str]:
     """To be called once a reference was removed: removes the rows to which nothing refers any more. Returns
     their keys, whose bytes may be removed after the commit."""

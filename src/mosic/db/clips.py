@@ -16,7 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mosic.db import blobs as stored
 from mosic.db.blobs import SWEPT_STATE, BlobSwept
-from mosic.db.tables import blobs, clip_plays, clips, uploads, works
+from mosic.db.sounds import HEARD, forget
+from mosic.db.tables import blobs, clip_plays, clip_sounds, clips, uploads, works
 from mosic.words import Words
 
 CHANGED_CHANNEL = "mosic_clips"
@@ -55,6 +56,11 @@ class Clip(NewClip):
     play_count: int
     bytes_streamed: int
     last_played_at: datetime | None
+    integrated_lufs: float | None = None
+    range_lu: float | None = None
+    true_peak_dbtp: float | None = None
+    leading_silence: float | None = None
+    trailing_silence: float | None = None
     complete: bool = True
     """False for one on a page (`mosic.db.pages`) that has not all of its texts and tags."""
 
@@ -75,9 +81,12 @@ COLUMNS = (
     clip_plays.c.play_count,
     clip_plays.c.bytes_streamed,
     clip_plays.c.last_played_at,
+    *(clip_sounds.c[name] for name in HEARD),
 )
-WHOLE = clips.join(clip_plays, clip_plays.c.clip_id == clips.c.id).outerjoin(
-    blobs, blobs.c.key == clips.c.blob_key
+WHOLE = (
+    clips.join(clip_plays, clip_plays.c.clip_id == clips.c.id)
+    .outerjoin(blobs, blobs.c.key == clips.c.blob_key)
+    .outerjoin(clip_sounds, clip_sounds.c.clip_id == clips.c.id)
 )
 """The tables that a `Clip` is read from."""
 
@@ -122,8 +131,9 @@ _INSERT_EXTERNAL = f"""
     SELECT {_CLIP}, NULL::bigint AS size, NULL::bytea AS sha256, clips.media_type, {_PLAYS} FROM clips, plays
 """  # noqa: S608
 _FIND = f"""
-    SELECT {_CLIP}, {_STORED}, {_PLAYS} FROM blobs blob
-    JOIN clips ON clips.blob_key = blob.key JOIN clip_plays plays ON clip_id = id WHERE blob.sha256 = $1
+    SELECT {_CLIP}, {_STORED}, {_PLAYS}, {", ".join(f"sounds.{name}" for name in HEARD)} FROM blobs blob
+    JOIN clips ON clips.blob_key = blob.key JOIN clip_plays plays ON plays.clip_id = clips.id
+    LEFT JOIN clip_sounds sounds ON sounds.clip_id = clips.id WHERE blob.sha256 = $1
 """  # noqa: S608
 _NOT_UNIQUE = "23505"
 _NEVER = sa.text("'infinity'::timestamptz")
@@ -200,17 +210,19 @@ async def replace_bytes(
     `BlobSwept`."""
     blob = {name: changes[name] for name in ("sha256", "size", "media_type")}
     rest = {name: value for name, value in changes.items() if name not in (*blob, "blob_key")}
-    await stored.lock(connection, [before.blob_key])
+    let_go = await stored.of_clips(connection, [before.id])
+    await stored.lock(connection, let_go)
     try:
         async with connection.begin_nested():
             key = await stored.add(connection, changes["blob_key"], **blob)
             of_blob = {"blob_key": key, "media_type": None, "stored_at": sa.func.now()}
+            await forget(connection, before.id)
             clip = await update(connection, before.id, {**rest, **of_blob})
     except IntegrityError as error:
         if getattr(error.orig, "sqlstate", None) != _NOT_UNIQUE:
             raise
         return None
-    return clip, await stored.release(connection, [before.blob_key])
+    return clip, await stored.release(connection, let_go)
 
 
 async def trash(connection: AsyncConnection, clip: Clip, blob_key: str | None) -> Clip:
@@ -240,25 +252,25 @@ async def purge(connection: AsyncConnection, *, days: float, limit: int) -> tupl
     are passed over."""
     age = sa.func.make_interval(0, 0, 0, 0, 0, 0, days * 86400)
     due = (
-        sa.select(clips.c.id, clips.c.blob_key)
+        sa.select(clips.c.id)
         .where(clips.c.deleted_at <= sa.func.now() - age)
         .order_by(clips.c.deleted_at, clips.c.id)
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    found = (await connection.execute(due)).all()
+    found = (await connection.scalars(due)).all()
     if not found:
         return 0, []
-    keys = [row.blob_key for row in found]
+    keys = await stored.of_clips(connection, found)
     await stored.lock(connection, keys)
-    await connection.execute(sa.delete(clips).where(clips.c.id.in_([row.id for row in found])))
+    await connection.execute(sa.delete(clips).where(clips.c.id.in_(found)))
     return len(found), await stored.release(connection, keys)
 
 
 async def delete(connection: AsyncConnection, clip_id: UUID) -> list[str]:
     """Remove the row; its counters go with it. Tells `mosic.db.changes`. Returns the keys of blobs that may
     be removed after the commit."""
-    keys = (await connection.scalars(sa.select(clips.c.blob_key).where(clips.c.id == clip_id))).all()
+    keys = await stored.of_clips(connection, [clip_id])
     await stored.lock(connection, keys)
     await connection.execute(sa.delete(clips).where(clips.c.id == clip_id))
     await _tell(connection, clip_id)

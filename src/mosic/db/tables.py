@@ -94,6 +94,36 @@ clip_plays = sa.Table(
     postgresql_with={"fillfactor": "50"},
 )
 
+# What a clip sounds like. The row is made when that was heard, and goes when the clip gets other bytes:
+# docs/decisions/0037-sounds.md.
+clip_sounds = sa.Table(
+    "clip_sounds",
+    metadata,
+    sa.Column("clip_id", sa.Uuid, sa.ForeignKey("clips.id", ondelete="CASCADE"), primary_key=True),
+    # The waveform. Two clips may have the same: silence of one length.
+    sa.Column(
+        "blob_key", sa.Text, sa.ForeignKey("blobs.key", onupdate="CASCADE"), nullable=False, index=True
+    ),
+    # NULL where they are not defined.
+    sa.Column("integrated_lufs", sa.Double),
+    sa.Column("range_lu", sa.Double),
+    sa.Column("true_peak_dbtp", sa.Double),
+    # Seconds.
+    sa.Column("leading_silence", sa.Double, nullable=False),
+    sa.Column("trailing_silence", sa.Double, nullable=False),
+    sa.CheckConstraint(
+        "integrated_lufs > '-Infinity' AND integrated_lufs < 'Infinity'"
+        " AND range_lu >= 0 AND range_lu < 'Infinity'"
+        " AND true_peak_dbtp > '-Infinity' AND true_peak_dbtp < 'Infinity'",
+        name="loudness",
+    ),
+    sa.CheckConstraint(
+        "leading_silence >= 0 AND leading_silence < 'Infinity'"
+        " AND trailing_silence >= 0 AND trailing_silence < 'Infinity'",
+        name="silence",
+    ),
+)
+
 # Orphans that the sweep removes or has removed. What is named here can never get a row: docs/decisions/0006.
 swept_blobs = sa.Table(
     "swept_blobs",

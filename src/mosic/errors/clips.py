@@ -42,6 +42,18 @@ class BlobDamaged(MosicError):
     code, status, title = "blob-damaged", 500, "The stored file of this clip is damaged"
 
 
+class NoWaveform(MosicError):
+    """The audio is stored elsewhere, or cannot be decoded: the detail says which."""
+
+    code, status, title = "no-waveform", 422, "This clip has no waveform"
+
+
+class SoundNotInstalled(MosicError):
+    """The extra `sound` is missing: `pip install 'mosic[sound]'`."""
+
+    code, status, title = "sound-not-installed", 501, "This service cannot decode audio"
+
+
 class RemoteRefused(MosicError):
     """The service must not fetch the URL of this external clip."""
 

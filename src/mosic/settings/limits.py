@@ -68,6 +68,19 @@ class ProbeSettings(BaseSettings):
     probe_memory_mb: int = Field(
         512, ge=128, le=65536, description="Most memory in MiB for probing one file."
     )
+    sound_memory_mb: int = Field(
+        512,
+        ge=320,
+        le=65536,
+        description="Most memory in MiB for decoding one file, for its waveform and its loudness.",
+    )
+    sound_seconds_max: float = Field(
+        1800,
+        gt=0,
+        le=86400,
+        description="Most processor time for decoding one file. A file of an hour may take seven minutes; it "
+        "takes ten seconds.",
+    )
 
 
 class WorkSettings(BaseSettings):

@@ -32,7 +32,7 @@ from mosic.web.hosts import only_allowed_hosts, warn_of_any_host
 from mosic.web.instrument import Instrument, RequestRecorder
 from mosic.web.paths import PREFIX, OnePath
 from mosic.web.private import Private
-from mosic.web.routes import add, ops, pages, play, stream, tus
+from mosic.web.routes import add, ops, pages, play, stream, tus, waveform
 from mosic.web.urls import prefix_of
 from mosic.wire.problem import PREFIX_OF
 
@@ -60,13 +60,14 @@ def create_app(settings: Settings) -> ASGIApp:
     closed = settings.require_key_for_reads
     readers = READERS if closed else []
     # `upload` and `uploads` before `{clip_id}`: routes are tried in order.
-    api.router.routes.extend(stream.routes)
+    api.router.routes.extend((*stream.routes, *waveform.routes))
     api.include_router(tus.router)
     api.include_router(add.router)
     api.include_router(play.router, dependencies=readers, responses=problems(*REFUSALS) if closed else {})
     api.include_router(ops.router)
     shown = pages.pages_router(api)
     api.include_router(shown)
+    waveform.document_waveform(api, closed=closed)
     stream.document_stream(api, closed=closed)
     describe(api)
     api.state.all_routes = [
@@ -98,6 +99,7 @@ def create_app(settings: Settings) -> ASGIApp:
     routed = Asterisk(OnePath(tus.TusDialect(api), settings.alias_prefixes))
     others = Bodies(Instrument(InPieces(for_browsers_and_caches(routed)), recorder))
     streams = stream.StreamRoute(metrics.streams, settings.alias_prefixes, check_listener if closed else None)
-    deliveries = Deliveries(others, (streams,), recorder)
+    waveforms = waveform.WaveformRoute(settings.alias_prefixes, check_listener if closed else None)
+    deliveries = Deliveries(others, (streams, waveforms), recorder)
     deliveries.deliver = for_browsers_and_caches(deliveries.deliver)
     return Lifespan(only_allowed_hosts(deliveries, settings, recorder), alive)

@@ -31,8 +31,12 @@ KEY_NAME = "mosic.key_name"
 REFUSALS: tuple[type[MosicError], ...] = (Unauthorized, TooManyFailures)
 """The errors of a route that needs a key."""
 
-# Routes with signed URLs for players, besides that of `mosic.web.routes.stream`.
-_SIGNED: dict[str, Opened] = {f"{PREFIX}/{{clip_id}}/cover": "cover"}
+# Routes with signed URLs for players, besides that of `mosic.web.routes.stream`. The signature of a stream
+# opens its waveform too, as a player draws what it plays.
+_SIGNED: dict[str, Opened] = {
+    f"{PREFIX}/{{clip_id}}/cover": "cover",
+    f"{PREFIX}/{{clip_id}}/waveform": "stream",
+}
 
 # Only for the documentation and its «Authorize» button; the functions below check keys.
 api_key_header = APIKeyHeader(
@@ -114,7 +118,7 @@ def check_reader(rt: Runtime, scope: Scope, opened: Opened | None = None, clip_i
 
 
 def check_listener(rt: Runtime, scope: Scope) -> None:
-    """For `mosic.web.routes.stream`, which has put the clip's id of the path into the scope."""
+    """For the routes in front of FastAPI, which have put the clip's id of the path into the scope."""
     check_reader(rt, scope, "stream", scope[CLIP])
 
 

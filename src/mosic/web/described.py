@@ -65,12 +65,14 @@ _FIELDS: dict[str, tuple[dict[str, Any], str]] = {
 _CLIP = "/play/{clip_id}"
 _BYTES = f"{_CLIP}/audio"
 _STREAM = f"{_CLIP}/stream"
+_WAVEFORM = f"{_CLIP}/waveform"
 _TUS = "/play/uploads"
 _UPLOAD = f"{_TUS}/{{upload_id}}"
 _DIGESTS = ("Repr-Digest", "Content-Digest")
 _EDITING = ("If-Match", "If-Unmodified-Since")
 _MADE = ("Location", "ETag", "Cache-Control")
 _AUDIO = ("ETag", "Last-Modified", "Accept-Ranges", "Content-Disposition", "Cache-Control")
+_DRAWN = ("ETag", "Accept-Ranges", "Content-Disposition", "Cache-Control")
 _PROGRESS = ("Tus-Resumable", "Upload-Offset", "Upload-Expires", "Content-Location")
 
 _REQUIRED = {("patch", _UPLOAD): ("Upload-Offset",)}
@@ -82,6 +84,7 @@ REQUESTS: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("delete", _CLIP): _EDITING,
     ("put", _BYTES): (*_EDITING, *_DIGESTS),
     ("get", _STREAM): ("Range", "If-Range", "If-Match", "If-None-Match", "If-Modified-Since", _EDITING[1]),
+    ("get", _WAVEFORM): ("Range", "If-Range", "If-Match", "If-None-Match", _EDITING[1]),
     ("post", _TUS): (
         *("Tus-Resumable", "Upload-Length", "Upload-Defer-Length", "Upload-Metadata"),
         *("Upload-Checksum", "Repr-Digest"),
@@ -109,6 +112,10 @@ RESPONSES: Mapping[tuple[str, str, str], tuple[str, ...]] = {
     ("get", _STREAM, "206"): (*_AUDIO, "Content-Range"),
     ("get", _STREAM, "304"): ("ETag", "Last-Modified", "Cache-Control", "Accept-Ranges"),
     ("get", _STREAM, "307"): ("Location", "Cache-Control"),
+    ("get", _WAVEFORM, "200"): _DRAWN,
+    ("get", _WAVEFORM, "202"): ("Retry-After", "Cache-Control"),
+    ("get", _WAVEFORM, "206"): (*_DRAWN, "Content-Range"),
+    ("get", _WAVEFORM, "304"): ("ETag", "Cache-Control", "Accept-Ranges"),
     ("post", _TUS, "201"): ("Location", *_PROGRESS),
     ("options", _TUS, "204"): (
         *("Tus-Resumable", "Tus-Version", "Tus-Extension", "Tus-Max-Size", "Tus-Checksum-Algorithm"),

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model, model_validator
 
+from mosic.audio.gain import replay_gain
 from mosic.db.clips import Clip
 from mosic.web.urls import Urls
 from mosic.wire.text import clean, clean_line
@@ -66,6 +67,25 @@ class _Named(BaseModel):
     id: UUID
 
 
+class Loudness(BaseModel):
+    """By EBU R 128. A number that is not defined is null: of silence, of less than 400 ms, and the range of
+    less than three seconds."""
+
+    integrated_lufs: float | None = Field(description="Of the whole clip.", examples=[-14.21])
+    range_lu: float | None = Field(description="Loudness range (EBU Tech 3342).", examples=[6.4])
+    true_peak_dbtp: float | None = Field(description="Highest level between samples.", examples=[-0.9])
+    replay_gain_db: float | None = Field(
+        description="ReplayGain 2.0: what to add to the level (reference -18 LUFS).", examples=[-3.79]
+    )
+
+
+class Silence(BaseModel):
+    """Seconds below -60 dBFS. Both are the whole duration when there is nothing else."""
+
+    leading: float = Field(examples=[0.31])
+    trailing: float = Field(examples=[1.2])
+
+
 class ClipOut(_Named):
     """A clip as clients see it."""
 
@@ -88,6 +108,10 @@ class ClipOut(_Named):
         description="False in a list for a clip whose texts are shortened there, or whose longest tags are "
         "left out: `GET /play/{clip_id}` has everything."
     )
+    loudness: Loudness | None = Field(
+        description="Null until it is measured, and for a clip in which nothing of it is defined."
+    )
+    silence: Silence | None = Field(description="Null until it is measured.")
     play_count: int
     created_at: datetime
     updated_at: datetime
@@ -101,7 +125,22 @@ class ClipOut(_Named):
             audio_url=clip.external_url or stream_url,
             stream_url=stream_url,
             sha256=clip.sha256.hex() if clip.sha256 else None,
+            loudness=_loudness(clip),
+            silence=_silence(clip),
         )
+
+
+def _loudness(clip: Clip) -> dict[str, float | None] | None:
+    found = {name: getattr(clip, name) for name in ("integrated_lufs", "range_lu", "true_peak_dbtp")}
+    if all(value is None for value in found.values()):
+        return None
+    return {**found, "replay_gain_db": replay_gain(clip.integrated_lufs)}
+
+
+def _silence(clip: Clip) -> dict[str, float | None] | None:
+    if clip.leading_silence is None:
+        return None
+    return {"leading": clip.leading_silence, "trailing": clip.trailing_silence}
 
 
 class Stats(BaseModel):

@@ -1,8 +1,7 @@
 """Waveforms: the audiowaveform data format version 2, and what is made of it for clients.
 
-https://github.com/bbc/audiowaveform/blob/master/doc/DataFormat.md. A waveform here has one channel of 16-bit
-values, and nothing in it needs more than the standard library: waveforms are also served where nothing that
-decodes audio is installed.
+https://github.com/bbc/audiowaveform/blob/master/doc/DataFormat.md. A waveform here has one channel. Nothing
+needs more than the standard library: waveforms are also served where nothing that decodes audio is installed.
 """
 
 from __future__ import annotations
@@ -16,8 +15,15 @@ from dataclasses import dataclass
 MEDIA_TYPE = "application/octet-stream"
 FULL_SCALE = 32768
 
+MOST_PIXELS = 32768
+"""In a waveform that is stored."""
+
 _HEADER = struct.Struct("<iIiiIi")
+MOST_BYTES = _HEADER.size + 4 * MOST_PIXELS
+"""Of a waveform that is stored."""
+
 _VERSION = 2
+_8_BITS = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +33,11 @@ class Waveform:
     sample_rate: int
     samples_per_pixel: int
     peaks: array[int]
-    """Minimum, maximum, minimum, …: -32768 to 32767."""
+    """Minimum, maximum, minimum, …: of 16 bits (`h`), as they are stored, or of 8 (`b`)."""
+
+    @property
+    def bits(self) -> int:
+        return 8 * self.peaks.itemsize
 
     @property
     def length(self) -> int:
@@ -41,14 +51,21 @@ class Waveform:
         if together <= 1:
             return self
         lows, highs = self.peaks[::2], self.peaks[1::2]
-        peaks = array("h")
+        peaks = array(self.peaks.typecode)
         for start in range(0, self.length, together):
             peaks.append(min(lows[start : start + together]))
             peaks.append(max(highs[start : start + together]))
         return Waveform(self.sample_rate, self.samples_per_pixel * together, peaks)
 
+    def in_8_bits(self) -> Waveform:
+        """The same for programs that know no others, such as peaks.js. Rounded towards zero, as the program
+        `audiowaveform` does it: what is too quiet is silence."""
+        peaks = array("b", (value // 256 if value >= 0 else -(-value // 256) for value in self.peaks))
+        return Waveform(self.sample_rate, self.samples_per_pixel, peaks)
+
     def as_dat(self) -> bytes:
-        header = _HEADER.pack(_VERSION, 0, self.sample_rate, self.samples_per_pixel, self.length, 1)
+        flags = _8_BITS if self.bits == 8 else 0
+        header = _HEADER.pack(_VERSION, flags, self.sample_rate, self.samples_per_pixel, self.length, 1)
         return header + _little_endian(self.peaks).tobytes()
 
     def as_json(self) -> bytes:
@@ -57,7 +74,7 @@ class Waveform:
             "channels": 1,
             "sample_rate": self.sample_rate,
             "samples_per_pixel": self.samples_per_pixel,
-            "bits": 16,
+            "bits": self.bits,
             "length": self.length,
             "data": self.peaks.tolist(),
         }
@@ -65,7 +82,7 @@ class Waveform:
 
 
 def read_dat(data: bytes) -> Waveform:
-    """What `Waveform.as_dat` has made; ValueError for anything else."""
+    """What `Waveform.as_dat` has made of 16 bits; ValueError for anything else."""
     if len(data) < _HEADER.size:
         raise ValueError("the data has no header")
     version, flags, sample_rate, samples_per_pixel, length, channels = _HEADER.unpack_from(data)
@@ -81,6 +98,6 @@ def read_dat(data: bytes) -> Waveform:
 def _little_endian(values: array[int]) -> array[int]:
     if sys.byteorder == "little":
         return values
-    swapped = array("h", values)
+    swapped = array(values.typecode, values)
     swapped.byteswap()
     return swapped

@@ -18,7 +18,7 @@ _INTERVALS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 144
 _TEXT_WIDTH = 90
 
 _STYLE = (
-    "svg{background:#fff;color-scheme:light dark}"
+    "svg{background:#fff;color-scheme:light dark;max-width:100%;height:auto}"
     ".bars{stroke:#3f51d9;stroke-width:2;stroke-linecap:round;fill:none}"
     ".axis{stroke:#c9cede;stroke-width:1}"
     "text{fill:#69708a;font:12px system-ui,sans-serif;text-anchor:middle}"

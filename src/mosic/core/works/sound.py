@@ -1,0 +1,128 @@
+"""The works `waveform` and `loudness`: one pass over the audio gives both, and the silence at its ends."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from mosic.audio.isolation import TaskPool
+from mosic.audio.process import TaskFailed
+from mosic.background import Background
+from mosic.blobs.base import FilesBelow
+from mosic.core.changing import withdraw
+from mosic.core.runtime import Runtime
+from mosic.core.works.kinds import WorkFailed
+from mosic.db import sounds
+from mosic.db.clips import Clip
+from mosic.db.sounds import NewWaveform, Sounds
+from mosic.errors import BlobMissing
+from mosic.settings import Settings
+from mosic.staging.base import Incoming
+
+TASK = "sound"
+
+# Of processor time: a minute for what is small or of unknown length, and thirty times what an hour takes on
+# a usual machine for what is longer.
+_SECONDS = 60.0
+_SECONDS_OF_A_SECOND = 0.1
+# On a machine that has more important things to do a process of the lowest priority gets little of it.
+_WAITS = 10
+_PIECE = 1 << 20
+
+
+def can_decode() -> bool:
+    """Whether the extra `sound` is installed."""
+    return all(find_spec(name) is not None for name in ("av", "numpy"))
+
+
+@asynccontextmanager
+async def hearing(settings: Settings, background: Background) -> AsyncIterator[TaskPool | None]:
+    """The processes that decode; None where the extra is not installed. One file at a time, and the processor
+    is for whoever else wants it."""
+    if not can_decode():
+        yield None
+        return
+    pool = TaskPool(
+        (TASK,),
+        1,
+        settings.sound_seconds_max,
+        settings.sound_memory_mb,
+        background=background,
+        niceness=19,
+    )
+    pool.start_when_needed()
+    try:
+        yield pool
+    finally:
+        await pool.close()
+
+
+class SoundWorks:
+    """Learns both of a clip."""
+
+    kinds: Sequence[str] = ("waveform", "loudness")
+    version = 1
+
+    async def learn(self, rt: Runtime, clip: Clip) -> Heard:
+        """Raises `WorkFailed` for a file that cannot be decoded, or not in the time that it may take."""
+        assert rt.sounds is not None
+        seconds = min(_SECONDS + _SECONDS_OF_A_SECOND * (clip.duration or 0), rt.settings.sound_seconds_max)
+        arguments = {"media_type": clip.media_type, "seconds": seconds}
+        async with _file(rt, clip) as path:
+            try:
+                found = await rt.sounds.run(TASK, path, arguments, seconds=seconds * _WAITS)
+            except TaskFailed as error:
+                if error.code in ("unreadable", "crash"):
+                    raise  # perhaps it was killed: tried again a few times
+                raise WorkFailed(
+                    "too-long" if error.code == "timeout" else error.code, error.detail
+                ) from None
+        return Heard(clip.id, Sounds(**found.value), await _publish(rt, found.data))
+
+
+class Heard:
+    """What a clip sounds like, with its waveform in the store."""
+
+    def __init__(self, clip_id: UUID, heard: Sounds, waveform: NewWaveform) -> None:
+        self._clip_id = clip_id
+        self._heard = heard
+        self._waveform = waveform
+
+    async def write(self, connection: Any) -> Sequence[str]:
+        return await sounds.write(connection, self._clip_id, self._heard, self._waveform)
+
+    async def drop(self, rt: Runtime) -> None:
+        await withdraw(rt, self._waveform.key)
+
+
+@asynccontextmanager
+async def _file(rt: Runtime, clip: Clip) -> AsyncIterator[Path]:
+    """The clip's bytes as a file on this machine."""
+    assert clip.blob_key is not None
+    if isinstance(rt.blobs, FilesBelow):
+        if await rt.blobs.stat(clip.blob_key) is None:
+            raise BlobMissing
+        yield rt.blobs.file_of(clip.blob_key)
+        return
+    assert clip.size is not None
+    async with (
+        rt.staging.create(Incoming(limit=clip.size, declared_size=clip.size)) as copy,
+        rt.blobs.open(clip.blob_key) as blob,
+    ):
+        while piece := await blob.read(_PIECE):
+            await copy.write(piece)
+        yield (await copy.finish()).path
+
+
+async def _publish(rt: Runtime, data: bytes) -> NewWaveform:
+    key = rt.clock.uuid7().hex
+    async with rt.staging.create(Incoming(limit=len(data), declared_size=len(data))) as staged:
+        await staged.write(data)
+        file = await staged.finish()
+        await rt.blobs.put(key, file.path)
+    return NewWaveform(key, hashlib.sha256(data).digest(), len(data))
