@@ -128,6 +128,8 @@ CORE_SIBLINGS = {
 }
 ONLY = {
     "mutagen": ("mosic.audio.",),
+    "av": ("mosic.audio.sound", "mosic.audio.loudness"),
+    "numpy": ("mosic.audio.envelope", "mosic.audio.loudness"),
     "fastapi": ("mosic.web.",),
     "starlette": ("mosic.web.",),
     "python_multipart": ("mosic.wire.multipart",),

@@ -98,6 +98,9 @@ async def test_a_signed_address_plays_and_seeks_without_a_key(closed: Service) -
     under_an_alias = url.replace("/play/", "/api/v1/clips/").replace("/stream?", "/stream/?")
     assert (await closed.http.get(under_an_alias)).status_code == 200
     assert (await closed.http.get(url.replace(clip["id"], clip["id"].upper()))).status_code == 200
+    # A player draws what it plays; the waveform of this clip is not there yet.
+    drawn = await closed.http.get(f"{url.replace('/stream?', '/waveform?')}&points=9&format=svg")
+    assert (drawn.status_code, drawn.headers["Cache-Control"]) == (202, "private, no-store")
     from_a_page = await closed.http.get(url, headers={"Origin": "https://app.example"})
     assert from_a_page.headers["Access-Control-Allow-Origin"] == "https://app.example"
 
@@ -118,6 +121,7 @@ async def test_an_address_opens_nothing_else(closed: Service) -> None:
     query = urlsplit(url).query
     assert code(await closed.http.get(url.replace(clip["id"], other["id"]))) == (403, "invalid-signature")
     assert code(await closed.http.get(f"{OTHER}/stream?{query}")) == (403, "invalid-signature")
+    assert code(await closed.http.get(f"{OTHER}/waveform?{query}")) == (403, "invalid-signature")
     assert code(await closed.http.get(f"/play/nothing/stream?{query}")) == (403, "invalid-signature")
     assert code(await closed.http.get(f"{url}&expires=1")) == (403, "invalid-signature")
     assert code(await closed.http.get(url[:-1])) == (403, "invalid-signature")

@@ -20,7 +20,7 @@ from mosic.core.works.kinds import WorkFailed
 from mosic.db import sounds
 from mosic.db.clips import Clip
 from mosic.db.sounds import NewWaveform, Sounds
-from mosic.errors import BlobMissing
+from mosic.errors import BlobMissing, UnreadableMedia
 from mosic.settings import Settings
 from mosic.staging.base import Incoming
 
@@ -77,8 +77,11 @@ class SoundWorks:
             try:
                 found = await rt.sounds.run(TASK, path, arguments, seconds=seconds * _WAITS)
             except TaskFailed as error:
-                if error.code in ("unreadable", "crash"):
-                    raise  # perhaps it was killed: tried again a few times
+                if error.code == "unreadable":
+                    raise BlobMissing from None
+                if error.code == "crash":
+                    # Perhaps it was killed, as the memory was short: tried again a few times.
+                    raise UnreadableMedia("The process that decoded this file ended.") from None
                 raise WorkFailed(
                     "too-long" if error.code == "timeout" else error.code, error.detail
                 ) from None
