@@ -31,10 +31,10 @@ def open_rt(tmp_path: Path, database_url: URL) -> Open:
             "probe_workers": 1,
             "db_pool_size": 4,
             "trash_days": 0,
+            "database_url_override": shown(database_url),
         }
         chosen = Settings(
             data_dir=tmp_path / "data",
-            database_url_override=shown(database_url),
             api_key="k",
             **given | settings,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
@@ -24,6 +24,9 @@ QUICK = Timings(
     work_longest_pause=0.2,
     work_give_back=30.0,
 )
+
+# For processes that are killed: others take over soon, but not from one that is only slow.
+KILLED = replace(QUICK, work_lease=5.0)
 
 _TABLE = "CREATE TABLE learnt (clip_id uuid PRIMARY KEY, word text, writes integer)"
 _WRITE = (

@@ -40,9 +40,11 @@ class Scraped:
 async def scrape(http: httpx.AsyncClient) -> Scraped:
     answer = await http.get("/metrics")
     assert answer.status_code == 200
-    return Scraped(
-        [sample for family in text_string_to_metric_families(answer.text) for sample in family.samples]
-    )
+    return read(answer.text)
+
+
+def read(text: str) -> Scraped:
+    return Scraped([sample for family in text_string_to_metric_families(text) for sample in family.samples])
 
 
 async def scrape_openmetrics(http: httpx.AsyncClient) -> Scraped:

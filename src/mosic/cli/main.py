@@ -137,6 +137,19 @@ def audit(
 
 
 @keeping.command(rich_help_panel=KEEP)
+def work(
+    what: Annotated[
+        list[str] | None, typer.Argument(help="Id of a clip, and kinds of works; with --all kinds alone.")
+    ] = None,
+    all_clips: Annotated[bool, typer.Option("--all", help="Learn it again of every clip.")] = False,
+) -> None:
+    """Show what is being learnt of clips, or learn it again; exits with 1 if some of it fails."""
+    from mosic.cli import work as working
+
+    or_exit(lambda: run(working.work(what or (), all_clips=all_clips)))
+
+
+@keeping.command(rich_help_panel=KEEP)
 def backup(
     folder: Annotated[
         Path, typer.Argument(help="Folder of the backup; an existing backup in it is updated.")

@@ -127,8 +127,9 @@ _TAKE_OVER = sa.text(
 )
 _BRING_FORWARD = sa.text(
     "UPDATE works SET due_at = now() WHERE (clip_id, kind) IN (SELECT clip_id, kind FROM works"
-    " WHERE state = 'waiting' AND due_at > now() + make_interval(secs => 2 * :longest)"
-    " AND due_at < 'infinity' LIMIT 100 FOR UPDATE SKIP LOCKED)"
+    " WHERE state = 'waiting' AND priority IN (0, 1)"
+    " AND due_at > now() + make_interval(secs => 2 * :longest) AND due_at < 'infinity'"
+    " LIMIT 100 FOR UPDATE SKIP LOCKED)"
 )
 _AFRESH = (
     "state = 'waiting', attempts = 0, owner = NULL, leased_until = NULL, due_at = now(), code = NULL,"
