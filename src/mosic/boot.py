@@ -24,6 +24,7 @@ from mosic.core.plays import PlayCounter
 from mosic.core.room import STAGING, free_without_database, is_short, keeping_of, note_media_root
 from mosic.core.runtime import Runtime
 from mosic.core.sweep import sweeping
+from mosic.core.top import TopClips
 from mosic.core.uploads.watchdog import WriterWatchdog
 from mosic.core.watch import watching
 from mosic.core.works.kinds import Learns
@@ -262,6 +263,7 @@ async def open_runtime(
             sounds=sounds,
             facts=facts,
             plays=plays,
+            top=TopClips(begin),
             watchdog=watchdog,
             works=queue,
             remote=remote,

@@ -132,6 +132,20 @@ async def test_a_reader_who_has_enough_is_no_failure(service: Service, database_
     assert (process.returncode, out.count(b"\n"), err) == (0, 1, b"")
 
 
+async def test_the_most_played_are_listed_with_their_plays(
+    service: Service, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seldom, often = [await add(service, title=title) for title in ("Seldom", "Often")]
+    for clip in (often, seldom, often):
+        await service.http.get(f"/play/{clip['id']}/stream")
+    assert await mosic("top", "--days", "30") == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [line[:3] for line in lines] == [["2", often["id"], "Often"], ["1", seldom["id"], "Seldom"]]
+    assert await mosic("top", "--json", "--limit", "1") == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert (json.loads(line)["plays"], json.loads(line)["clip"]["id"]) == (2, often["id"])
+
+
 async def test_show_and_edit(service: Service, capsys: pytest.CaptureFixture[str]) -> None:
     clip = await add(service, title="Old", genre="Jazz", artist="A", description="one\ntwo")
     assert await mosic("show", clip["id"], UNKNOWN) == 1
@@ -348,8 +362,8 @@ async def test_h_is_help_and_commands_come_in_the_order_of_use(capsys: pytest.Ca
     commands = re.findall(r"^│ ([a-z][a-z-]*) ", capsys.readouterr().out, re.MULTILINE)
     assert commands == [
         *("serve", "demo", "migrate", "key"),
-        *("upload", "list", "show", "edit", "rm", "download"),
-        *("sweep", "audit", "backup", "restore", "adopt-store"),
+        *("upload", "list", "top", "show", "edit", "rm", "download"),
+        *("sweep", "audit", "work", "backup", "restore", "adopt-store"),
     ]
     for command in commands:
         assert await mosic(command, "-h") == 0

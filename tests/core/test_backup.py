@@ -27,7 +27,7 @@ from mosic.core.places import store_place
 from mosic.core.runtime import Runtime
 from mosic.core.trash import restore_clip
 from mosic.db import blobs as blob_rows
-from mosic.db import dump, pages, tables
+from mosic.db import days, dump, pages, tables
 from mosic.db.migrate import head, is_current, migrate, move_to
 from mosic.db.tables import metadata
 from mosic.metrics import Metrics
@@ -87,7 +87,8 @@ async def contents(rt: Runtime) -> dict[str, Any]:
     """All that clients could ever see: every clip with its counters, and its bytes."""
     async with rt.begin() as connection:
         found, _ = await pages.page(connection, limit=10_000, before=None)
-    return {clip.id.hex: (clip, clip.etag, await read(rt, clip.blob_key)) for clip in found}
+        played = {clip.id: await days.daily(connection, clip.id, 30) for clip in found}
+    return {clip.id.hex: (clip, clip.etag, await read(rt, clip.blob_key), played[clip.id]) for clip in found}
 
 
 async def read(rt: Runtime, blob_key: str | None) -> bytes | None:
@@ -102,6 +103,9 @@ async def some_clips(rt: Runtime) -> None:
     for _ in range(3):
         await rt.plays.count(one.id)
     rt.plays.add_bytes(one.id, 12345)
+    async with rt.begin() as connection:
+        await connection.execute(sa.text("UPDATE clip_plays SET day = day - 3"))
+    await rt.plays.count(one.id)
     await rt.plays.count(two.id)
     await upload(rt, wav(seed=3))
     await add_external(
@@ -213,7 +217,7 @@ async def test_while_clips_come_and_go(rt: Runtime, tmp_path: Path, empty: Setti
     async with restored(empty, tmp_path / "backup") as again:
         found = await contents(again)
         assert {clip.id.hex for clip in kept} <= set(found)
-        for clip, _, content in found.values():
+        for clip, _, content, _ in found.values():
             assert hashlib.sha256(content).digest() == clip.sha256
         first, second = (found[clip.id.hex][0].play_count for clip in kept[:2])
         assert second <= first <= second + 1

@@ -73,6 +73,7 @@ async def test_every_field_of_an_answer_is_in_the_document(service_with_trash: S
             assert check(answer, path).status_code == status
     one = f"/play/{(await http.get('/play')).json()[0]['id']}"
     check(await http.get("/play"), "/play")
+    check(await http.get("/play/top"), "/play/top")
     etag = check(await http.get(one), "/play/{clip_id}").headers["etag"]
     edit = {**AUTH, "If-Match": etag}
     check(await http.patch(one, json={"title": "x"}, headers=edit), "/play/{clip_id}")

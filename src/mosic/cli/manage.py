@@ -31,6 +31,17 @@ async def list_clips(clips: Clips, *, limit: int | None, trashed: bool, json: bo
     return DONE
 
 
+async def top(clips: Clips, *, days: int, limit: int, json: bool) -> int:
+    table = Table()
+    for one in await clips.top(days=days, limit=limit):
+        if json:
+            typer.echo(as_json(one))
+        else:
+            first, *more = table.rows(one["clip"])
+            typer.echo("\n".join([f"{one['plays']:>9}  {first}", *(f"{'':11}{line}" for line in more)]))
+    return DONE
+
+
 async def show(clips: Clips, ids: Sequence[UUID], *, json: bool) -> int:
     shown = 0
 

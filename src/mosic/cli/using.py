@@ -66,6 +66,21 @@ def list_clips(
 
 
 @app.command(rich_help_panel=PANEL)
+def top(
+    url: Url = None,
+    api_key: Key = None,
+    days: Annotated[int, typer.Option(min=1, max=366, help="Number of days (UTC), today included.")] = 7,
+    limit: Annotated[int, typer.Option(min=1, max=100, help="Most clips to list.")] = 10,
+    json: Json = False,
+) -> None:
+    """List the clips that were played most in the last days, after the number of their plays."""
+    from mosic.cli import calling, manage
+
+    target = calling.find_service(url, api_key, needs_key=False)
+    raise typer.Exit(calling.call(target, lambda clips: manage.top(clips, days=days, limit=limit, json=json)))
+
+
+@app.command(rich_help_panel=PANEL)
 def show(ids: Ids, url: Url = None, api_key: Key = None, json: Json = False) -> None:
     """Show every field of clips."""
     from mosic.cli import calling, manage

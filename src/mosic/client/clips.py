@@ -50,6 +50,18 @@ class Clips(Service):
     async def get(self, clip_id: UUID) -> Clip:
         return self._clip(await self.request("GET", f"play/{clip_id}"))
 
+    async def top(self, *, days: int, limit: int) -> list[Mapping[str, Any]]:
+        """`plays` and `clip` of those that were played most in the last days, the most played first."""
+        response = await self.request("GET", "play/top", query={"days": str(days), "limit": str(limit)})
+        try:
+            found = json.loads(response.body)
+            for one in found:
+                _checked(one["clip"])
+                int(one["plays"])
+        except (ValueError, KeyError, TypeError):
+            raise self._no_clips() from None
+        return found  # type: ignore[no-any-return]
+
     async def edit(self, clip_id: UUID, patch: Mapping[str, Any]) -> Clip:
         """`patch` is a JSON merge patch (RFC 7396)."""
         response = await self.request(

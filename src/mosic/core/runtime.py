@@ -14,6 +14,7 @@ from mosic.background import Background
 from mosic.blobs.base import BlobStore
 from mosic.core.facts import FactsCache
 from mosic.core.plays import PlayCounter
+from mosic.core.top import TopClips
 from mosic.core.uploads.watchdog import WriterWatchdog
 from mosic.core.works.queue import WorkQueue
 from mosic.db.clock import DatabaseClock
@@ -48,6 +49,7 @@ class Runtime:
 
     facts: FactsCache
     plays: PlayCounter
+    top: TopClips
     watchdog: WriterWatchdog
     works: WorkQueue
     remote: Remote

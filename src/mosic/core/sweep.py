@@ -23,6 +23,7 @@ import structlog
 from mosic.background import end
 from mosic.blobs.base import LeavesUnfinished, OpenBlob
 from mosic.core import identity, trash
+from mosic.core.played import forget_old_days
 from mosic.core.runtime import Runtime
 from mosic.core.uploads.leftovers import finish_whole, remove_expired
 from mosic.db import blobs as blob_rows
@@ -124,8 +125,9 @@ async def sweep(
         async with rt.begin() as connection:
             await blob_rows.release_all(connection)
             await blob_rows.drop_old_marks(connection)
+        days = await forget_old_days(rt)
         rt.metrics.sweeps.ended()
-    _log.info("swept", trashed=trashed, uploads=uploads, staged=staged, blobs=blobs)
+    _log.info("swept", trashed=trashed, uploads=uploads, staged=staged, blobs=blobs, days=days)
     return Swept(uploads, staged, blobs, trashed)
 
 

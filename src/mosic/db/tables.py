@@ -20,6 +20,8 @@ metadata = sa.MetaData(
 
 # Rows also come out of backups, which anybody may have written.
 _IS_MEDIA_TYPE = "media_type ~ '^(audio/[a-z0-9][a-z0-9.+-]*|application/octet-stream)$'"
+# Python's dates end in 9999.
+_IS_DAY = "day >= '1970-01-01' AND day < '9999-01-01'"
 
 # All that is in the store. A table that needs a blob refers to it: docs/decisions/0028-blobs.md.
 blobs = sa.Table(
@@ -89,7 +91,12 @@ clip_plays = sa.Table(
     sa.Column("play_count", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("bytes_streamed", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("last_played_at", sa.DateTime(timezone=True)),
+    # The last day with plays, and those of it: what is counted again and again stays in this row.
+    sa.Column("day", sa.Date),
+    sa.Column("day_plays", sa.BigInteger, nullable=False, server_default="0"),
     sa.CheckConstraint("play_count >= 0 AND bytes_streamed >= 0", name="counts"),
+    sa.CheckConstraint("day_plays >= 0 AND (day IS NOT NULL OR day_plays = 0)", name="day_plays"),
+    sa.CheckConstraint(_IS_DAY, name="day"),
     # Room in each page for the next version of a row, so that a count is a heap-only update.
     postgresql_with={"fillfactor": "50"},
 )
@@ -122,6 +129,20 @@ clip_sounds = sa.Table(
         " AND trailing_silence >= 0 AND trailing_silence < 'Infinity'",
         name="silence",
     ),
+)
+
+# The plays of earlier days (UTC): a row comes here once, when its clip is played on another day, and is never
+# written again. It refers to the counters and not to the clip, so that who counts locks nothing of the clip.
+clip_days = sa.Table(
+    "clip_days",
+    metadata,
+    sa.Column("clip_id", sa.Uuid, sa.ForeignKey("clip_plays.clip_id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("day", sa.Date, primary_key=True),
+    sa.Column("plays", sa.BigInteger, nullable=False),
+    sa.CheckConstraint("plays > 0 AND plays <= 1000000000000000000", name="plays"),
+    sa.CheckConstraint(_IS_DAY, name="day"),
+    # The sums over some days are read from it alone.
+    sa.Index(None, "day", postgresql_include=["clip_id", "plays"]),
 )
 
 # Orphans that the sweep removes or has removed. What is named here can never get a row: docs/decisions/0006.

@@ -109,6 +109,12 @@ class PlaySettings(BaseSettings):
         ge=1,
         description="Most plays kept in memory while the database is unreachable; further streams get 503.",
     )
+    daily_plays_days: int = Field(
+        400,
+        ge=0,
+        le=36_500,
+        description="How many days the plays of each day are kept, today included; `0`: for ever.",
+    )
 
 
 class RemoteSettings(BaseSettings):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime
 from typing import Annotated, Any, Literal, Self, TypeVar
 from uuid import UUID
 
@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model,
 
 from mosic.audio.gain import replay_gain
 from mosic.db.clips import Clip
+from mosic.db.days import Day
 from mosic.web.urls import Urls
 from mosic.wire.text import clean, clean_line
 from mosic.words import MAX_NUMBER, WORDS, Kind
@@ -143,6 +144,24 @@ def _silence(clip: Clip) -> dict[str, float | None] | None:
     return {"leading": clip.leading_silence, "trailing": clip.trailing_silence}
 
 
+class DayOut(BaseModel):
+    """The plays of one day (UTC)."""
+
+    model_config = ConfigDict(title="Day", from_attributes=True)
+
+    date: date
+    plays: int
+
+
+class PlayedOut(BaseModel):
+    """A clip, and how often it was played in some days."""
+
+    model_config = ConfigDict(title="Played")
+
+    plays: int
+    clip: ClipOut
+
+
 class Stats(BaseModel):
     """How a clip is listened to."""
 
@@ -158,10 +177,16 @@ class Stats(BaseModel):
     last_played_at: datetime | None
     bytes_streamed: int
     created_at: datetime
+    daily: list[DayOut] | None = Field(
+        None,
+        description="Only where `days` are asked for: each of them, today last, those without plays too.",
+    )
 
     @classmethod
-    def of(cls, clip: Clip, urls: Urls) -> Stats:
-        return _shown(cls, clip, song_id=clip.id, audio_url=clip.external_url or urls.stream(clip.id))
+    def of(cls, clip: Clip, urls: Urls, daily: Sequence[Day] | None = None) -> Stats:
+        audio_url = clip.external_url or urls.stream(clip.id)
+        days = None if daily is None else [DayOut.model_validate(day) for day in daily]
+        return _shown(cls, clip, song_id=clip.id, audio_url=audio_url, daily=days)
 
 
 class WorkOut(BaseModel):

@@ -1,4 +1,4 @@
-"""`/play`: list, get, edit, remove, stats."""
+"""`/play`: list, get, edit, remove."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from mosic.web.deps import ClipId, Links, Rt, preconditions_of
 from mosic.web.errors import problems
 from mosic.web.responses import clip_response, json_response, parsed, small_body
 from mosic.web.routes.reads import readable
-from mosic.web.schemas import ClipEdit, ClipOut, Stats, WorkOut
+from mosic.web.schemas import ClipEdit, ClipOut, WorkOut
 from mosic.wire.cursor import decode_cursor, encode_cursor, next_link
 from mosic.wire.dates import format_http_date
 from mosic.wire.trash import RESTORABLE_UNTIL
@@ -147,18 +147,6 @@ async def remove_clip(request: Request, clip_id: ClipId, rt: Rt) -> Response:
 )
 async def restore_clip(clip_id: ClipId, rt: Rt, links: Links) -> Response:
     return clip_response(await trashed_clips.restore_clip(rt, clip_id), links, HTTPStatus.OK)
-
-
-@readable(
-    router,
-    "/play/{clip_id}/stats",
-    response_model=Stats,
-    summary="How often and when a clip was played",
-    responses=problems(ClipNotFound),
-)
-async def get_stats(clip_id: ClipId, rt: Rt, links: Links) -> Response:
-    stats = Stats.of(await catalog.get_clip(rt, clip_id), links)
-    return json_response(stats.model_dump_json().encode(), headers={"Cache-Control": "no-cache"})
 
 
 @readable(
