@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from fastapi import FastAPI
 
+from mosic.errors import InvalidRequest
+from mosic.web.errors import problems
+from mosic.web.examples import NoExample, example_of
+from mosic.web.explained import FIELDS, OPERATIONS, SHARED_NAMES
+from mosic.web.schemas import ClipEdit, ExternalClipIn, Problem
 from mosic.wire import tus
 from mosic.wire.trash import RESTORABLE_UNTIL
 
@@ -138,6 +144,11 @@ _OF_STATUS = {
 }
 
 
+# What FastAPI adds to every operation with parameters, and says of every success.
+_UNLIKE_OURS = "/HTTPValidationError"
+_SAYS_NOTHING = "Successful Response"
+
+
 def describe(api: FastAPI) -> None:
     """Let the OpenAPI document of `api` name the header fields of its routes, and show clips first."""
     generate = api.openapi
@@ -152,14 +163,30 @@ def describe(api: FastAPI) -> None:
 
 
 def _described(schema: dict[str, Any]) -> dict[str, Any]:
+    shared = schema["components"]["schemas"]
+    for model in (ClipEdit, ExternalClipIn, Problem):
+        shared.setdefault(model.__name__, model.model_json_schema())
+    for unused in ("HTTPValidationError", "ValidationError"):
+        shared.pop(unused, None)
+    for one in shared.values():
+        _explain_members(one)
     for path, operations in schema["paths"].items():
         for method, operation in operations.items():
-            parameters = operation.setdefault("parameters", [])
-            known = {parameter["name"]: parameter for parameter in parameters}
+            known = {one["name"]: _explained(one) for one in operation.get("parameters", ())}
             for name in REQUESTS.get((method, path), ()):
                 known[name] = _parameter(name, required=name in _REQUIRED.get((method, path), ()))
             operation["parameters"] = list(known.values())
-            for status, response in operation["responses"].items():
+            meaning, success = OPERATIONS.get((method, path), (None, None))
+            if meaning is not None:
+                operation.setdefault("description", meaning)
+            _illustrate(operation.get("requestBody", {}), shared)
+            responses = operation["responses"]
+            if _UNLIKE_OURS in str(responses.get("422")):
+                responses["422"] = problems(InvalidRequest)[422]
+            for status, response in responses.items():
+                if response["description"] == _SAYS_NOTHING and success is not None:
+                    response["description"] = success
+                _illustrate(response, shared)
                 names = (
                     *RESPONSES.get((method, path, status), ()),
                     *_OF_STATUS.get(status, ()),
@@ -167,7 +194,9 @@ def _described(schema: dict[str, Any]) -> dict[str, Any]:
                     *(("Tus-Resumable",) if path.startswith(_TUS) else ()),
                     *_EVERYWHERE,
                 )
-                response["headers"] = {name: _header(name) for name in names} | response.get("headers", {})
+                response["headers"] = {name: _header(name) for name in names} | {
+                    name: _with_example(name, field) for name, field in response.get("headers", {}).items()
+                }
     tags = [tag["name"] for tag in TAGS]
 
     def place(item: tuple[str, dict[str, Any]]) -> int:
@@ -178,10 +207,51 @@ def _described(schema: dict[str, Any]) -> dict[str, Any]:
     return schema
 
 
+def _explained(parameter: dict[str, Any]) -> dict[str, Any]:
+    """With the text and the example that every parameter of this name has, where it has none itself."""
+    schema = parameter.get("schema", {})
+    text, example = SHARED_NAMES.get(parameter["name"], (None, None))
+    text = parameter.get("description") or schema.get("description") or text
+    known = parameter if text is None else {**parameter, "description": text}
+    if "example" in known or "examples" in known or "examples" in schema:
+        return known
+    if "default" in schema:
+        example = schema["default"]
+    return known if example is None else {**known, "example": example}
+
+
+def _explain_members(schema: dict[str, Any]) -> None:
+    for name, member in schema.get("properties", {}).items():
+        text, example = SHARED_NAMES.get(name, (None, None))
+        if text is not None:
+            member.setdefault("description", text)
+        refers = "$ref" in str(member)
+        if example is not None and not refers and not {"examples", "enum", "const"} & set(member):
+            member["examples"] = [example]
+        _explain_members(member)
+
+
+def _illustrate(body: dict[str, Any], shared: Mapping[str, Any]) -> None:
+    """Adds an example to each content that has none; bytes need none."""
+    for kind, content in body.get("content", {}).items():
+        schema = content.get("schema", {})
+        if kind == "multipart/form-data":
+            _explain_members(schema)
+        if schema.get("format") == "binary" or "example" in content or "examples" in content:
+            continue
+        # The rule finds what has none; the document is shown nevertheless.
+        with suppress(NoExample):
+            content["example"] = example_of(schema, shared)
+
+
+def _with_example(name: str, field: dict[str, Any]) -> dict[str, Any]:
+    return {"example": FIELDS[name], **field} if name in FIELDS else field
+
+
 def _parameter(name: str, *, required: bool) -> dict[str, Any]:
     return {"name": name, "in": "header", "required": required or name == "Tus-Resumable", **_header(name)}
 
 
 def _header(name: str) -> dict[str, Any]:
     schema, description = _FIELDS[name]
-    return {"description": description, "schema": schema}
+    return _with_example(name, {"description": description, "schema": schema})

@@ -20,8 +20,7 @@ from mosic.errors import (
     NotFound,
 )
 from mosic.web.deps import runtime_of
-from mosic.web.schemas import Problem
-from mosic.wire.problem import MEDIA_TYPE, PREFIX_OF, cut, error_response
+from mosic.wire.problem import ERROR_PAGE, MEDIA_TYPE, PREFIX_OF, cut, error_response
 
 # A response may quote the request, but must not grow with it.
 _MOST_ERRORS = 20
@@ -113,15 +112,27 @@ def install_error_responses(app: FastAPI) -> None:
 
 
 def problems(*errors: type[MosicError]) -> dict[int | str, dict[str, Any]]:
-    """The `responses=` of a route with these errors."""
+    """The `responses=` of a route with these errors. `mosic.web.described` adds the schema that they refer
+    to."""
     found: dict[int | str, dict[str, Any]] = {}
-    for error in errors:
+    for error in dict.fromkeys(errors):
         text = f"`{error.code}`: {error.title}."
-        if error.status in found:
-            found[error.status]["description"] += f" {text}"
-        else:
-            found[error.status] = {
-                "description": text,
-                "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}},
-            }
+        said = found.setdefault(
+            error.status,
+            {
+                "description": "",
+                "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": {}}},
+            },
+        )
+        said["description"] = f"{said['description']} {text}".strip()
+        said["content"][MEDIA_TYPE]["examples"][error.code] = {
+            "summary": error.title,
+            "value": {
+                "type": f"{ERROR_PAGE}#{error.code}",
+                "title": error.title,
+                "status": error.status,
+                "detail": error.title,
+                "code": error.code,
+            },
+        }
     return found

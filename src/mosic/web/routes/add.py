@@ -107,12 +107,12 @@ _QUERY: list[dict[str, Any]] = [
         "name": name,
         "in": "query",
         "required": False,
-        "schema": {"type": "string"},
+        "schema": {"type": "integer", "minimum": 0} if name in NUMBERS else {"type": "string"},
         "description": "For a raw body or a form; a form field of the same name wins.",
     }
     for name in ("filename", *TEXTS, *NUMBERS)
 ]
-_JSON_BODY: dict[str, Any] = {"application/json": {"schema": ExternalClipIn.model_json_schema()}}
+_JSON_BODY: dict[str, Any] = {"application/json": {"schema": {"$ref": "#/components/schemas/ExternalClipIn"}}}
 
 
 @router.post(

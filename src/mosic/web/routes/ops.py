@@ -57,7 +57,11 @@ def _retrieved(check: asyncio.Task[None]) -> None:
 
 
 @readable(
-    router, "/metrics", summary="Metrics for Prometheus or OpenMetrics", response_class=PlainTextResponse
+    router,
+    "/metrics",
+    summary="Metrics for Prometheus or OpenMetrics",
+    response_class=PlainTextResponse,
+    responses={200: {"content": {"text/plain": {"example": "mosic_active_streams 3.0\n"}}}},
 )
 async def metrics(request: Request, rt: Rt) -> Response:
     accept = request.headers.get("accept", "")

@@ -113,7 +113,7 @@ async def get_clip(clip_id: ClipId, rt: Rt, links: Links) -> Response:
         "requestBody": {
             "required": True,
             "content": {
-                kind: {"schema": ClipEdit.model_json_schema()}
+                kind: {"schema": {"$ref": "#/components/schemas/ClipEdit"}}
                 for kind in ("application/merge-patch+json", "application/json")
             },
         }

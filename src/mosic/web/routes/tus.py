@@ -119,6 +119,7 @@ async def refuse_method() -> Response:
 @router.post(
     PATH,
     status_code=201,
+    response_class=Response,
     dependencies=WITH_KEY,
     summary="Create a resumable upload, with or without its first bytes",
     responses=problems(
@@ -159,6 +160,7 @@ async def add_to_upload(request: Request, upload_id: UploadId, rt: Rt, links: Li
 
 @router.head(
     _ONE,
+    response_class=Response,
     dependencies=WITH_KEY,
     summary="The current offset of an upload",
     responses=problems(*REFUSALS, UnsupportedTusVersion, *_GONE),

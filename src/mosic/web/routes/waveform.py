@@ -171,7 +171,10 @@ _DOCUMENTED: dict[str, Any] = {
                     "example": _EXAMPLE,
                 },
                 "application/octet-stream": _BYTES,
-                "image/svg+xml": {"schema": {"type": "string"}},
+                "image/svg+xml": {
+                    "schema": {"type": "string"},
+                    "example": '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 480 256">…</svg>',
+                },
             },
         },
         "202": {
