@@ -19,6 +19,7 @@ from tests.support.databases import shown
 from tests.support.poolers import needs_pgbouncer, pgbouncer
 from tests.support.service import AUTH, Service, running_service
 from tests.support.sounds import wav
+from tests.support.waiting import until
 
 pytestmark = needs_pgbouncer
 
@@ -56,7 +57,14 @@ async def use(service: Service) -> None:
 
     await asyncio.gather(*(one(seed) for seed in range(12)))
     assert (await http.get("/ready")).json() == {"status": "ready"}
-    assert len((await http.get("/play?limit=100")).json()) == 12
+    listed = (await http.get("/play?limit=100")).json()
+    assert len(listed) == 12
+
+    async def all_is_learnt() -> bool:
+        works = [await http.get(f"/play/{clip['id']}/works") for clip in listed]
+        return all(work["state"] == "done" for answer in works for work in answer.json())
+
+    await until(all_is_learnt)
 
 
 async def test_its_default_configuration_works(
@@ -64,7 +72,7 @@ async def test_its_default_configuration_works(
 ) -> None:
     async with (
         pgbouncer(own_database_url, short_tmp / f"b-{os.urandom(4).hex()}") as url,
-        running_service(tmp_path / "media", url) as service,
+        running_service(tmp_path / "media", url, works_at_once=1) as service,
     ):
         await use(service)
 
@@ -87,6 +95,7 @@ async def test_sessions_that_are_shared(
             url + said,
             database_direct_url=SecretStr(shown(own_database_url)),
             db_pool_size=6,
+            works_at_once=1,
         ) as service,
         running_service(
             tmp_path / "one", url + said, database_direct_url=SecretStr(shown(own_database_url))

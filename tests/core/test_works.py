@@ -246,6 +246,7 @@ async def test_replaced_while_it_is_learnt(process: Process) -> None:
         assert clip.sha256
         assert replaced.sha256
         assert await learnt(rt) == {clip.id: (replaced.sha256.hex(), 1)}
+        assert words.dropped == [clip.sha256.hex()]
 
 
 async def test_replaced_once_it_was_learnt(process: Process) -> None:
@@ -289,6 +290,8 @@ async def test_removed_while_it_is_learnt(process: Process) -> None:
         other = await upload(rt, wav(seed=2))
         await ended(rt, other)
         assert set(await learnt(rt)) == {other.id}
+        assert clip.sha256
+        assert words.dropped == [clip.sha256.hex()]
 
 
 async def test_the_trash_pauses_works(process: Process) -> None:
@@ -320,6 +323,7 @@ async def test_taken_over_from_a_process_that_stands_still(process: Process) -> 
             await until(lambda: free.come)
             await ended(second, clip)
             stuck.open()
+            await until(lambda: slow.dropped)
             assert (await only_work(second, clip)).attempts == 2
             assert {writes for _, writes in (await learnt(second)).values()} == {1}
 
