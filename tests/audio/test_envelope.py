@@ -14,7 +14,10 @@ from hypothesis import strategies as st
 from mosic.audio.envelope import Envelope
 from mosic.audio.sound import Sound, listen
 from mosic.wire.waveform import MOST_BYTES, MOST_PIXELS, read_dat
+from tests.support.programs import needs_ffmpeg
 from tests.support.sounds import ffmpeg
+
+pytestmark = needs_ffmpeg
 
 RATE = 8000
 

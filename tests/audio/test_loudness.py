@@ -11,6 +11,7 @@ import pytest
 from mosic.audio.gain import replay_gain
 from mosic.audio.loudness import Loudness
 from mosic.audio.sound import listen
+from tests.support.programs import needs_ffmpeg
 from tests.support.sounds import ffmpeg
 
 LUFS = 0.1
@@ -22,6 +23,8 @@ SPEECH = (
     "aevalsrc='0.2*lt(mod(t,4),3)*pow(abs(sin(2*PI*2*t)),2)*"
     "(sin(2*PI*120*t)+0.7*sin(2*PI*240*t)+0.5*sin(2*PI*720*t)+0.3*sin(2*PI*2400*t))':d=14:s=44100"
 )
+
+pytestmark = needs_ffmpeg
 LAYOUTS = {
     1: "mono",
     2: "stereo",

@@ -13,7 +13,10 @@ import pytest
 
 from mosic.audio.loudness import Loudness
 from mosic.audio.sound import NotDecodable, Sound, TooLong, listen
+from tests.support.programs import needs_ffmpeg
 from tests.support.sounds import ffmpeg
+
+pytestmark = needs_ffmpeg
 
 TONE = "sine=f=440:r=44100:d=6"
 TYPES = {

@@ -15,7 +15,10 @@ from mosic.audio.process import TaskFailed
 from mosic.audio.sound import listen
 from mosic.background import Background
 from tests.audio.pools import needs_proc, workers_of
+from tests.support.programs import needs_ffmpeg
 from tests.support.sounds import ffmpeg, wav
+
+pytestmark = needs_ffmpeg
 
 
 @asynccontextmanager

@@ -17,9 +17,12 @@ import pytest
 
 from mosic.postgres import EmbeddedPostgres
 from tests.support.databases import empty_database
+from tests.support.programs import needs_ffmpeg
 from tests.support.service import AUTH, Service, running_service
 from tests.support.sounds import ffmpeg, wav
 from tests.support.waiting import until
+
+pytestmark = needs_ffmpeg
 
 RATE = 44100
 
@@ -250,16 +253,6 @@ async def test_other_parameters_prefixes_and_spellings(service: Service) -> None
     for path in ("/play/nothing/waveform", "/play/01935b7e-0000-7000-8000-00000000000a/waveform"):
         answer = await service.http.get(path)
         assert (answer.status_code, answer.json()["code"]) == (404, "clip-not-found")
-
-
-async def test_external_clips_have_none(service: Service) -> None:
-    answer = await service.http.post(
-        "/play", json={"title": "Far", "audio_url": "https://example.com/a.mp3"}, headers=AUTH
-    )
-    clip = answer.json()
-    answer = await service.http.get(f"/play/{clip['id']}/waveform")
-    assert (answer.status_code, answer.json()["code"]) == (422, "no-waveform")
-    assert (clip["loudness"], clip["silence"]) == (None, None)
 
 
 async def test_audio_that_cannot_be_decoded_says_so(service: Service, tmp_path: Path) -> None:

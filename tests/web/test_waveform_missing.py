@@ -9,7 +9,7 @@ from sqlalchemy import URL
 
 from mosic.core.works import sound
 from tests.support.databases import shown
-from tests.support.service import AUTH, running_service
+from tests.support.service import AUTH, Service, running_service
 from tests.support.sounds import wav
 from tests.support.waiting import until
 
@@ -58,3 +58,13 @@ async def test_until_it_is_there(tmp_path: Path, database_url: URL) -> None:
         assert (clip["loudness"], clip["silence"]) == (None, None)
         await service.http.delete(f"/play/{clip['id']}", headers=AUTH)
         assert (await service.http.get(url)).status_code == 404
+
+
+async def test_external_clips_have_none(service: Service) -> None:
+    answer = await service.http.post(
+        "/play", json={"title": "Far", "audio_url": "https://example.com/a.mp3"}, headers=AUTH
+    )
+    clip = answer.json()
+    answer = await service.http.get(f"/play/{clip['id']}/waveform")
+    assert (answer.status_code, answer.json()["code"]) == (422, "no-waveform")
+    assert (clip["loudness"], clip["silence"]) == (None, None)
