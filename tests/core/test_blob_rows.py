@@ -157,6 +157,47 @@ async def test_so_does_a_replacement(rt: Runtime) -> None:
     assert await keys_in(rt.blobs) == {blob_key} == await rows(rt)
 
 
+@pytest.mark.parametrize("left", [None, b"cut"])
+async def test_bytes_that_the_store_has_lost_come_back_with_whoever_takes_over_their_row(
+    rt: Runtime, left: bytes | None
+) -> None:
+    for number, give in enumerate((upload, replaced_by)):
+        content = wav(seed=10 + number)
+        lost = await lone_blob(rt, content)
+        await rt.blobs.delete(lost)
+        if left is not None:
+            await put(rt, lost, left)
+        clip = await give(rt, content)
+        assert clip.blob_key
+        assert clip.blob_key != lost
+        assert clip == await get_clip(rt, clip.id)
+        assert await read_blob(rt.blobs, clip.blob_key) == content
+        assert clip.blob_key in await rows(rt)
+        assert lost not in await rows(rt)
+
+
+async def replaced_by(rt: Runtime, content: bytes) -> Clip:
+    return await replaced(rt, await upload(rt, wav(seed=9)), content)
+
+
+async def test_clips_that_swap_their_bytes_at_once_do_not_wait_for_each_other(rt: Runtime) -> None:
+    made = [await upload(rt, wav(seed=1)), await upload(rt, wav(seed=2))]
+    for _ in range(20):
+        both = asyncio.Barrier(2)
+
+        async def swap(clip: Clip, other: Clip, both: asyncio.Barrier = both) -> bool:
+            changes = {"sha256": other.sha256, "size": other.size, "media_type": other.media_type}
+            async with rt.begin() as connection:
+                await clips.get(connection, clip.id, lock=True)
+                await both.wait()
+                done = await clips.replace_bytes(connection, clip, {**changes, "blob_key": key_of(0)})
+                return done is not None
+
+        first, second = made
+        assert not any(await asyncio.gather(swap(first, second), swap(second, first)))
+    assert await rows(rt) == {clip.blob_key for clip in made}
+
+
 async def test_a_row_that_somebody_is_about_to_refer_to_stays(rt: Runtime) -> None:
     blob_key = await lone_blob(rt, wav())
     async with rt.begin() as referring:

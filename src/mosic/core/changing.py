@@ -41,6 +41,36 @@ async def delete_blobs(rt: Runtime, *blob_keys: str) -> None:
             _log.warning("blob left to the sweep", blob_key=blob_key, error=str(error))
 
 
+async def keep_one(rt: Runtime, clip: Clip, blob_key: str) -> Clip:
+    """The bytes of the clip were just stored under `blob_key`, and its row may know them under another key:
+    remove those that are not needed. Where the store has lost the others, or has them in another size, the
+    row gets the new key. Returns the clip as it is then. Raises `BlobSwept` and `Unavailable`.
+    """
+    if clip.blob_key is None or clip.blob_key == blob_key:
+        return clip
+    stat = await rt.blobs.stat(clip.blob_key)
+    if stat is None or stat.size != clip.size:
+        async with rt.begin() as connection:
+            now = await clips.get(connection, clip.id, lock=True, trashed=True)
+            moved = now is not None and now.blob_key == clip.blob_key
+            if moved:
+                await blobs.change_key(connection, clip.blob_key, blob_key)
+                now = await clips.update(connection, clip.id, {})
+        if moved:
+            rt.facts.drop(clip.id)
+            rt.metrics.blobs.unusable("restored")
+            _log.warning(
+                "a blob that the store had lost was uploaded again",
+                clip_id=str(clip.id),
+                blob_key=blob_key,
+            )
+        if now is not None:
+            clip = now
+    if clip.blob_key != blob_key:
+        await delete_blobs(rt, blob_key)
+    return clip
+
+
 async def withdraw(rt: Runtime, blob_key: str) -> None:
     """Remove what a failed publication may have left, unless a clip has it or may yet come to have it: the
     connection may have broken while the commit was on its way."""

@@ -13,7 +13,7 @@ import structlog
 from mosic.audio.info import AudioInfo
 from mosic.audio.types import without_ending
 from mosic.core.bytes import put_back
-from mosic.core.changing import delete_blobs, withdraw
+from mosic.core.changing import keep_one, withdraw
 from mosic.core.runtime import Runtime
 from mosic.core.trash import restore_clip
 from mosic.db import clips
@@ -79,12 +79,14 @@ async def _publish(rt: Runtime, staged: StagedFile, new: NewClip) -> tuple[Clip,
     try:
         await rt.blobs.put(blob_key, staged.path)
         clip, created = await _insert(rt, new, bytes.fromhex(staged.sha256))
-    except Exception:
+        return await keep_one(rt, clip, blob_key), created
+    except Exception as error:
         await withdraw(rt, blob_key)
+        if isinstance(error, BlobSwept):
+            raise Unavailable(
+                "No data arrived for so long that the uploaded bytes were removed. Upload the file again."
+            ) from None
         raise
-    if clip.blob_key != blob_key:
-        await delete_blobs(rt, blob_key)
-    return clip, created
 
 
 async def _from_trash(rt: Runtime, clip: Clip) -> Clip | None:
@@ -100,12 +102,7 @@ async def _from_trash(rt: Runtime, clip: Clip) -> Clip | None:
 async def _insert(rt: Runtime, new: NewClip, sha256: bytes) -> tuple[Clip, bool]:
     while True:
         async with rt.statements() as driver:
-            try:
-                clip = await clips.insert(driver, new, rt.works.kinds)
-            except BlobSwept:
-                raise Unavailable(
-                    "No data arrived for so long that the uploaded bytes were removed. Upload the file again."
-                ) from None
+            clip = await clips.insert(driver, new, rt.works.kinds)
             if clip is not None:
                 rt.works.made()
                 return clip, True

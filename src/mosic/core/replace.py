@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from mosic.core.bytes import put_back
-from mosic.core.changing import delete_blobs, get_for_change, withdraw
+from mosic.core.changing import delete_blobs, get_for_change, keep_one, withdraw
 from mosic.core.ingest import Hints, to_the_end
 from mosic.core.runtime import Runtime
 from mosic.db import clips, works
@@ -86,6 +86,9 @@ async def _publish(
                 await works.repeat(connection, clip_id, rt.works.kinds, those_there=True)
         if replaced is None:
             raise _taken(await _holder(rt, changes["sha256"]))
+        clip, released = replaced
+        rt.facts.drop(clip_id)
+        clip = await keep_one(rt, clip, blob_key)
     except BaseException as error:
         await withdraw(rt, blob_key)
         if isinstance(error, BlobSwept):
@@ -93,11 +96,7 @@ async def _publish(
                 "No data arrived for so long that the uploaded bytes were removed. Upload the file again."
             ) from None
         raise
-    rt.facts.drop(clip_id)
     rt.works.made()
-    clip, released = replaced
-    if clip.blob_key != blob_key:
-        released.append(blob_key)  # the bytes were there already
     await delete_blobs(rt, *released)
     return clip
 

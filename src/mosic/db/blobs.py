@@ -58,8 +58,12 @@ _GIVEN = sa.func.unnest(_KEYS).table_valued("blob_key", name="given").render_der
 _WITHOUT_REFERENCE = sa.select(_GIVEN.c.blob_key).where(
     ~sa.exists().where(_REFERENCES.c.blob_key == _GIVEN.c.blob_key)
 )
+_SHA256 = sa.bindparam("sha256", type_=sa.LargeBinary)
 _LOCK_ROWS = (
-    sa.select(blobs.c.key).where(blobs.c.key == sa.any_(_KEYS)).order_by(blobs.c.key).with_for_update()
+    sa.select(blobs.c.key)
+    .where((blobs.c.key == sa.any_(_KEYS)) | (blobs.c.sha256 == _SHA256))
+    .order_by(blobs.c.key)
+    .with_for_update()
 )
 _REMOVE_ROWS = sa.delete(blobs).where(blobs.c.key == sa.any_(_KEYS), ~_IS_REFERRED_TO).returning(blobs.c.key)
 _LOCK_IDLE_KEYS = sa.text(
@@ -124,10 +128,14 @@ async def _claiming(connection: AsyncConnection, statement: sa.Executable) -> An
         raise
 
 
-async def lock(connection: AsyncConnection, keys: Sequence[str | None]) -> None:
+async def lock(
+    connection: AsyncConnection, keys: Sequence[str | None], *, and_of: bytes | None = None
+) -> None:
     """To be called before a reference is removed: `add` locks the row before it makes one, and two who do it
-    in another order could wait for each other."""
-    await connection.execute(_LOCK_ROWS, {"blob_keys": [key for key in keys if key is not None]})
+    in another order could wait for each other. Who will `add` as well gives the SHA-256 (`and_of`): all rows
+    are locked in the order of their keys."""
+    given = {"blob_keys": [key for key in keys if key is not None], "sha256": and_of}
+    await connection.execute(_LOCK_ROWS, given)
 
 
 async def of_clips(connection: AsyncConnection, clip_ids: Sequence[UUID]) -> list[str]:

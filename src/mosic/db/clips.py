@@ -211,7 +211,7 @@ async def replace_bytes(
     blob = {name: changes[name] for name in ("sha256", "size", "media_type")}
     rest = {name: value for name, value in changes.items() if name not in (*blob, "blob_key")}
     let_go = await stored.of_clips(connection, [before.id])
-    await stored.lock(connection, let_go)
+    await stored.lock(connection, let_go, and_of=blob["sha256"])
     try:
         async with connection.begin_nested():
             key = await stored.add(connection, changes["blob_key"], **blob)
