@@ -64,8 +64,10 @@ def say(text: str) -> None:
     typer.echo(f"mosic: {fit_to_show(without_home(text))}", err=True)
 
 
-def call(target: Target | None, work: Callable[[Clips], Awaitable[int]]) -> int:
-    """Run `work` with the clips of the service; returns the exit status. An exception becomes one message."""
+def call(target: Target | None, work: Callable[[Clips], Awaitable[int]], *, waits: bool = True) -> int:
+    """Run `work` with the clips of the service; returns the exit status. An exception becomes one message.
+    With `waits` a request that the service refuses for now is repeated when it says so; a `work` that repeats
+    its requests itself goes without."""
     if target is None:
         return WRONG_COMMAND
 
@@ -75,7 +77,8 @@ def call(target: Target | None, work: Callable[[Clips], Awaitable[int]]) -> int:
         if threading.current_thread() is threading.main_thread():
             # Like Ctrl-C: everything is closed in order.
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-        async with Clips(target.base, target.api_key) as clips:
+        waiting = (lambda wait: say(str(wait))) if waits else None
+        async with Clips(target.base, target.api_key, waiting=waiting) as clips:
             return await work(clips)
 
     try:

@@ -177,4 +177,6 @@ def download(
     options = downloading.Options(output=output, force=force, retries=retries, json=json)
     wanted = calling.ids_or_exit(ids)
     target = calling.find_service(url, api_key, needs_key=False)
-    raise typer.Exit(calling.call(target, lambda clips: downloading.download(clips, wanted, options)))
+    raise typer.Exit(
+        calling.call(target, lambda clips: downloading.download(clips, wanted, options), waits=False)
+    )

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Unpack
 from uuid import UUID
 
 from yarl import URL
 
-from mosic.client.failures import NotFound, ServiceFailed
-from mosic.client.service import Response, Service, not_mosic
+from mosic.client.failures import NotFound, ServiceFailed, TryAgain
+from mosic.client.retrying import Retries, Wait
+from mosic.client.service import RequestOptions, Response, Service, not_mosic
 from mosic.wire.dates import parse_http_date
 from mosic.wire.ids import parse_uuid
 from mosic.wire.trash import RESTORABLE_UNTIL
@@ -21,11 +23,35 @@ Clip = Mapping[str, Any]
 """A clip as the service writes it."""
 
 _LARGEST_PAGE = 500
+_RETRIES = 8
 _NEXT = re.compile(r'<([^>]*)>[^,<]*;\s*rel="?next"?')
 
 
 class Clips(Service):
-    """The methods raise what `Service.request` raises."""
+    """The methods raise what `request` raises."""
+
+    def __init__(
+        self, base: URL, api_key: str | None, *, waiting: Callable[[Wait], None] | None = None
+    ) -> None:
+        super().__init__(base, api_key)
+        self._waiting = waiting
+
+    async def request(self, method: str, path: str, **options: Unpack[RequestOptions]) -> Response:
+        """As `Service.request`. Where `waiting` was given, a request that is refused for now with Retry-After
+        is repeated after that time, and `waiting` is told before; what still fails after that raises
+        `Failed` or `ServiceFailed`."""
+        retries = Retries(self, _RETRIES)
+        while True:
+            retries.begin()
+            try:
+                return await super().request(method, path, **options)
+            except TryAgain as failure:
+                # Without Retry-After the request may have been done, and its response lost.
+                if self._waiting is None or not failure.retry_after:
+                    raise
+                wait = retries.after(failure, progressed=False)
+            self._waiting(wait)
+            await asyncio.sleep(wait.seconds)
 
     async def pages(self, *, limit: int | None, trashed: bool) -> AsyncIterator[list[Clip]]:
         """The newest first, up to `limit`, as they come; or those that are in the trash."""
