@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import random
+from collections.abc import Sequence
 from contextlib import suppress
 from fcntl import flock
 from typing import Any
@@ -228,9 +229,9 @@ async def test_an_upload_whose_commit_was_not_answered(
     """The row is committed or not, and the insert ends in the error in any case."""
     insert = clips.insert
 
-    async def losing(driver: Connection, new: NewClip) -> None:
+    async def losing(driver: Connection, new: NewClip, kinds: Sequence[str]) -> None:
         if commits:
-            await insert(driver, new)
+            await insert(driver, new, kinds)
         raise error
 
     monkeypatch.setattr(clips, "insert", losing)
