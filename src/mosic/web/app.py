@@ -55,6 +55,8 @@ def create_app(settings: Settings) -> ASGIApp:
         redirect_slashes=False,
         openapi_url=None,  # see `mosic.web.routes.pages`
         separate_input_output_schemas=False,
+        # What generated clients call their functions.
+        generate_unique_id_function=lambda route: route.name,
     )
     install_error_responses(api)
     closed = settings.require_key_for_reads
