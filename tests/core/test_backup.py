@@ -100,6 +100,7 @@ async def some_clips(rt: Runtime) -> None:
     one = await upload(rt, wav(seed=1))
     two = await upload(rt, wav(seed=2))
     await edit_clip(rt, two.id, {"title": "A\tB\\N\nÄ\u2028'\"", "description": "\\.", "genre": ""})
+    await edit_clip(rt, two.id, {"external_id": "a\\N\\.", "metadata": {"\\": ["\t", 1.5, None]}})
     for _ in range(3):
         await rt.plays.count(one.id)
     rt.plays.add_bytes(one.id, 12345)
@@ -114,6 +115,8 @@ async def some_clips(rt: Runtime) -> None:
         title="Elsewhere",
         duration=1 / 3,
         tags={"composer": ["Ä", "\\"], "x": []},
+        external_id="elsewhere",
+        metadata={"Ä": {}},
     )
 
 

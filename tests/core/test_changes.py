@@ -131,7 +131,7 @@ async def test_a_removed_external_clip_is_served_by_nobody(open_rt: Open) -> Non
     settings = {"remote_stream": "redirect", "remote_allow_private": True}
     async with open_rt(**settings) as rt, open_rt(**settings) as other:
         for number in range(30):
-            clip = await add_external(rt, url=f"http://127.0.0.1:8009/{number}.mp3", title="a")
+            clip, _ = await add_external(rt, url=f"http://127.0.0.1:8009/{number}.mp3", title="a")
             assert (await listen(other, clip))["location"].endswith(f"/{number}.mp3")
             await remove_clip(rt, clip.id)
             for one in (other, rt):

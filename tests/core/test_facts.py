@@ -227,7 +227,7 @@ async def test_an_external_clip_is_asked_for_each_time(open_rt: Open) -> None:
     async with open_rt(remote_allow_private=True) as rt:
         database = Database(rt)
         facts = cache(rt, database)
-        clip = await add_external(rt, url="http://127.0.0.1:8009/a.mp3", title="a")
+        clip, _ = await add_external(rt, url="http://127.0.0.1:8009/a.mp3", title="a")
         await facts.get(clip.id)
         async with rt.begin() as connection:
             await connection.execute(sa.text("DELETE FROM clips"))
@@ -239,7 +239,7 @@ async def test_an_external_clip_removed_during_a_look_up_is_gone_for_who_asks_th
     async with open_rt(remote_allow_private=True) as rt:
         database = Database(rt)
         facts = cache(rt, database)
-        clip = await add_external(rt, url="http://127.0.0.1:8009/a.mp3", title="a")
+        clip, _ = await add_external(rt, url="http://127.0.0.1:8009/a.mp3", title="a")
         database.go_on.clear()
         before = asyncio.create_task(facts.get(clip.id))
         await database.has_read.wait()

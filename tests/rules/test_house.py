@@ -70,11 +70,19 @@ CORE_SIBLINGS = {
     },
     "mosic.core.changing": {"mosic.core.runtime"},
     "mosic.core.trash": {"mosic.core.runtime", "mosic.core.changing"},
-    "mosic.core.catalog": {"mosic.core.runtime", "mosic.core.changing", "mosic.core.trash"},
+    "mosic.core.ownids": {"mosic.core.runtime"},
+    "mosic.core.uploads.state": {"mosic.core.runtime", "mosic.core.ownids"},
+    "mosic.core.catalog": {
+        "mosic.core.runtime",
+        "mosic.core.changing",
+        "mosic.core.ownids",
+        "mosic.core.trash",
+    },
     "mosic.core.ingest": {
         "mosic.core.runtime",
         "mosic.core.bytes",
         "mosic.core.changing",
+        "mosic.core.ownids",
         "mosic.core.trash",
     },
     "mosic.core.replace": {
@@ -97,6 +105,7 @@ CORE_SIBLINGS = {
     "mosic.core.uploads.unfinished": {
         "mosic.core.runtime",
         "mosic.core.ingest",
+        "mosic.core.ownids",
         "mosic.core.uploads.append",
         "mosic.core.uploads.quotas",
         "mosic.core.uploads.state",
@@ -110,24 +119,8 @@ CORE_SIBLINGS = {
         "mosic.core.trash",
     },
     "mosic.core.works.kinds": {"mosic.core.runtime"},
-    "mosic.core.works.files": {"mosic.core.runtime"},
-    "mosic.core.works.known": {
-        "mosic.core.works.chapters",
-        "mosic.core.works.kinds",
-        "mosic.core.works.sound",
-    },
-    "mosic.core.works.chapters": {
-        "mosic.core.runtime",
-        "mosic.core.works.files",
-        "mosic.core.works.kinds",
-    },
-    "mosic.core.works.sound": {
-        "mosic.core.runtime",
-        "mosic.core.changing",
-        "mosic.core.works.files",
-        "mosic.core.works.kinds",
-    },
-    "mosic.core.carried": {"mosic.core.runtime"},
+    "mosic.core.works.known": {"mosic.core.works.kinds", "mosic.core.works.sound"},
+    "mosic.core.works.sound": {"mosic.core.runtime", "mosic.core.changing", "mosic.core.works.kinds"},
     "mosic.core.works.attempt": {
         "mosic.core.runtime",
         "mosic.core.changing",

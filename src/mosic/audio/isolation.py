@@ -174,12 +174,12 @@ class ProbePool(TaskPool):
         """
         try:
             found = await self.run(PROBE, path, sender=sender)
-            return AudioInfo.of(found.value)
+            return AudioInfo(**found.value)
         except TaskFailed as error:
             if error.code == UnsupportedMedia.code.removesuffix("-media"):
                 raise UnsupportedMedia(error.detail) from None
             raise UnreadableMedia(error.detail) from None
-        except (TypeError, KeyError, AttributeError):
+        except TypeError:
             raise UnreadableMedia(CRASHED) from None
 
 

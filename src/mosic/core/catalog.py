@@ -8,11 +8,12 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from mosic.core.changing import delete_blobs, get_for_change
+from mosic.core.changing import delete_blobs, differing_from, get_for_change
+from mosic.core.ownids import holder_of, taken
 from mosic.core.runtime import Runtime
-from mosic.core.trash import move_to_trash
+from mosic.core.trash import move_to_trash, restore_clip
 from mosic.db import clips, pages
-from mosic.db.clips import Clip, NewClip
+from mosic.db.clips import Clip, NewClip, OwnIdTaken
 from mosic.errors import ClipNotFound, RemoteRefused
 from mosic.wire.addresses import MAX_URL_LENGTH, ascii_url
 from mosic.wire.conditions import Preconditions
@@ -56,34 +57,52 @@ async def find_by_sha256(rt: Runtime, sha256: bytes) -> Clip | None:
     return clip if clip is not None and clip.deleted_at is None else None
 
 
-async def add_external(rt: Runtime, *, url: str, **facts: Any) -> Clip:
-    """Add a clip whose audio stays where it is; raises `RemoteRefused` for an address not allowed."""
+async def add_external(rt: Runtime, *, url: str, **facts: Any) -> tuple[Clip, bool]:
+    """Add a clip whose audio stays where it is; the second value says whether it is new: with the same
+    `external_id` the same URL gives the clip that has both, also out of the trash. Raises `RemoteRefused` for
+    an address not allowed, and `ExternalIdTaken`."""
     await rt.remote.check(url)
     if len(ascii_url(url) or "") > MAX_URL_LENGTH:
         raise RemoteRefused(
             f"The URL is too long: at most {MAX_URL_LENGTH} characters are allowed, percent-encoded."
         )
     new = NewClip(id=rt.clock.uuid7(), external_url=url, **facts)
-    async with rt.statements() as driver:
-        clip = await clips.insert(driver, new)
-    assert clip is not None  # only a sha256 can collide, and this clip has none
-    return clip
+    while True:
+        try:
+            async with rt.statements() as driver:
+                clip = await clips.insert(driver, new)
+        except OwnIdTaken:
+            assert new.external_id is not None
+            other = await holder_of(rt, new.external_id)
+        else:
+            assert clip is not None  # only a sha256 can collide, and this clip has none
+            return clip, True
+        if other is not None and other.external_url != url:
+            raise taken(new.external_id, other)
+        if other is not None:
+            return (other if other.deleted_at is None else await restore_clip(rt, other.id)), False
+        # The clip that had the key was removed between the two statements: try again.
 
 
 async def edit_clip(
     rt: Runtime, clip_id: UUID, changes: Mapping[str, Any], conditions: Preconditions | None = None
 ) -> Clip:
-    """Change the given columns.
+    """Change the given columns; `metadata` is a merge patch of its own (RFC 7396), None empties it.
 
-    Raises `ClipNotFound`, and `PreconditionFailed` when `conditions` (RFC 9110 §13) do not
+    Raises `ExternalIdTaken`, `InvalidRequest` when the merged metadata is too large, `ClipNotFound`, and
+    `PreconditionFailed` when `conditions` (RFC 9110 §13) do not
     hold for the clip as it is at that moment: nobody edits in between.
     """
-    async with rt.begin() as connection:
-        clip = await get_for_change(connection, clip_id, "PATCH", conditions)
-        differing = {name: value for name, value in changes.items() if getattr(clip, name) != value}
-        if not differing:
-            return clip
-        edited = await clips.update(connection, clip_id, differing)
+    try:
+        async with rt.begin() as connection:
+            clip = await get_for_change(connection, clip_id, "PATCH", conditions)
+            differing = differing_from(clip, changes)
+            if not differing:
+                return clip
+            edited = await clips.update(connection, clip_id, differing)
+    except OwnIdTaken:
+        external_id = changes["external_id"]
+        raise taken(external_id, await holder_of(rt, external_id)) from None
     # This process need not wait for the notification.
     rt.facts.drop(clip_id)
     return edited

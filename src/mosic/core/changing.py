@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -10,8 +11,9 @@ import structlog
 from mosic.core.runtime import Runtime
 from mosic.db import blobs, clips
 from mosic.db.clips import Clip
-from mosic.errors import ClipNotFound, PreconditionFailed, Unavailable
+from mosic.errors import ClipNotFound, InvalidRequest, PreconditionFailed, Unavailable
 from mosic.wire.conditions import Preconditions, Validators, Verdict, evaluate
+from mosic.wire.owndata import merged, own_data, same_data
 
 _log = structlog.get_logger("mosic.catalog")
 
@@ -30,6 +32,26 @@ async def get_for_change(
     if evaluate(method, conditions, Validators(clip.etag, clip.updated_at)) is not Verdict.PROCEED:
         raise PreconditionFailed
     return clip
+
+
+def differing_from(clip: Clip, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns that an edit changes, with their values. `metadata` is a merge patch; raises
+    `InvalidRequest` when the result is more than a clip may have."""
+    columns = dict(changes)
+    if "metadata" in columns:
+        patch = columns.pop("metadata")
+        try:
+            data = {} if patch is None else own_data(merged(clip.metadata, patch))
+        except ValueError as error:
+            raise InvalidRequest(
+                f"metadata: with what is there it {error}.",
+                errors=[{"loc": ["body", "metadata"], "msg": str(error)}],
+            ) from None
+        if not same_data(data, clip.metadata):
+            columns["metadata"] = data
+    return {
+        name: value for name, value in columns.items() if name == "metadata" or getattr(clip, name) != value
+    }
 
 
 async def delete_blobs(rt: Runtime, *blob_keys: str) -> None:

@@ -14,14 +14,15 @@ from mosic.audio.info import AudioInfo
 from mosic.audio.types import without_ending
 from mosic.core.bytes import put_back
 from mosic.core.changing import keep_one, withdraw
+from mosic.core.ownids import check_own_id
 from mosic.core.runtime import Runtime
 from mosic.core.trash import restore_clip
-from mosic.db import carried as carried_rows
 from mosic.db import clips
 from mosic.db.blobs import BlobSwept
-from mosic.db.clips import Clip, NewClip
+from mosic.db.clips import Clip, NewClip, OwnIdTaken
 from mosic.errors import ClipNotFound, Unavailable
 from mosic.staging import StagedFile
+from mosic.wire.owndata import same_data
 from mosic.words import WORDS, Words
 
 T = TypeVar("T")
@@ -34,14 +35,19 @@ class Hints(Words):
     """What the sender said about the audio; it wins over the tags, and they over the file name."""
 
     file_name: str | None = None
+    external_id: str | None = None
+    metadata: dict[str, Any] | None = None
 
     def not_taken(self, clip: Clip) -> tuple[str, ...]:
-        """The names of the words that a clip, which was there before, has otherwise."""
-        return tuple(
-            word.name
-            for word in WORDS
-            if (said := getattr(self, word.name)) is not None and said != getattr(clip, word.name)
-        )
+        """The names of the fields that a clip, which was there before, has otherwise."""
+        differing = [
+            name
+            for name in (*(word.name for word in WORDS), "external_id")
+            if (said := getattr(self, name)) is not None and said != getattr(clip, name)
+        ]
+        if self.metadata is not None and not same_data(self.metadata, clip.metadata):
+            differing.append("metadata")
+        return tuple(differing)
 
 
 async def ingest(rt: Runtime, staged: StagedFile, hints: Hints, sender: str = "") -> tuple[Clip, bool]:
@@ -50,7 +56,8 @@ async def ingest(rt: Runtime, staged: StagedFile, hints: Hints, sender: str = ""
     Bytes that are in the catalogue already give the clip that has them, also out of the trash, and are put
     back where the store has lost them. The bytes are published before the row is committed, so that a row
     never lacks its bytes; what a crash leaves in between is an orphan blob, which the sweep collects. Raises
-    `UnsupportedMedia`, `UnreadableMedia`, `InsufficientStorage`, `Unavailable`, `BlobDamaged`; the staged
+    `UnsupportedMedia`, `UnreadableMedia`, `InsufficientStorage`, `Unavailable`, `BlobDamaged`,
+    `ExternalIdTaken` when a clip with other bytes has the key; the staged
     file is then still the caller's to remove. `sender` says whose file it is, where files wait for their
     turn to be probed.
     """
@@ -60,10 +67,10 @@ async def ingest(rt: Runtime, staged: StagedFile, hints: Hints, sender: str = ""
     if existing is not None and (found := await _from_trash(rt, existing)) is not None:
         await to_the_end(put_back(rt, found, staged))
         return found, False
+    await check_own_id(rt, hints.external_id, sha256=sha256)
     info = await rt.probes.probe(staged.path, sender)
     new = _new_clip(rt.clock.uuid7(), staged, info, hints)
-    carried = carried_rows.to_json(info.chapters, info.lyrics)
-    return await to_the_end(_publish(rt, staged, new, carried))
+    return await to_the_end(_publish(rt, staged, new))
 
 
 async def to_the_end(publishing: Coroutine[Any, Any, T]) -> T:
@@ -76,13 +83,11 @@ async def to_the_end(publishing: Coroutine[Any, Any, T]) -> T:
         raise
 
 
-async def _publish(
-    rt: Runtime, staged: StagedFile, new: NewClip, carried: tuple[Any, Any]
-) -> tuple[Clip, bool]:
+async def _publish(rt: Runtime, staged: StagedFile, new: NewClip) -> tuple[Clip, bool]:
     blob_key = new.id.hex
     try:
         await rt.blobs.put(blob_key, staged.path)
-        clip, created = await _insert(rt, new, bytes.fromhex(staged.sha256), carried)
+        clip, created = await _insert(rt, new, bytes.fromhex(staged.sha256))
         return await keep_one(rt, clip, blob_key), created
     except Exception as error:
         await withdraw(rt, blob_key)
@@ -103,14 +108,19 @@ async def _from_trash(rt: Runtime, clip: Clip) -> Clip | None:
         return None
 
 
-async def _insert(rt: Runtime, new: NewClip, sha256: bytes, carried: tuple[Any, Any]) -> tuple[Clip, bool]:
+async def _insert(rt: Runtime, new: NewClip, sha256: bytes) -> tuple[Clip, bool]:
     while True:
-        async with rt.statements() as driver:
-            clip = await clips.insert(driver, new, rt.works.kinds, carried)
-            if clip is not None:
-                rt.works.made()
-                return clip, True
-            clip = await clips.find(driver, sha256)
+        try:
+            async with rt.statements() as driver:
+                clip = await clips.insert(driver, new, rt.works.kinds)
+                if clip is not None:
+                    rt.works.made()
+                    return clip, True
+                clip = await clips.find(driver, sha256)
+        except OwnIdTaken:
+            assert new.external_id is not None
+            await check_own_id(rt, new.external_id, sha256=sha256)
+            continue
         if clip is not None and (found := await _from_trash(rt, clip)) is not None:
             return found, False
         # The clip that had these bytes first was deleted between the two statements: try again.
@@ -127,6 +137,8 @@ def _new_clip(clip_id: UUID, staged: StagedFile, info: AudioInfo, hints: Hints) 
         duration=info.duration,
         tags=info.tags,
         file_name=hints.file_name,
+        external_id=hints.external_id,
+        metadata=hints.metadata or {},
         blob_key=clip_id.hex,
         media_type=info.media_type,
         codec=info.codec,
@@ -135,6 +147,4 @@ def _new_clip(clip_id: UUID, staged: StagedFile, info: AudioInfo, hints: Hints) 
         channels=info.channels,
         size=staged.size,
         sha256=bytes.fromhex(staged.sha256),
-        has_chapters=bool(info.chapters),
-        has_lyrics=info.lyrics is not None,
     )

@@ -24,6 +24,10 @@ CHANGED_CHANNEL = "mosic_clips"
 """Here each clip that was edited or removed is named, by the hex form of its id."""
 
 
+class OwnIdTaken(Exception):
+    """Another clip has this `external_id`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewClip(Words):
     """What is needed to make a row."""
@@ -33,6 +37,8 @@ class NewClip(Words):
     duration: float | None = None
     tags: dict[str, list[str]] = field(default_factory=dict)
     file_name: str | None = None
+    external_id: str | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
     blob_key: str | None = None
     external_url: str | None = None
     media_type: str | None = None
@@ -42,8 +48,6 @@ class NewClip(Words):
     channels: int | None = None
     size: int | None = None
     sha256: bytes | None = None
-    has_chapters: bool = False
-    has_lyrics: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +111,7 @@ _PLAYS = "plays.play_count, plays.bytes_streamed, plays.last_played_at"
 _STORED = "blob.size, blob.sha256, blob.media_type"
 _ROW = tuple(name for name in _NEW if name not in ("external_url", "media_type"))
 _VALUES = ", ".join(f"${number}" for number in range(len(_BLOB) + 1, len(_BLOB) + len(_ROW) + 1))
-_KINDS, _CHAPTERS, _LYRICS = (f"${len(_BLOB) + len(_ROW) + behind}" for behind in (1, 2, 3))
+_KINDS = f"${len(_BLOB) + len(_ROW) + 1}"
 # The update changes nothing: it locks the row, and waits for those who are removing or making it.
 _INSERT = f"""
     WITH blob AS (
@@ -123,15 +127,6 @@ _INSERT = f"""
     )
     SELECT {_CLIP}, {_STORED}, {_PLAYS} FROM clips, blob, plays
 """  # noqa: S608
-# Most files carry neither chapters nor lyrics, and their uploads pay nothing for them.
-_INSERT_CARRYING = _INSERT.replace(
-    f"    SELECT {_CLIP}",
-    f"""    , carried AS (
-        INSERT INTO clip_carried (clip_id, chapters, lyrics)
-        SELECT id, {_CHAPTERS}::jsonb, {_LYRICS}::jsonb FROM clips
-    )
-    SELECT {_CLIP}""",  # noqa: S608
-)
 _INSERT_EXTERNAL = f"""
     WITH clips AS (
         INSERT INTO clips ({", ".join(_NEW)})
@@ -147,33 +142,31 @@ _FIND = f"""
     LEFT JOIN clip_sounds sounds ON sounds.clip_id = clips.id WHERE blob.sha256 = $1
 """  # noqa: S608
 _NOT_UNIQUE = "23505"
-_Carried = tuple[Any, Any]
+_OWN_ID = "uq_clips_external_id"
 _NEVER = sa.text("'infinity'::timestamptz")
 
 
-async def insert(
-    driver: asyncpg.Connection, new: NewClip, kinds: Sequence[str] = (), carried: _Carried = (None, None)
-) -> Clip | None:
+async def insert(driver: asyncpg.Connection, new: NewClip, kinds: Sequence[str] = ()) -> Clip | None:
     """Add the clip, its blob and its counters, for good; None when a clip with the same bytes is there
     already. If the bytes are there for something else, the clip gets the key that they have. The works of
-    these `kinds` wait from then on, unless its audio is elsewhere. `carried`: see `mosic.db.carried.to_json`.
+    these `kinds` wait from then on, unless its audio is elsewhere.
 
     A concurrent insert of the same bytes is waited for, so that None means «committed by another». Raises
-    `BlobSwept`.
+    `BlobSwept` and `OwnIdTaken`.
     """
     statement, names = (_INSERT, (*_BLOB, *_ROW)) if new.blob_key else (_INSERT_EXTERNAL, _NEW)
     values = [getattr(new, name) for name in names]
-    values[names.index("tags")] = json.dumps(new.tags)
+    for name in ("tags", "metadata"):
+        values[names.index(name)] = json.dumps(getattr(new, name))
     if new.blob_key:
         values.append(list(kinds))
-        if carried != (None, None):
-            statement = _INSERT_CARRYING
-            values += [one and json.dumps(one) for one in carried]
     try:
         return _from_driver(await driver.fetchrow(statement, *values))
     except asyncpg.PostgresError as error:
         if error.sqlstate == SWEPT_STATE:
             raise BlobSwept from error
+        if getattr(error, "constraint_name", None) == _OWN_ID:
+            raise OwnIdTaken from error
         raise
 
 
@@ -207,12 +200,16 @@ async def is_there(connection: AsyncConnection, clip_id: UUID) -> bool:
 
 
 async def update(connection: AsyncConnection, clip_id: UUID, changes: Mapping[str, Any]) -> Clip:
-    """Write the changed columns and a new revision; the clip must be there. Tells `mosic.db.changes`."""
-    await connection.execute(
-        sa.update(clips)
-        .where(clips.c.id == clip_id)
-        .values({**changes, "revision": clips.c.revision + 1, "updated_at": sa.func.now()})
-    )
+    """Write the changed columns and a new revision; the clip must be there. Tells `mosic.db.changes`. Raises
+    `OwnIdTaken`; the transaction cannot go on then."""
+    statement = sa.update(clips).where(clips.c.id == clip_id)
+    values = {**changes, "revision": clips.c.revision + 1, "updated_at": sa.func.now()}
+    try:
+        await connection.execute(statement.values(values))
+    except IntegrityError as error:
+        if _OWN_ID in str(error.orig):
+            raise OwnIdTaken from error
+        raise
     await _tell(connection, clip_id)
     clip = await get(connection, clip_id, trashed=True)
     assert clip is not None

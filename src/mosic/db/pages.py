@@ -23,6 +23,9 @@ MAX_TEXT = 500
 MAX_TAGS = 4096
 """Bytes of the tags as one JSON object, as PostgreSQL writes it."""
 
+MAX_METADATA = 2048
+"""Bytes of an app's own data as PostgreSQL writes it; more of it is left out."""
+
 _TEXTS = (*TEXTS, "file_name")
 # PostgreSQL knows the size of what it has not compressed without writing it out, which takes at most twice as
 # many bytes. (Control characters would take more. Only a backup from elsewhere can have brought them in.)
@@ -33,6 +36,8 @@ _FEW_TAGS = sa.or_(
     ),
     sa.func.octet_length(sa.cast(clips.c.tags, sa.Text)) <= MAX_TAGS,
 )
+# A number may be much longer than it is stored.
+_LITTLE_METADATA = sa.func.octet_length(sa.cast(clips.c.metadata, sa.Text)) <= MAX_METADATA
 # Of each clip as many as there is room for, the shortest first: name and values, with two characters each.
 _SHORTEST_TAGS = sa.text(f"""
     SELECT id, (SELECT coalesce(jsonb_object_agg(name, texts), '{{}}') FROM (
@@ -51,12 +56,14 @@ def _cut(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
         return sa.func.left(column, MAX_TEXT).label(column.key)
     if column.key == "tags":
         return sa.case((_FEW_TAGS, column)).label(column.key)
+    if column.key == "metadata":
+        return sa.case((_LITTLE_METADATA, column), else_=sa.text("'{}'::jsonb")).label(column.key)
     return column
 
 
 _longest = sa.func.greatest(*(sa.func.length(clips.c[name]) for name in _TEXTS))
 _CLIPS = sa.select(
-    *(_cut(column) for column in COLUMNS), (_longest <= MAX_TEXT).label("complete")
+    *(_cut(column) for column in COLUMNS), sa.and_(_longest <= MAX_TEXT, _LITTLE_METADATA).label("complete")
 ).select_from(WHOLE)
 
 

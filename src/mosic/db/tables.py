@@ -51,6 +51,9 @@ clips = sa.Table(
     sa.Column("duration", sa.Double),
     sa.Column("tags", JSONB, nullable=False, server_default=sa.text("'{}'::jsonb")),
     sa.Column("file_name", sa.Text),
+    # An app's own key and data. The key stays taken while its clip is in the trash.
+    sa.Column("external_id", sa.Text, unique=True),
+    sa.Column("metadata", JSONB, nullable=False, server_default=sa.text("'{}'::jsonb")),
     # A clip has either bytes in the store or an external address, never both, never neither.
     # No two clips have the same bytes.
     sa.Column("blob_key", sa.Text, sa.ForeignKey("blobs.key", onupdate="CASCADE"), unique=True),
@@ -65,9 +68,6 @@ clips = sa.Table(
     sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
     # Since when it is in the trash; NULL for a clip that is in the catalogue.
     sa.Column("deleted_at", sa.DateTime(timezone=True)),
-    # Whether `clip_carried` has them.
-    sa.Column("has_chapters", sa.Boolean, nullable=False, server_default=sa.false()),
-    sa.Column("has_lyrics", sa.Boolean, nullable=False, server_default=sa.false()),
     # When its bytes took the place of others; NULL for those that it was made with.
     sa.Column("stored_at", sa.DateTime(timezone=True)),
     sa.Index(None, "deleted_at", postgresql_where=sa.text("deleted_at IS NOT NULL")),
@@ -84,6 +84,10 @@ clips = sa.Table(
     ),
     sa.CheckConstraint("revision > 0", name="revision"),
     sa.CheckConstraint("jsonb_typeof(tags) = 'object'", name="tags"),
+    sa.CheckConstraint(
+        r"length(external_id) BETWEEN 1 AND 200 AND external_id !~ '[\x01-\x1f\x7f]'", name="external_id"
+    ),
+    sa.CheckConstraint("jsonb_typeof(metadata) = 'object'", name="metadata"),
 )
 
 # Apart from `clips`, so that a hot counter never rewrites a wide, indexed row. The row is made with its clip.
@@ -131,23 +135,6 @@ clip_sounds = sa.Table(
         "leading_silence >= 0 AND leading_silence < 'Infinity'"
         " AND trailing_silence >= 0 AND trailing_silence < 'Infinity'",
         name="silence",
-    ),
-)
-
-# Chapters and lyrics that the file of a clip carries; a clip without has no row.
-clip_carried = sa.Table(
-    "clip_carried",
-    metadata,
-    sa.Column("clip_id", sa.Uuid, sa.ForeignKey("clips.id", ondelete="CASCADE"), primary_key=True),
-    # [[start, end or null, title], …]
-    sa.Column("chapters", JSONB(none_as_null=True)),
-    # {"language": …, "synced": …, "lines": [[start or null, text], …]}
-    sa.Column("lyrics", JSONB(none_as_null=True)),
-    sa.CheckConstraint("jsonb_typeof(chapters) = 'array'", name="chapters"),
-    sa.CheckConstraint("jsonb_typeof(lyrics) = 'object'", name="lyrics"),
-    sa.CheckConstraint(
-        "coalesce(octet_length(chapters::text), 0) + coalesce(octet_length(lyrics::text), 0) < 8000000",
-        name="size",
     ),
 )
 

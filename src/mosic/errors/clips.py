@@ -15,6 +15,12 @@ class BytesTaken(MosicError):
     code, status, title = "bytes-taken", 409, "Another clip has these bytes"
 
 
+class ExternalIdTaken(MosicError):
+    """`clip_id` and `clip_url` name the clip that has it, also one in the trash."""
+
+    code, status, title = "external-id-taken", 409, "Another clip has this external_id"
+
+
 class RangeNotSatisfiable(MosicError):
     """`Content-Range` names the size of the whole file (RFC 9110 §15.5.17), unless an external source did not
     send it."""
@@ -40,18 +46,6 @@ class BlobDamaged(MosicError):
     operator has to find the cause first."""
 
     code, status, title = "blob-damaged", 500, "The stored file of this clip is damaged"
-
-
-class NoChapters(MosicError):
-    """Its file carries none, or its audio is stored elsewhere."""
-
-    code, status, title = "no-chapters", 404, "This clip has no chapters"
-
-
-class NoLyrics(MosicError):
-    """Its file carries none, or its audio is stored elsewhere."""
-
-    code, status, title = "no-lyrics", 404, "This clip has no lyrics"
 
 
 class NoWaveform(MosicError):

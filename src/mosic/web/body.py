@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from starlette.requests import Request
 
 from mosic.core.ingest import Hints
+from mosic.core.ownids import check_own_id
 from mosic.core.runtime import Runtime
 from mosic.errors import (
     DigestMismatch,
@@ -67,13 +68,15 @@ class _Form:
 
 
 @asynccontextmanager
-async def receive_upload(request: Request, rt: Runtime) -> AsyncIterator[Received]:
-    """Take the body of a POST or PUT into a staged file.
+async def receive_upload(
+    request: Request, rt: Runtime, *, takes_fields: bool = True
+) -> AsyncIterator[Received]:
+    """Take the body of a POST or PUT into a staged file. Without `takes_fields` its fields make no clip.
 
-    Raises `PartialUpload` and `TooLarge` (before a byte is read when the length is declared),
-    `MalformedRequest`, `MissingFile`, `InvalidRequest` for form fields, `UnsupportedContentType`,
-    `DigestMismatch`, `UploadStalled`, `InsufficientStorage`, `ClientDisconnected`; whatever is raised,
-    nothing stays on disk.
+    Raises `PartialUpload`, `ExternalIdTaken` and `TooLarge` (before a byte is read when the
+    length is declared), `MalformedRequest`, `MissingFile`, `InvalidRequest` for form fields,
+    `UnsupportedContentType`, `DigestMismatch`, `UploadStalled`, `InsufficientStorage`,
+    `ClientDisconnected`; whatever is raised, nothing stays on disk.
     """
     limit = rt.settings.max_upload_bytes
     content_type = request.headers.get("content-type", "application/octet-stream")
@@ -90,6 +93,9 @@ async def receive_upload(request: Request, rt: Runtime) -> AsyncIterator[Receive
         raise TooLarge(f"The body has {declared} bytes; at most {limit} are allowed.")
     reader = MultipartReader(content_type) if is_form else None
     expected_file = declared_digest(request)
+    if request.scope["query_string"] and takes_fields and not is_form:
+        early = raw_hints(request).external_id
+        await check_own_id(rt, early, sha256=expected_file, size=declared)
     content = _Content(request)
 
     # The Content-Length of a form includes its framing: for the file it is only an upper bound.

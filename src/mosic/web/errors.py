@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from mosic.errors import (
     BadRequest,
+    ExternalIdTaken,
     InternalError,
     InvalidRequest,
     MethodNotAllowed,
@@ -20,6 +21,7 @@ from mosic.errors import (
     NotFound,
 )
 from mosic.web.deps import runtime_of
+from mosic.web.urls import Urls
 from mosic.wire.problem import ERROR_PAGE, MEDIA_TYPE, PREFIX_OF, cut, error_response
 
 # A response may quote the request, but must not grow with it.
@@ -94,7 +96,10 @@ async def _respond(request: Request, error: Exception) -> ProblemResponse:
     known = as_mosic_error(error, request.scope)
     if known is None:
         raise error
-    runtime_of(request).metrics.requests.failed(known.code)
+    rt = runtime_of(request)
+    rt.metrics.requests.failed(known.code)
+    if isinstance(known, ExternalIdTaken) and "clip_id" in known.extra:
+        known.extra["clip_url"] = Urls.of(request, rt.settings).clip(known.extra["clip_id"])
     return ProblemResponse(known)
 
 

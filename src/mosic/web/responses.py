@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from http import HTTPStatus
 from typing import TypeVar
 
@@ -21,6 +22,7 @@ from mosic.web.arriving import arriving_chunks
 from mosic.web.errors import invalid_request
 from mosic.web.schemas import ClipOut
 from mosic.web.urls import Urls
+from mosic.wire.owndata import unique_names
 
 _JSON_SIZE = 256 * 1024
 _MOST_MEMBERS = 100
@@ -42,6 +44,13 @@ def parsed(model: type[_Model], body: bytes) -> _Model:
         members = from_json(body)
     except ValueError:
         raise MalformedRequest("The body is not valid JSON.") from None
+    if isinstance(members, dict) and "metadata" in members:
+        try:
+            json.loads(body, object_pairs_hook=unique_names)
+        except (ValueError, RecursionError) as error:
+            raise InvalidRequest(
+                f"metadata: {error}.", errors=[{"loc": ["body", "metadata"], "msg": str(error)}]
+            ) from None
     # Each unknown member is an error of its own, which costs time to make and print.
     if isinstance(members, dict) and len(members) > _MOST_MEMBERS:
         raise InvalidRequest(f"The body has {len(members)} members; at most {_MOST_MEMBERS} are allowed.")

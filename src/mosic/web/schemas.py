@@ -7,12 +7,21 @@ from datetime import date, datetime
 from typing import Annotated, Any, Literal, Self, TypeVar
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    create_model,
+    model_validator,
+)
 
 from mosic.audio.gain import replay_gain
 from mosic.db.clips import Clip
 from mosic.db.days import Day
 from mosic.web.urls import Urls
+from mosic.wire.owndata import own_data, own_data_from
 from mosic.wire.text import clean, clean_line
 from mosic.words import MAX_NUMBER, WORDS, Kind
 
@@ -39,6 +48,16 @@ Title = Annotated[
     AfterValidator(_not_empty),
 ]
 Prose = Annotated[str, Field(max_length=20_000), AfterValidator(_no_nul), AfterValidator(clean)]
+OwnId = Annotated[
+    str,
+    Field(min_length=1, max_length=200, examples=["track-4711"]),
+    AfterValidator(_no_nul),
+    AfterValidator(clean_line),
+    AfterValidator(_not_empty),
+]
+Metadata = Annotated[
+    dict[str, Any], BeforeValidator(own_data), Field(examples=[{"mood": "calm", "season": 2}])
+]
 Number = Annotated[int, Field(ge=0, le=MAX_NUMBER)]
 
 # What a field for a word of each kind is declared as.
@@ -105,6 +124,12 @@ class ClipOut(_Named):
     size: int | None = Field(description="Bytes.")
     sha256: str | None = Field(description="SHA-256 of the bytes, in hex.")
     tags: dict[str, list[str]] = Field(description="Every text tag found, by lower-case name.")
+    external_id: str | None = Field(
+        description="An app's own key; no two clips have the same.", examples=["track-4711"]
+    )
+    metadata: dict[str, Any] = Field(
+        description="An app's own data.", examples=[{"mood": "calm", "season": 2}]
+    )
     complete: bool = Field(
         description="False in a list for a clip whose texts are shortened there, or whose longest tags are "
         "left out: `GET /play/{clip_id}` has everything."
@@ -113,8 +138,6 @@ class ClipOut(_Named):
         description="Null until it is measured, and for a clip in which nothing of it is defined."
     )
     silence: Silence | None = Field(description="Null until it is measured.")
-    has_chapters: bool = Field(description="Whether `GET /play/{clip_id}/chapters` has some.")
-    has_lyrics: bool = Field(description="Whether `GET /play/{clip_id}/lyrics` has some.")
     play_count: int
     created_at: datetime
     updated_at: datetime
@@ -218,6 +241,9 @@ def _shown(model: type[_Model], clip: Clip, **others: Any) -> _Model:
 class UploadWords(BaseModel):
     """Form fields beside an uploaded file; an empty one counts as not given, as HTML forms send it."""
 
+    external_id: OwnId | None = None
+    metadata: Annotated[dict[str, Any], BeforeValidator(own_data_from)] | None = None
+
     @model_validator(mode="before")
     @classmethod
     def _drop_empty(cls, value: Any) -> Any:
@@ -235,6 +261,8 @@ class ExternalClipIn(BaseModel):
 
     audio_url: Annotated[str, Field(min_length=1, max_length=2000), AfterValidator(_no_nul)]
     duration: Annotated[float, Field(ge=0, le=10_000_000, allow_inf_nan=False)] | None = None
+    external_id: OwnId | None = Field(None, description="An app's own key; no two clips have the same.")
+    metadata: Metadata = Field({}, description="An app's own data: at most 16 KiB as JSON.")
 
 
 @_with_words(_TAKEN, title=(Title | None, None))
@@ -242,6 +270,13 @@ class ClipEdit(BaseModel):
     """A JSON merge patch (RFC 7396): null clears a value, what is absent stays."""
 
     model_config = ConfigDict(extra="forbid")
+
+    external_id: OwnId | None = Field(None, description="An app's own key; no two clips have the same.")
+    metadata: Metadata | None = Field(
+        None,
+        description="Merged with what is there, at every depth; null empties it.",
+        examples=[{"mood": "calm"}],
+    )
 
     @model_validator(mode="after")
     def _keep_title(self) -> Self:

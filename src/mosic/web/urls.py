@@ -53,6 +53,9 @@ class Urls:
     def clip_path(self, clip_id: UUID) -> str:
         return f"{self.prefix}{self.router}/{clip_id}"
 
+    def clip(self, clip_id: UUID | str) -> str:
+        return f"{self.base}{self.router}/{clip_id}"
+
     def list(self, query: str) -> str:
         return f"{self.base}{self.router}?{query}"
 

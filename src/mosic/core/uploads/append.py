@@ -48,7 +48,7 @@ async def append(
             upload, not_taken = await finish(rt, upload, sender)
     if whole:
         await rt.staging.discard(str(upload.file_id))
-        raise_refusal(upload)
+        await raise_refusal(rt, upload)
     elif failure is not None:
         raise failure
     return UploadState.of(upload, offset, not_taken)

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from mosic.core.ownids import holder_of
 from mosic.core.runtime import Runtime
 from mosic.db import uploads
 from mosic.db.uploads import Upload
 from mosic.errors import (
     DigestMismatch,
+    ExternalIdTaken,
     InsufficientStorage,
     Unavailable,
     UnreadableMedia,
@@ -19,7 +21,7 @@ from mosic.errors import (
     UploadNotFound,
 )
 
-REFUSALS = (DigestMismatch, UnsupportedMedia, UnreadableMedia)
+REFUSALS = (DigestMismatch, UnsupportedMedia, UnreadableMedia, ExternalIdTaken)
 """What the bytes of a whole upload may be refused for."""
 
 
@@ -56,7 +58,7 @@ async def read(rt: Runtime, upload_id: UUID) -> tuple[Upload, int]:
         raise UploadNotFound
     if upload.expired:
         raise UploadGone("This upload has expired.")
-    raise_refusal(upload)
+    await raise_refusal(rt, upload)
     if upload.clip_id is not None:
         return upload, upload.length or 0
     return upload, await _offset_of(rt, upload)
@@ -78,8 +80,11 @@ async def _offset_of(rt: Runtime, upload: Upload) -> int:
     return upload.confirmed
 
 
-def raise_refusal(upload: Upload) -> None:
+async def raise_refusal(rt: Runtime, upload: Upload) -> None:
     """Nothing happens where the upload was not refused."""
     for error in REFUSALS:
         if upload.refused_code == error.code:
-            raise error(upload.refused_detail)
+            extra = None
+            if error is ExternalIdTaken and (other := await holder_of(rt, upload.hints["external_id"])):
+                extra = {"clip_id": str(other.id)}
+            raise error(upload.refused_detail, extra=extra)

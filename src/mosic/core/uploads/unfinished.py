@@ -10,6 +10,7 @@ from uuid import UUID
 import structlog
 
 from mosic.core.ingest import Hints
+from mosic.core.ownids import check_own_id
 from mosic.core.runtime import Runtime
 from mosic.core.uploads.append import append, complete
 from mosic.core.uploads.quotas import admit_upload
@@ -34,10 +35,11 @@ async def create(
 ) -> UploadState:
     """Make an upload for the key of that name, and take the bytes that came with it.
 
-    Raises `InsufficientStorage` when the declared length does not fit on the disk, `TooManyUploads` and
-    `TooMuchPromised` when there are too many unfinished ones, and what `append` raises; then nothing of the
-    upload stays, since its sender does not learn where it is.
+    Raises `ExternalIdTaken`, `InsufficientStorage` when the declared length does not fit on the disk,
+    `TooManyUploads` and `TooMuchPromised` when there are too many unfinished ones, and what `append` raises;
+    then nothing of the upload stays, since its sender does not learn where it is.
     """
+    await check_own_id(rt, hints.external_id, sha256=creation.sha256, size=creation.length)
     if creation.length is not None:
         await rt.staging.admit(creation.length)
     free = await rt.staging.free_bytes()

@@ -18,6 +18,7 @@ from mosic.errors import (
     BytesTaken,
     ClipNotFound,
     DigestMismatch,
+    ExternalIdTaken,
     InsufficientStorage,
     InternalError,
     InvalidRequest,
@@ -84,7 +85,8 @@ _REFUSED = problems(
     BlobDamaged,
     Unavailable,
 )
-_ANSWERS: dict[int | str, dict[str, Any]] = {200: _KNOWN, **_REFUSED}
+_ANSWERS: dict[int | str, dict[str, Any]] = {200: _KNOWN, **_REFUSED, **problems(ExternalIdTaken)}
+_OWN = ("external_id", "metadata")
 _FILE_BODY: dict[str, Any] = {
     "multipart/form-data": {
         "schema": {
@@ -92,7 +94,7 @@ _FILE_BODY: dict[str, Any] = {
             "required": ["file"],
             "properties": {
                 "file": {"type": "string", "format": "binary"},
-                **{name: {"type": "string"} for name in TEXTS},
+                **{name: {"type": "string"} for name in (*TEXTS, *_OWN)},
                 **{name: {"type": "integer"} for name in NUMBERS},
             },
         }
@@ -110,7 +112,7 @@ _QUERY: list[dict[str, Any]] = [
         "schema": {"type": "integer", "minimum": 0} if name in NUMBERS else {"type": "string"},
         "description": "For a raw body or a form; a form field of the same name wins.",
     }
-    for name in ("filename", *TEXTS, *NUMBERS)
+    for name in ("filename", *TEXTS, *NUMBERS, *_OWN)
 ]
 _JSON_BODY: dict[str, Any] = {"application/json": {"schema": {"$ref": "#/components/schemas/ExternalClipIn"}}}
 
@@ -133,8 +135,11 @@ async def add_clip(request: Request, rt: Rt, links: Links) -> Response:
         refuse_unknown(request, ())
         given = parsed(ExternalClipIn, await small_body(request, rt))
         facts = given.model_dump(exclude={"audio_url"})
-        clip = await catalog.add_external(rt, url=given.audio_url, **facts)
+        clip, created = await catalog.add_external(rt, url=given.audio_url, **facts)
         request.scope[CLIP] = str(clip.id)
+        if not created:
+            said = {name: facts[name] for name in ("external_id", *TEXTS, *NUMBERS)}
+            return _duplicate_answer(clip, links, Hints(**said, metadata=facts["metadata"]))
         return clip_response(clip, links, HTTPStatus.CREATED)
     return await _upload(request, rt, links)
 
@@ -186,7 +191,7 @@ router.add_api_route(
 async def replace_audio(request: Request, clip_id: ClipId, rt: Rt, links: Links) -> Response:
     conditions = preconditions_of(request)
     await replace.check_replaceable(rt, clip_id, conditions)
-    async with receive_upload(request, rt) as received:
+    async with receive_upload(request, rt, takes_fields=False) as received:
         clip = await replace.replace_audio(
             rt, clip_id, received.staged, received.hints, conditions, sender_of(rt, request.scope)
         )

@@ -16,6 +16,7 @@ from mosic.core import trash as trashed_clips
 from mosic.core.works.asking import works_of
 from mosic.errors import (
     ClipNotFound,
+    ExternalIdTaken,
     InvalidRequest,
     MalformedRequest,
     PreconditionFailed,
@@ -102,6 +103,7 @@ async def get_clip(clip_id: ClipId, rt: Rt, links: Links) -> Response:
     responses=problems(
         *REFUSALS,
         ClipNotFound,
+        ExternalIdTaken,
         PreconditionFailed,
         InvalidRequest,
         MalformedRequest,

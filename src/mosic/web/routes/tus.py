@@ -20,6 +20,7 @@ from mosic.errors import (
     BlobDamaged,
     ChecksumMismatch,
     DigestMismatch,
+    ExternalIdTaken,
     InsufficientStorage,
     InvalidRequest,
     MalformedRequest,
@@ -123,7 +124,13 @@ async def refuse_method() -> Response:
     dependencies=WITH_KEY,
     summary="Create a resumable upload, with or without its first bytes",
     responses=problems(
-        *_RECEIVING, TooManyUploads, InvalidRequest, DigestMismatch, UnsupportedMedia, UnreadableMedia
+        *_RECEIVING,
+        ExternalIdTaken,
+        TooManyUploads,
+        InvalidRequest,
+        DigestMismatch,
+        UnsupportedMedia,
+        UnreadableMedia,
     ),
     openapi_extra=_BODY,
 )
