@@ -28,7 +28,7 @@ from mosic.core.top import TopClips
 from mosic.core.uploads.watchdog import WriterWatchdog
 from mosic.core.watch import watching
 from mosic.core.works.kinds import Learns
-from mosic.core.works.known import known_works
+from mosic.core.works.known import ON_REQUEST, known_works
 from mosic.core.works.queue import WorkQueue
 from mosic.core.works.running import working
 from mosic.core.works.sound import hearing
@@ -236,7 +236,7 @@ async def open_runtime(
         stack.push_async_callback(plays.close)
 
         facts = FactsCache(begin, wait_seconds=settings.play_wait_seconds)
-        queue = WorkQueue(kind for group in learns for kind in group.kinds)
+        queue = WorkQueue(kind for group in learns for kind in group.kinds if kind not in ON_REQUEST)
         changes = Changes(beside, facts, background, on_works=queue.call)
         stack.push_async_callback(changes.close)
         await changes.start()

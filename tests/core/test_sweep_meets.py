@@ -229,7 +229,7 @@ async def test_an_upload_whose_commit_was_not_answered(
     """The row is committed or not, and the insert ends in the error in any case."""
     insert = clips.insert
 
-    async def losing(driver: Connection, new: NewClip, kinds: Sequence[str]) -> None:
+    async def losing(driver: Connection, new: NewClip, kinds: Sequence[str], _: object) -> None:
         if commits:
             await insert(driver, new, kinds)
         raise error

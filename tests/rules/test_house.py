@@ -119,8 +119,24 @@ CORE_SIBLINGS = {
         "mosic.core.trash",
     },
     "mosic.core.works.kinds": {"mosic.core.runtime"},
-    "mosic.core.works.known": {"mosic.core.works.kinds", "mosic.core.works.sound"},
-    "mosic.core.works.sound": {"mosic.core.runtime", "mosic.core.changing", "mosic.core.works.kinds"},
+    "mosic.core.works.files": {"mosic.core.runtime"},
+    "mosic.core.works.known": {
+        "mosic.core.works.chapters",
+        "mosic.core.works.kinds",
+        "mosic.core.works.sound",
+    },
+    "mosic.core.works.chapters": {
+        "mosic.core.runtime",
+        "mosic.core.works.files",
+        "mosic.core.works.kinds",
+    },
+    "mosic.core.works.sound": {
+        "mosic.core.runtime",
+        "mosic.core.changing",
+        "mosic.core.works.files",
+        "mosic.core.works.kinds",
+    },
+    "mosic.core.carried": {"mosic.core.runtime"},
     "mosic.core.works.attempt": {
         "mosic.core.runtime",
         "mosic.core.changing",

@@ -1,13 +1,17 @@
 """What the OpenAPI document says of header fields, against those that the running service sends."""
 
+# mypy: disable-error-code="no-untyped-call"
+
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from mutagen.id3 import CHAP, ID3, USLT
 from sqlalchemy import URL
 
 from mosic.web.described import REQUESTS, RESPONSES
@@ -21,6 +25,15 @@ GENERAL = {"date", "server", "connection", "content-length", "content-type", "al
 TUS = {"Tus-Resumable": "1.0.0"}
 MAKING = (("POST", "/play"), ("PUT", "/play/upload"), ("POST", "/play/upload"))
 OCTETS = {**TUS, "Content-Type": "application/offset+octet-stream"}
+
+
+def tagged(sound: bytes) -> bytes:
+    """With a chapter and lyrics in front."""
+    tags, tag = ID3(), BytesIO()
+    tags.add(CHAP(element_id="a", start_time=0, end_time=100, sub_frames=[]))
+    tags.add(USLT(encoding=3, lang="eng", desc="", text="sung"))
+    tags.save(tag)
+    return tag.getvalue() + sound
 
 
 async def document(service: Service) -> Any:
@@ -81,6 +94,10 @@ async def test_every_field_of_an_answer_is_in_the_document(service_with_trash: S
     assert late.status_code == 412
     check(await http.get(f"{one}/stats"), "/play/{clip_id}/stats")
     check(await http.get(f"{one}/works"), "/play/{clip_id}/works")
+    carries = await http.put("/play/upload", content=tagged(wav(0.2, seed=77)), headers=sound)
+    for part in ("chapters", "lyrics"):
+        for url in (one, f"/play/{carries.json()['id']}"):
+            check(await http.get(f"{url}/{part}"), f"/play/{{clip_id}}/{part}")
     stream, template = f"{one}/stream", "/play/{clip_id}/stream"
     whole = check(await http.get(stream), template)
     check(await http.get(stream, headers={"Range": "bytes=0-9"}), template)

@@ -11,8 +11,11 @@ from mosic.audio.frames import WALK_LIMIT
 from mosic.audio.source import Forward, Pairs, Sound, Source
 from mosic.audio.vorbis import read_comments
 from mosic.errors import UnreadableMedia
+from mosic.wire.chapters import Chapter
 
-_STREAMINFO, _VORBIS_COMMENT, _FORBIDDEN = 0, 4, 127
+_STREAMINFO, _VORBIS_COMMENT, _CUESHEET, _FORBIDDEN = 0, 4, 5, 127
+_LARGEST_SHEET = 64 << 10
+_LEAD_OUT = (170, 255)
 _MOST_BLOCKS = 4096
 _TAILS = (256 * 1024, 8 * 1024 * 1024)
 _SYNC = re.compile(rb"\xff[\xf8\xf9]")
@@ -99,7 +102,7 @@ def read(source: Source, start: int, end: int, *, tails: tuple[int, ...] = _TAIL
     Of files that were joined, a few, the sum.
     Raises UnreadableMedia when its stream info is such that decoders refuse it, or every frame.
     """
-    info, pairs, at = _metadata(source, start, end)
+    info, pairs, chapters, at = _metadata(source, start, end)
     joined = list(islice(_joined(source, at, end), _MOST_JOINED))
     info, samples = _measured(source, at, joined[0] if joined else end, info, tails)
     seconds = samples / info.sample_rate if samples else None
@@ -114,13 +117,14 @@ def read(source: Source, start: int, end: int, *, tails: tuple[int, ...] = _TAIL
         sample_rate=info.sample_rate,
         channels=info.channels,
         tags=[pairs],
+        chapters=chapters,
     )
 
 
 def _seconds(source: Source, start: int, end: int, tails: tuple[int, ...]) -> float | None:
     """Of a file that was appended to another."""
     try:
-        info, _, at = _metadata(source, start, end)
+        info, _, _, at = _metadata(source, start, end)
         info, samples = _measured(source, at, end, info, tails)
     except UnreadableMedia:
         return None
@@ -138,10 +142,11 @@ def _joined(source: Source, start: int, end: int) -> Iterator[int]:
             at = chunk.find(_BEGINS, at + 1)
 
 
-def _metadata(source: Source, start: int, end: int) -> tuple[StreamInfo, Pairs, int]:
-    """Stream info and comments, and where the first frame begins."""
+def _metadata(source: Source, start: int, end: int) -> tuple[StreamInfo, Pairs, list[Chapter], int]:
+    """Stream info, comments, the tracks of a cue sheet, and where the first frame begins."""
     info: StreamInfo | None = None
     pairs: Pairs = []
+    chapters: list[Chapter] = []
     at = start + 4
     for _ in range(_MOST_BLOCKS):
         header = source.read(at, 4)
@@ -159,11 +164,26 @@ def _metadata(source: Source, start: int, end: int) -> tuple[StreamInfo, Pairs, 
             break
         if kind == _VORBIS_COMMENT and not pairs:
             pairs = read_comments(Forward(source, [(at + 4, at + 4 + length)]))
+        elif kind == _CUESHEET and not chapters:
+            chapters = list(_tracks(source.read(at + 4, min(length, _LARGEST_SHEET)), info.sample_rate))
         at += 4 + length
         if header[0] & 0x80:
             break
     assert info is not None
-    return info, pairs, at
+    return info, pairs, chapters, at
+
+
+def _tracks(sheet: bytes, sample_rate: int) -> Iterator[Chapter]:
+    """RFC 9639 §8.7. Tracks have no titles there; a single one is no chapter."""
+    at, count = 396, sheet[395] if len(sheet) > 395 else 0
+    for _ in range(count if count > 2 else 0):
+        head = sheet[at : at + 36]
+        if len(head) < 36:
+            return
+        offset, number = int.from_bytes(head[:8], "big"), head[8]
+        if number not in _LEAD_OUT:
+            yield Chapter(offset / sample_rate, None, f"Track {number}")
+        at += 36 + 12 * head[35]
 
 
 def _measured(

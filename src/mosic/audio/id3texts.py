@@ -38,7 +38,7 @@ def reformed(name: bytes, content: bytes) -> bytes:
     texts = _texts(content[at:], encoding)
     if name.startswith(_OWN_LINK) and len(texts) > 1:
         # Its description is in the encoding, the link itself in Latin-1.
-        begins = len(content) - len(content[at:]) + _end(content[at:], encoding)
+        begins = len(content) - len(content[at:]) + text_end(content[at:], encoding)
         texts = [texts[0], decode(content[begins:])]
     return bytes([_UTF_8]) + content[1:at] + b"\0".join(text.encode("utf-8", "replace") for text in texts)
 
@@ -73,14 +73,14 @@ def _texts(raw: bytes, encoding: int) -> list[str]:
     found = []
     said_big = encoding == _UTF_16_BE
     while raw:
-        end = _end(raw, _UTF_16)
+        end = text_end(raw, _UTF_16)
         text = raw[:end].removesuffix(b"\0\0") if end <= len(raw) and end % 2 == 0 else raw[:end]
         found.append(decode_utf_16(text, said_big=said_big))
         raw = raw[end:]
     return found
 
 
-def _end(raw: bytes, encoding: int) -> int:
+def text_end(raw: bytes, encoding: int) -> int:
     """Where the text that begins here and its terminating zero end."""
     if encoding in (_LATIN_1, _UTF_8):
         at = raw.find(b"\0")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
+from mosic.wire.chapters import Chapter
+from mosic.wire.lrc import Line, Lyrics
 from mosic.words import Words
 
 
@@ -30,3 +33,15 @@ class AudioInfo(Words):
     channels: int | None = None
     tags: dict[str, list[str]] = field(default_factory=dict)
     """Every text tag: lower-case name as in Vorbis comments (`albumartist`, `tracknumber`) to its values."""
+    chapters: list[Chapter] = field(default_factory=list)
+    """In order, at most `carried.MOST_CHAPTERS`; none begins at the end or behind it."""
+    lyrics: Lyrics | None = None
+
+    @classmethod
+    def of(cls, value: dict[str, Any]) -> AudioInfo:
+        """What `dataclasses.asdict` made of one."""
+        lyrics = value["lyrics"]
+        if lyrics is not None:
+            lyrics = Lyrics(**{**lyrics, "lines": [Line(**line) for line in lyrics["lines"]]})
+        chapters = [Chapter(**chapter) for chapter in value["chapters"]]
+        return cls(**{**value, "chapters": chapters, "lyrics": lyrics})

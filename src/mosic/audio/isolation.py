@@ -174,12 +174,12 @@ class ProbePool(TaskPool):
         """
         try:
             found = await self.run(PROBE, path, sender=sender)
-            return AudioInfo(**found.value)
+            return AudioInfo.of(found.value)
         except TaskFailed as error:
             if error.code == UnsupportedMedia.code.removesuffix("-media"):
                 raise UnsupportedMedia(error.detail) from None
             raise UnreadableMedia(error.detail) from None
-        except TypeError:
+        except (TypeError, KeyError, AttributeError):
             raise UnreadableMedia(CRASHED) from None
 
 

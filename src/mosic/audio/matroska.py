@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from mosic.audio.carried import MOST_CHAPTERS
 from mosic.audio.ebml import Element, child, children, element_at, number, real, text, variable
 from mosic.audio.source import LARGEST_TEXT, FewLooks, Pairs, Readable, Sound, Source, most_units
 from mosic.errors import UnreadableMedia, UnsupportedMedia
+from mosic.wire.chapters import Chapter
 
 _EBML, _DOC_TYPE, _SEGMENT = 0x1A45DFA3, 0x4282, 0x18538067
 _INFO, _TIMESTAMP_SCALE, _DURATION, _TITLE = 0x1549A966, 0x2AD7B1, 0x4489, 0x7BA9
@@ -19,6 +21,9 @@ _AUDIO, _SAMPLE_RATE, _OUTPUT_SAMPLE_RATE, _CHANNELS = 0xE1, 0xB5, 0x78B5, 0x9F
 _CLUSTER, _TIMESTAMP, _SIMPLE_BLOCK, _BLOCK_GROUP, _BLOCK = 0x1F43B675, 0xE7, 0xA3, 0xA0, 0xA1
 _TAGS, _TAG, _TARGETS, _LEVEL, _SIMPLE_TAG = 0x1254C367, 0x7373, 0x63C0, 0x68CA, 0x67C8
 _NAME, _STRING = 0x45A3, 0x4487
+_CHAPTERS, _EDITION, _ATOM, _BEGINS, _ENDS = 0x1043A770, 0x45B9, 0xB6, 0x91, 0x92
+_HIDDEN, _DISPLAY, _SHOWN = 0x98, 0x80, 0x85
+_DEEPEST = 8
 _IS_SOUND = 2
 _SCALE = 1_000_000
 _ALBUM = 50
@@ -63,6 +68,7 @@ class _Segment:
     done: float = 0
     """Seconds of the recordings before this one, where several were joined."""
     pairs: Pairs = field(default_factory=list)
+    chapters: list[Chapter] = field(default_factory=list)
 
     def note(self, timestamp: int, size: int) -> None:
         if len(self.timestamps) == 3:
@@ -115,6 +121,9 @@ def read(source: Source, start: int, end: int, *, most_elements: int = _MOST_ELE
             _read_tracks(described, element, found)
         elif element.kind == _TAGS:
             found.pairs = _read_tags(texts, element) + found.pairs
+        elif element.kind == _CHAPTERS:
+            edition = child(texts, element, _EDITION)
+            found.chapters += _read_atoms(texts, edition, 0) if edition and not found.chapters else []
         elif element.kind == _TIMESTAMP:
             timestamp = number(source, element)
         elif element.kind in (_SIMPLE_BLOCK, _BLOCK) and element.whole:
@@ -138,6 +147,7 @@ def read(source: Source, start: int, end: int, *, most_elements: int = _MOST_ELE
         sample_rate=48000 if found.codec == "opus" else round(found.sample_rate),
         channels=found.channels,
         tags=[found.pairs],
+        chapters=found.chapters,
     )
 
 
@@ -226,6 +236,27 @@ def _read_tracks(source: Readable, tracks: Element, found: _Segment) -> None:
         found.sample_rate = real(source, rate) or found.sample_rate
         found.channels = number(source, child(source, audio, _CHANNELS)) or found.channels
         return
+
+
+def _read_atoms(source: Readable, parent: Element, depth: int) -> list[Chapter]:
+    """The chapters of an edition (RFC 9559 §5.1.7) and those inside of them, in one list; times are in
+    nanoseconds."""
+    found: list[Chapter] = []
+    for atom in children(source, parent):
+        if atom.kind != _ATOM or len(found) >= MOST_CHAPTERS:
+            continue
+        if not number(source, child(source, atom, _HIDDEN)):
+            ends = child(source, atom, _ENDS)
+            found.append(
+                Chapter(
+                    number(source, child(source, atom, _BEGINS)) / 1e9,
+                    number(source, ends) / 1e9 if ends else None,
+                    text(source, child(source, child(source, atom, _DISPLAY), _SHOWN)),
+                )
+            )
+        if depth < _DEEPEST:
+            found += _read_atoms(source, atom, depth + 1)
+    return found
 
 
 def _read_tags(source: Readable, tags: Element) -> Pairs:

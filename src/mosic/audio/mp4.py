@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mosic.audio import mp4_samples, mp4_tags
+from mosic.audio import mp4_chapters, mp4_samples, mp4_tags
 from mosic.audio.boxes import Box, boxes, child, number, payload
 from mosic.audio.mp4_fragments import MOST_FRAGMENTS, Timeline, defaults_of
 from mosic.audio.sampleentry import describe, frame_seconds
@@ -81,6 +81,7 @@ def read(
         sample_rate=sample_rate or track.timescale,
         channels=channels,
         tags=mp4_tags.read(source, moov),
+        chapters=mp4_chapters.read(source, moov),
     )
 
 

@@ -25,6 +25,14 @@ _SAMPLE_RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 
 _MPEG1 = 3
 
 
+def frame_seconds(codec: str, sample_rate: int) -> float | None:
+    """How long a frame lasts; None for what is no MPEG audio."""
+    if codec not in ("mp1", "mp2", "mp3") or not sample_rate:
+        return None
+    samples = 384 if codec == "mp1" else 576 if codec == "mp3" and sample_rate < 32000 else 1152
+    return samples / sample_rate
+
+
 @dataclass(frozen=True, slots=True)
 class _Header:
     """The second and third byte of a frame header. `length` is in bytes, `samples` are per channel."""

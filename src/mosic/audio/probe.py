@@ -45,12 +45,16 @@ from mosic.audio import (
     wave,
     wavpack,
 )
+from mosic.audio.carried import Carried, from_tags, settled
 from mosic.audio.id3texts import version_1
 from mosic.audio.info import AudioInfo
 from mosic.audio.sniff import Format, sniff
 from mosic.audio.source import Pairs, Sound, Source
+from mosic.audio.tagblocks import Surroundings
 from mosic.audio.tags import normalise
 from mosic.errors import UnreadableMedia, UnsupportedMedia
+from mosic.wire.chapters import Chapter
+from mosic.wire.lrc import Lyrics
 from mosic.words import MAX_NUMBER
 
 # Fewer bits per second mean a wrong length, not a recording. Silence needs very few.
@@ -81,23 +85,41 @@ def probe_open(file: BinaryIO) -> AudioInfo:
         source = Source(file.fileno(), file.seek(0, 2))
         format_, around = sniff(source)
         sound = _READERS[format_](file, source, around.start, around.end)
-        return _to_info(sound, [*sound.tags, *around.tags], around.end - around.start)
+        return _to_info(sound, around)
     except (UnsupportedMedia, UnreadableMedia):
         raise
     except Exception as error:
         raise UnreadableMedia from error
 
 
-def _to_info(sound: Sound, tags: list[Pairs | bytes], size: int) -> AudioInfo:
+def _to_info(sound: Sound, around: Surroundings) -> AudioInfo:
+    pairs = [tag if isinstance(tag, list) else _read_block(tag) for tag in (*sound.tags, *around.tags)]
+    duration = _plausible(sound, around.end - around.start)
+    chapters, lyrics = _carried(sound, around, pairs, duration)
     return AudioInfo(
         media_type=sound.media_type,
-        duration=_plausible(sound, size),
+        duration=duration,
         codec=sound.codec if _CODEC.fullmatch(sound.codec) else None,
         bitrate=_positive(sound.bitrate),
         sample_rate=_positive(sound.sample_rate),
         channels=_positive(sound.channels),
-        **normalise(*(tag if isinstance(tag, list) else _read_block(tag) for tag in tags)),
+        **normalise(*pairs),
+        chapters=chapters,
+        lyrics=lyrics,
     )
+
+
+def _carried(
+    sound: Sound, around: Surroundings, pairs: list[Pairs], duration: float | None
+) -> tuple[list[Chapter], Lyrics | None]:
+    try:
+        frame = mpeg.frame_seconds(sound.codec, sound.sample_rate or 0)
+        found = [*(timed.found(frame) for timed in around.timed), *map(from_tags, pairs)]
+        # Last, since a cue sheet in a tag has titles, which that in a block has not.
+        return settled([*found, Carried(sound.chapters)], duration)
+    except Exception:
+        # Whatever is wrong with them is no reason to refuse the sound.
+        return [], None
 
 
 def _plausible(sound: Sound, size: int) -> float | None:

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import BinaryIO, Protocol, TypeAlias
 
+from mosic.wire.chapters import Chapter
+
 _LARGEST_READ = 1 << 20
 
 
@@ -136,3 +138,5 @@ class Sound:
     sample_rate: int | None = None
     channels: int | None = None
     tags: list[Pairs | bytes] = field(default_factory=list)
+    chapters: list[Chapter] = field(default_factory=list)
+    """In any order, with any times."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from mosic.audio.id3_timed import MOST_READ, NAMES, TimedFrames
 from mosic.audio.id3texts import DATE_FRAMES, dates, reformed, unwrapped
 from mosic.audio.source import LARGEST_TEXT, Pairs, Source
 from mosic.audio.texts import decode
@@ -33,17 +34,19 @@ class Surroundings:
     start: int
     end: int
     tags: list[Pairs | bytes] = field(default_factory=list)
+    timed: list[TimedFrames] = field(default_factory=list)
 
 
 def look_around(source: Source) -> Surroundings:
     """Find the tags before and behind the sound, in a file of any format."""
     tags: list[Pairs | bytes] = []
+    timed: list[TimedFrames] = []
     start = 0
     for count in range(_MOST_TAGS):
         head = source.read(start, 32)
         size = _id3_size(head)
         if size is not None:
-            tags += read_id3(source, start) if count < _MOST_TAGS_READ else []
+            tags += read_id3(source, start, timed) if count < _MOST_TAGS_READ else []
         elif head.startswith(b"APETAGEX") and len(head) == 32 and head[23] & _APE_HEADER:
             size = 32 + int.from_bytes(head[12:16], "little")
             tags += [_read_ape(source, start + 32, start + size)] if count < _MOST_TAGS_READ else []
@@ -67,14 +70,15 @@ def look_around(source: Source) -> Surroundings:
         else:
             break
         end = max(end - size, start)
-    return Surroundings(start, end, tags + last)
+    return Surroundings(start, end, tags + last, timed)
 
 
-def read_id3(source: Source, start: int) -> list[Pairs | bytes]:
+def read_id3(source: Source, start: int, timed: list[TimedFrames] | None = None) -> list[Pairs | bytes]:
     """The dates in the ID3v2 tag at `start`, and its other text frames as a small tag of the same version;
     what there is of either.
 
-    The texts are in UTF-8, and the frames neither compressed nor unsynchronised.
+    The texts are in UTF-8, and the frames neither compressed nor unsynchronised. Its frames with times are
+    added to `timed`.
     """
     header = source.read(start, 10)
     size = _id3_size(header)
@@ -97,7 +101,10 @@ def read_id3(source: Source, start: int) -> list[Pairs | bytes]:
             return source.read(start + 10 + at, min(count, length - at))
 
     at = _extended_header(version, read(0, 4)) if flags & _EXTENDED else 0
-    frames, dated = _text_frames(version, read, at, length, unsynchronised=unsynchronised)
+    with_times = TimedFrames(version)
+    if timed is not None:
+        timed.append(with_times)
+    frames, dated = _text_frames(version, read, at, length, with_times, unsynchronised=unsynchronised)
     found: list[Pairs | bytes] = [dates(dated)] if dated else []
     if frames:
         found.append(b"ID3" + bytes((version, 0, 0)) + _to_synchsafe(len(frames)) + frames)
@@ -105,7 +112,7 @@ def read_id3(source: Source, start: int) -> list[Pairs | bytes]:
 
 
 def _text_frames(
-    version: int, read: _Read, at: int, end: int, *, unsynchronised: bool
+    version: int, read: _Read, at: int, end: int, timed: TimedFrames, *, unsynchronised: bool
 ) -> tuple[bytes, dict[bytes, bytes]]:
     """The frames without dates, and those with dates by their names."""
     frames: list[bytes] = []
@@ -122,7 +129,14 @@ def _text_frames(
             length = int.from_bytes(header[4:8], "big")
         else:
             length = _length_24(header, read, at, end)
-        if header.startswith(_TEXT_FRAMES) and length <= room:
+        if header.startswith(NAMES) and room > 0:
+            raw = read(at + width, min(length, MOST_READ))
+            room -= len(raw)
+            flags = header[9] if version > 2 else 0
+            content = unwrapped(version, flags, raw, unsynchronised=unsynchronised, room=room)
+            if content:
+                timed.add(header[: 3 if version == 2 else 4].rstrip(b"\0"), content)
+        elif header.startswith(_TEXT_FRAMES) and length <= room:
             raw = read(at + width, length)
             room -= length
             flags = header[9] if version > 2 else 0
@@ -131,6 +145,8 @@ def _text_frames(
                 content = reformed(header, content)
                 room -= len(content)
                 name = header[: 3 if version == 2 else 4].rstrip(b"\0")
+                if name in (b"USLT", b"ULT"):
+                    timed.add(name, content)
                 if name in DATE_FRAMES:
                     dated.setdefault(name, content)
                 else:

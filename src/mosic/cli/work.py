@@ -42,7 +42,7 @@ async def work(what: Sequence[str], *, all_clips: bool, learns: Sequence[Learns]
             await _show_counts(rt)
             return
         clip, kinds = (None, what) if all_clips else (_clip_id(what[0]), what[1:])
-        _check(kinds, rt.works.kinds)
+        _check(kinds, [kind for group in learns for kind in group.kinds])
         if not settings.works_at_once:
             typer.echo("mosic: MOSIC_WORKS_AT_ONCE is 0: this command only waits for services", err=True)
         async with working(rt, learns, at_once=settings.works_at_once, fills=False):

@@ -17,6 +17,7 @@ from mosic.core.changing import keep_one, withdraw
 from mosic.core.ownids import check_own_id
 from mosic.core.runtime import Runtime
 from mosic.core.trash import restore_clip
+from mosic.db import carried as carried_rows
 from mosic.db import clips
 from mosic.db.blobs import BlobSwept
 from mosic.db.clips import Clip, NewClip, OwnIdTaken
@@ -70,7 +71,8 @@ async def ingest(rt: Runtime, staged: StagedFile, hints: Hints, sender: str = ""
     await check_own_id(rt, hints.external_id, sha256=sha256)
     info = await rt.probes.probe(staged.path, sender)
     new = _new_clip(rt.clock.uuid7(), staged, info, hints)
-    return await to_the_end(_publish(rt, staged, new))
+    carried = carried_rows.to_json(info.chapters, info.lyrics)
+    return await to_the_end(_publish(rt, staged, new, carried))
 
 
 async def to_the_end(publishing: Coroutine[Any, Any, T]) -> T:
@@ -83,11 +85,13 @@ async def to_the_end(publishing: Coroutine[Any, Any, T]) -> T:
         raise
 
 
-async def _publish(rt: Runtime, staged: StagedFile, new: NewClip) -> tuple[Clip, bool]:
+async def _publish(
+    rt: Runtime, staged: StagedFile, new: NewClip, carried: tuple[Any, Any]
+) -> tuple[Clip, bool]:
     blob_key = new.id.hex
     try:
         await rt.blobs.put(blob_key, staged.path)
-        clip, created = await _insert(rt, new, bytes.fromhex(staged.sha256))
+        clip, created = await _insert(rt, new, bytes.fromhex(staged.sha256), carried)
         return await keep_one(rt, clip, blob_key), created
     except Exception as error:
         await withdraw(rt, blob_key)
@@ -108,11 +112,11 @@ async def _from_trash(rt: Runtime, clip: Clip) -> Clip | None:
         return None
 
 
-async def _insert(rt: Runtime, new: NewClip, sha256: bytes) -> tuple[Clip, bool]:
+async def _insert(rt: Runtime, new: NewClip, sha256: bytes, carried: tuple[Any, Any]) -> tuple[Clip, bool]:
     while True:
         try:
             async with rt.statements() as driver:
-                clip = await clips.insert(driver, new, rt.works.kinds)
+                clip = await clips.insert(driver, new, rt.works.kinds, carried)
                 if clip is not None:
                     rt.works.made()
                     return clip, True
@@ -147,4 +151,6 @@ def _new_clip(clip_id: UUID, staged: StagedFile, info: AudioInfo, hints: Hints) 
         channels=info.channels,
         size=staged.size,
         sha256=bytes.fromhex(staged.sha256),
+        has_chapters=bool(info.chapters),
+        has_lyrics=info.lyrics is not None,
     )

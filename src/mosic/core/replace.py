@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
+from mosic.audio.info import AudioInfo
 from mosic.core.bytes import put_back
 from mosic.core.changing import delete_blobs, get_for_change, keep_one, withdraw
 from mosic.core.ingest import Hints, to_the_end
 from mosic.core.runtime import Runtime
-from mosic.db import clips, works
+from mosic.db import carried, clips, works
 from mosic.db.blobs import BlobSwept
 from mosic.db.clips import Clip
 from mosic.errors import BytesTaken, Unavailable
@@ -56,22 +56,24 @@ async def replace_audio(
         # The response says that these bytes are there, so they have to be.
         await to_the_end(put_back(rt, other, staged))
         raise _taken(other)
-    found = asdict(await rt.probes.probe(staged.path, sender))
+    info = await rt.probes.probe(staged.path, sender)
     changes = {
-        **{name: found[name] for name in _OF_FILE},
+        **{name: getattr(info, name) for name in _OF_FILE},
+        **carried.flags(info.chapters, info.lyrics),
         "blob_key": rt.clock.uuid7().hex,
         "external_url": None,
         "file_name": hints.file_name or clip.file_name,
         "size": staged.size,
         "sha256": sha256,
     }
-    return await to_the_end(_publish(rt, clip_id, staged, changes, conditions))
+    return await to_the_end(_publish(rt, clip_id, staged, info, changes, conditions))
 
 
 async def _publish(
     rt: Runtime,
     clip_id: UUID,
     staged: StagedFile,
+    info: AudioInfo,
     changes: Mapping[str, Any],
     conditions: Preconditions | None,
 ) -> Clip:
@@ -82,6 +84,7 @@ async def _publish(
             before = await get_for_change(connection, clip_id, "PUT", conditions)
             replaced = await clips.replace_bytes(connection, before, changes)
             if replaced is not None:
+                await carried.put(connection, clip_id, info.chapters, info.lyrics)
                 # What was learnt of the bytes before, or is being learnt, is of no more use.
                 await works.repeat(connection, clip_id, rt.works.kinds, those_there=True)
         if replaced is None:

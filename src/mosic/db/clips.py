@@ -48,6 +48,8 @@ class NewClip(Words):
     channels: int | None = None
     size: int | None = None
     sha256: bytes | None = None
+    has_chapters: bool = False
+    has_lyrics: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +113,7 @@ _PLAYS = "plays.play_count, plays.bytes_streamed, plays.last_played_at"
 _STORED = "blob.size, blob.sha256, blob.media_type"
 _ROW = tuple(name for name in _NEW if name not in ("external_url", "media_type"))
 _VALUES = ", ".join(f"${number}" for number in range(len(_BLOB) + 1, len(_BLOB) + len(_ROW) + 1))
-_KINDS = f"${len(_BLOB) + len(_ROW) + 1}"
+_KINDS, _CHAPTERS, _LYRICS = (f"${len(_BLOB) + len(_ROW) + behind}" for behind in (1, 2, 3))
 # The update changes nothing: it locks the row, and waits for those who are removing or making it.
 _INSERT = f"""
     WITH blob AS (
@@ -127,6 +129,15 @@ _INSERT = f"""
     )
     SELECT {_CLIP}, {_STORED}, {_PLAYS} FROM clips, blob, plays
 """  # noqa: S608
+# Most files carry neither chapters nor lyrics, and their uploads pay nothing for them.
+_INSERT_CARRYING = _INSERT.replace(
+    f"    SELECT {_CLIP}",
+    f"""    , carried AS (
+        INSERT INTO clip_carried (clip_id, chapters, lyrics)
+        SELECT id, {_CHAPTERS}::jsonb, {_LYRICS}::jsonb FROM clips
+    )
+    SELECT {_CLIP}""",  # noqa: S608
+)
 _INSERT_EXTERNAL = f"""
     WITH clips AS (
         INSERT INTO clips ({", ".join(_NEW)})
@@ -142,14 +153,17 @@ _FIND = f"""
     LEFT JOIN clip_sounds sounds ON sounds.clip_id = clips.id WHERE blob.sha256 = $1
 """  # noqa: S608
 _NOT_UNIQUE = "23505"
+_Carried = tuple[Any, Any]
 _OWN_ID = "uq_clips_external_id"
 _NEVER = sa.text("'infinity'::timestamptz")
 
 
-async def insert(driver: asyncpg.Connection, new: NewClip, kinds: Sequence[str] = ()) -> Clip | None:
+async def insert(
+    driver: asyncpg.Connection, new: NewClip, kinds: Sequence[str] = (), carried: _Carried = (None, None)
+) -> Clip | None:
     """Add the clip, its blob and its counters, for good; None when a clip with the same bytes is there
     already. If the bytes are there for something else, the clip gets the key that they have. The works of
-    these `kinds` wait from then on, unless its audio is elsewhere.
+    these `kinds` wait from then on, unless its audio is elsewhere. `carried`: see `mosic.db.carried.to_json`.
 
     A concurrent insert of the same bytes is waited for, so that None means «committed by another». Raises
     `BlobSwept` and `OwnIdTaken`.
@@ -160,6 +174,9 @@ async def insert(driver: asyncpg.Connection, new: NewClip, kinds: Sequence[str] 
         values[names.index(name)] = json.dumps(getattr(new, name))
     if new.blob_key:
         values.append(list(kinds))
+        if carried != (None, None):
+            statement = _INSERT_CARRYING
+            values += [one and json.dumps(one) for one in carried]
     try:
         return _from_driver(await driver.fetchrow(statement, *values))
     except asyncpg.PostgresError as error:

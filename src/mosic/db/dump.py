@@ -154,7 +154,7 @@ def _cleaned(row: Mapping[Any, Any]) -> dict[str, Any]:
 # Years that Python knows, counts that can still grow, and texts that are far longer than clients may send.
 _RULES = {
     "rules of the tables": "SELECT EXISTS (SELECT FROM pg_constraint WHERE NOT convalidated"
-    " AND conrelid = ANY ('{blobs, clips, clip_plays, clip_sounds, clip_days}'::regclass[]))",
+    " AND conrelid = ANY ('{blobs, clips, clip_plays, clip_sounds, clip_days, clip_carried}'::regclass[]))",
     "times": "SELECT EXISTS (SELECT FROM clips, unnest(ARRAY[created_at, updated_at]) AS at"
     " WHERE NOT at BETWEEN '1970-01-01' AND '9999-01-01') OR EXISTS (SELECT FROM blobs"
     " WHERE NOT created_at BETWEEN '1970-01-01' AND '9999-01-01') OR EXISTS (SELECT FROM clip_plays"

@@ -68,6 +68,9 @@ clips = sa.Table(
     sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
     # Since when it is in the trash; NULL for a clip that is in the catalogue.
     sa.Column("deleted_at", sa.DateTime(timezone=True)),
+    # Whether `clip_carried` has them.
+    sa.Column("has_chapters", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("has_lyrics", sa.Boolean, nullable=False, server_default=sa.false()),
     # When its bytes took the place of others; NULL for those that it was made with.
     sa.Column("stored_at", sa.DateTime(timezone=True)),
     sa.Index(None, "deleted_at", postgresql_where=sa.text("deleted_at IS NOT NULL")),
@@ -135,6 +138,23 @@ clip_sounds = sa.Table(
         "leading_silence >= 0 AND leading_silence < 'Infinity'"
         " AND trailing_silence >= 0 AND trailing_silence < 'Infinity'",
         name="silence",
+    ),
+)
+
+# Chapters and lyrics that the file of a clip carries; a clip without has no row.
+clip_carried = sa.Table(
+    "clip_carried",
+    metadata,
+    sa.Column("clip_id", sa.Uuid, sa.ForeignKey("clips.id", ondelete="CASCADE"), primary_key=True),
+    # [[start, end or null, title], …]
+    sa.Column("chapters", JSONB(none_as_null=True)),
+    # {"language": …, "synced": …, "lines": [[start or null, text], …]}
+    sa.Column("lyrics", JSONB(none_as_null=True)),
+    sa.CheckConstraint("jsonb_typeof(chapters) = 'array'", name="chapters"),
+    sa.CheckConstraint("jsonb_typeof(lyrics) = 'object'", name="lyrics"),
+    sa.CheckConstraint(
+        "coalesce(octet_length(chapters::text), 0) + coalesce(octet_length(lyrics::text), 0) < 8000000",
+        name="size",
     ),
 )
 

@@ -48,6 +48,18 @@ class BlobDamaged(MosicError):
     code, status, title = "blob-damaged", 500, "The stored file of this clip is damaged"
 
 
+class NoChapters(MosicError):
+    """Its file carries none, or its audio is stored elsewhere."""
+
+    code, status, title = "no-chapters", 404, "This clip has no chapters"
+
+
+class NoLyrics(MosicError):
+    """Its file carries none, or its audio is stored elsewhere."""
+
+    code, status, title = "no-lyrics", 404, "This clip has no lyrics"
+
+
 class NoWaveform(MosicError):
     """The audio is stored elsewhere, or cannot be decoded: the detail says which."""
 

@@ -32,7 +32,7 @@ from mosic.web.hosts import only_allowed_hosts, warn_of_any_host
 from mosic.web.instrument import Instrument, RequestRecorder
 from mosic.web.paths import PREFIX, OnePath
 from mosic.web.private import Private
-from mosic.web.routes import add, ops, pages, play, played, stream, tus, waveform
+from mosic.web.routes import add, carried, ops, pages, play, played, stream, tus, waveform
 from mosic.web.urls import prefix_of
 from mosic.wire.problem import PREFIX_OF
 
@@ -65,7 +65,7 @@ def create_app(settings: Settings) -> ASGIApp:
     api.router.routes.extend((*stream.routes, *waveform.routes))
     api.include_router(tus.router)
     api.include_router(add.router)
-    for reading in (played.router, play.router):
+    for reading in (played.router, carried.router, play.router):
         api.include_router(reading, dependencies=readers, responses=problems(*REFUSALS) if closed else {})
     api.include_router(ops.router)
     shown = pages.pages_router(api)
@@ -75,7 +75,16 @@ def create_app(settings: Settings) -> ASGIApp:
     describe(api)
     api.state.all_routes = [
         route
-        for router in (tus.router, add.router, played.router, play.router, ops.router, shown, api.router)
+        for router in (
+            tus.router,
+            add.router,
+            played.router,
+            carried.router,
+            play.router,
+            ops.router,
+            shown,
+            api.router,
+        )
         for route in router.routes
         if isinstance(route, Route)
     ]

@@ -114,6 +114,8 @@ RESPONSES: Mapping[tuple[str, str, str], tuple[str, ...]] = {
     ("delete", _CLIP, "204"): (RESTORABLE_UNTIL,),
     ("get", f"{_CLIP}/stats", "200"): ("Cache-Control",),
     ("get", "/play/top", "200"): ("Cache-Control",),
+    ("get", f"{_CLIP}/chapters", "200"): ("Cache-Control",),
+    ("get", f"{_CLIP}/lyrics", "200"): ("Cache-Control",),
     ("get", f"{_CLIP}/works", "200"): ("Cache-Control",),
     ("get", _STREAM, "200"): _AUDIO,
     ("get", _STREAM, "206"): (*_AUDIO, "Content-Range"),

@@ -48,6 +48,14 @@ OPERATIONS: Mapping[tuple[str, str], tuple[str, str]] = {
         "A play is counted once for each listener who begins to listen, whatever ranges follow.",
         "The numbers.",
     ),
+    ("get", f"{_CLIP}/chapters"): (
+        "In order, at most 1,000, none of them beyond the end of the clip.",
+        "The chapters.",
+    ),
+    ("get", f"{_CLIP}/lyrics"): (
+        "Of several lyrics in a file those that have times, else the first.",
+        "The lyrics, in the form that was asked for.",
+    ),
     ("get", f"{_CLIP}/works"): (
         "A clip plays before any of this is done.",
         "One entry for each kind of work.",
@@ -113,7 +121,13 @@ SHARED_NAMES: Mapping[str, tuple[str, Any]] = {
     "file": ("The audio.", "the bytes of so-what.mp3"),
     "filename": ("The name of the file, for the title of a clip without one.", "so-what.mp3"),
     "genre": ("Style of the music, or kind of talk.", "Jazz"),
+    "has_chapters": ("Whether its file carries chapters.", True),
+    "has_lyrics": ("Whether its file carries lyrics.", False),
     "id": ("UUID.", _UUID),
+    "chapters": ("The chapters, in order.", None),
+    "format": ("The form of the answer.", "json"),
+    "language": ("As the file says it.", "eng"),
+    "lines": ("The lines, in order.", None),
     "kind": ("What is learnt.", "waveform"),
     "last_played_at": ("When somebody began to listen last; null before the first.", "2026-03-05T18:00:00Z"),
     "leading": ("Before the first sound.", 0.31),

@@ -138,6 +138,8 @@ class ClipOut(_Named):
         description="Null until it is measured, and for a clip in which nothing of it is defined."
     )
     silence: Silence | None = Field(description="Null until it is measured.")
+    has_chapters: bool = Field(description="Whether `GET /play/{clip_id}/chapters` has some.")
+    has_lyrics: bool = Field(description="Whether `GET /play/{clip_id}/lyrics` has some.")
     play_count: int
     created_at: datetime
     updated_at: datetime

@@ -6,16 +6,15 @@ import hashlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from mosic.audio.isolation import TaskPool
 from mosic.audio.process import TaskFailed
 from mosic.background import Background
-from mosic.blobs.base import FilesBelow
 from mosic.core.changing import withdraw
 from mosic.core.runtime import Runtime
+from mosic.core.works.files import file_of
 from mosic.core.works.kinds import WorkFailed
 from mosic.db import sounds
 from mosic.db.clips import Clip
@@ -32,7 +31,6 @@ _SECONDS = 60.0
 _SECONDS_OF_A_SECOND = 0.1
 # On a machine that has more important things to do a process of the lowest priority gets little of it.
 _WAITS = 10
-_PIECE = 1 << 20
 
 
 def can_decode() -> bool:
@@ -73,7 +71,7 @@ class SoundWorks:
         assert rt.sounds is not None
         seconds = min(_SECONDS + _SECONDS_OF_A_SECOND * (clip.duration or 0), rt.settings.sound_seconds_max)
         arguments = {"media_type": clip.media_type, "seconds": seconds}
-        async with _file(rt, clip) as path:
+        async with file_of(rt, clip) as path:
             try:
                 found = await rt.sounds.run(TASK, path, arguments, seconds=seconds * _WAITS)
             except TaskFailed as error:
@@ -101,25 +99,6 @@ class Heard:
 
     async def drop(self, rt: Runtime) -> None:
         await withdraw(rt, self._waveform.key)
-
-
-@asynccontextmanager
-async def _file(rt: Runtime, clip: Clip) -> AsyncIterator[Path]:
-    """The clip's bytes as a file on this machine."""
-    assert clip.blob_key is not None
-    if isinstance(rt.blobs, FilesBelow):
-        if await rt.blobs.stat(clip.blob_key) is None:
-            raise BlobMissing
-        yield rt.blobs.file_of(clip.blob_key)
-        return
-    assert clip.size is not None
-    async with (
-        rt.staging.create(Incoming(limit=clip.size, declared_size=clip.size)) as copy,
-        rt.blobs.open(clip.blob_key) as blob,
-    ):
-        while piece := await blob.read(_PIECE):
-            await copy.write(piece)
-        yield (await copy.finish()).path
 
 
 async def _publish(rt: Runtime, data: bytes) -> NewWaveform:
