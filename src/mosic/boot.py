@@ -19,6 +19,7 @@ from mosic.blobs.open import open_blobs
 from mosic.core import identity
 from mosic.core.facts import FactsCache
 from mosic.core.health import written_folders
+from mosic.core.indexing import index_all
 from mosic.core.places import check_file_system, make_folder, store_folders, store_place
 from mosic.core.plays import PlayCounter
 from mosic.core.room import STAGING, free_without_database, is_short, keeping_of, note_media_root
@@ -276,6 +277,7 @@ async def open_runtime(
         if sweeps:
             await stack.enter_async_context(sweeping(runtime))
             await stack.enter_async_context(watching(runtime))
+            stack.push_async_callback(end, background.start("indexing", partial(index_all, runtime)))
             at_once = settings.works_at_once
             await stack.enter_async_context(working(runtime, learns, at_once=at_once, fills=True))
         yield runtime

@@ -25,6 +25,8 @@ class Word:
     kind: Kind
     from_tags: FromTags | None
     help: str | None
+    is_name: bool
+    """Whether lists are sorted by it, and filtered by what equals it."""
 
     @property
     def tag(self) -> str:
@@ -32,25 +34,27 @@ class Word:
         return self.name.replace("_", "")
 
 
-def _word(kind: Kind, from_tags: FromTags | None, help_: str | None = None) -> Any:
-    return field(default=None, metadata={"kind": kind, "from_tags": from_tags, "help": help_})
+def _word(kind: Kind, from_tags: FromTags | None, help_: str | None = None, *, is_name: bool = False) -> Any:
+    said = {"kind": kind, "from_tags": from_tags, "help": help_, "is_name": is_name}
+    return field(default=None, metadata=said)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Words:
     """Texts are clean (`mosic.wire.text`) and not empty; None means «not said»."""
 
-    title: str | None = _word("line", "first")
+    title: str | None = _word("line", "first", is_name=True)
     description: str | None = _word("prose", None)
-    artist: str | None = _word("line", "all")
-    album: str | None = _word("line", "first")
+    artist: str | None = _word("line", "all", is_name=True)
+    album: str | None = _word("line", "first", is_name=True)
     album_artist: str | None = _word("line", "all")
-    genre: str | None = _word("line", "all")
+    genre: str | None = _word("line", "all", is_name=True)
     date: str | None = _word("line", "date", "Such as 2019, or 2019-05-01.")
     track_number: int | None = _word("number", "number")
     disc_number: int | None = _word("number", "number")
 
 
 WORDS = tuple(Word(name=one.name, **one.metadata) for one in fields(Words))
+NAMES = tuple(word.name for word in WORDS if word.is_name)
 TEXTS = tuple(word.name for word in WORDS if word.kind != "number")
 NUMBERS = tuple(word.name for word in WORDS if word.kind == "number")

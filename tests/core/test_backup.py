@@ -28,7 +28,9 @@ from mosic.core.runtime import Runtime
 from mosic.core.trash import restore_clip
 from mosic.db import blobs as blob_rows
 from mosic.db import days, dump, pages, tables
+from mosic.db.filters import EVERYTHING
 from mosic.db.migrate import head, is_current, migrate, move_to
+from mosic.db.sorting import DEFAULT
 from mosic.db.tables import metadata
 from mosic.metrics import Metrics
 from mosic.settings import Settings
@@ -86,7 +88,7 @@ async def restored(settings: Settings, folder: Path) -> AsyncIterator[Runtime]:
 async def contents(rt: Runtime) -> dict[str, Any]:
     """All that clients could ever see: every clip with its counters, and its bytes."""
     async with rt.begin() as connection:
-        found, _ = await pages.page(connection, limit=10_000, before=None)
+        found = (await pages.page(connection, EVERYTHING, DEFAULT, limit=10_000)).clips
         played = {clip.id: await days.daily(connection, clip.id, 30) for clip in found}
     return {clip.id.hex: (clip, clip.etag, await read(rt, clip.blob_key), played[clip.id]) for clip in found}
 

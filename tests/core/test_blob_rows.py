@@ -13,8 +13,8 @@ from mosic.core.ingest import Hints, ingest
 from mosic.core.replace import replace_audio
 from mosic.core.runtime import Runtime
 from mosic.core.sweep import SweepRefused, Swept, sweep
+from mosic.db import adding, clips
 from mosic.db import blobs as blob_rows
-from mosic.db import clips
 from mosic.db.blobs import BlobSwept
 from mosic.db.clips import Clip
 from mosic.errors import BytesTaken, Unavailable
@@ -127,7 +127,7 @@ async def test_a_replacement_that_is_refused_leaves_no_row(
 ) -> None:
     """The clip that has the bytes comes between the look and the transaction."""
     clip, other = await upload(rt, wav(seed=1)), await upload(rt, wav(seed=2))
-    find = clips.find
+    find = adding.find
     looks = 0
 
     async def not_yet(driver: object, sha256: bytes) -> Clip | None:
@@ -135,7 +135,7 @@ async def test_a_replacement_that_is_refused_leaves_no_row(
         looks += 1
         return None if looks == 1 else await find(driver, sha256)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(clips, "find", not_yet)
+    monkeypatch.setattr(adding, "find", not_yet)
     with pytest.raises(BytesTaken):
         await replaced(rt, clip, wav(seed=2))
     assert await rows(rt) == {clip.blob_key, other.blob_key} == await keys_in(rt.blobs)

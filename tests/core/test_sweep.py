@@ -19,7 +19,7 @@ from mosic.core.ingest import Hints
 from mosic.core.runtime import Runtime
 from mosic.core.sweep import SweepRefused, Swept, sweep, sweeping
 from mosic.core.uploads.unfinished import create, look_up
-from mosic.db import clips
+from mosic.db import adding
 from mosic.db.blobs import BlobSwept
 from mosic.db.clips import NewClip
 from mosic.errors import UploadNotFound
@@ -92,7 +92,7 @@ async def test_notes_on_swept_blobs_go_once_nobody_can_need_them(rt: Runtime) ->
         )
         async with rt.statements() as driver:
             with pytest.raises(BlobSwept):
-                await clips.insert(driver, new)
+                await adding.insert(driver, new)
 
 
 async def test_a_clip_restored_from_a_backup_has_its_old_blob(rt: Runtime) -> None:
@@ -163,7 +163,7 @@ async def test_an_upload_that_is_whole_becomes_a_clip_although_its_process_died(
     upload_id = (await create(rt, creation, Hints(title="T"), body())).id
     (rt.settings.media_root / ".staging" / f"{upload_id}.upload").write_bytes(content)
     await sweep(rt, grace_seconds=HOUR)
-    (clip,) = (await list_clips(rt, limit=1, before=None, sha256=None)).clips
+    (clip,) = (await list_clips(rt, limit=1)).clips
     assert (clip.title, clip.size) == ("T", len(content))
     assert (await look_up(rt, upload_id)).clip_id == clip.id
     assert list((rt.settings.media_root / ".staging").iterdir()) == []

@@ -19,8 +19,8 @@ from mosic import disk
 from mosic.core.catalog import list_clips, remove_clip
 from mosic.core.runtime import Runtime
 from mosic.core.sweep import Swept, sweep
+from mosic.db import adding
 from mosic.db import blobs as blob_rows
-from mosic.db import clips
 from mosic.db.blobs import BlobSwept
 from mosic.db.clips import Clip, NewClip
 from mosic.errors import Unavailable
@@ -111,7 +111,7 @@ async def test_the_service_has_its_whole_pool_while_a_sweep_runs(open_rt: Open) 
         sweeping_now = asyncio.create_task(sweep(slow, grace_seconds=0))
         await blobs.reached.wait()
         async with asyncio.timeout(60):
-            assert (await list_clips(rt, limit=1, before=None, sha256=None)).total == 0
+            assert (await list_clips(rt, limit=1)).total == 0
         blobs.go_on.set()
         await sweeping_now
 
@@ -183,7 +183,7 @@ async def insert(rt: Runtime, blob_key: str) -> Clip | None:
         id=UUID(blob_key), title="t", blob_key=blob_key, size=6, sha256=b"x" * 32, media_type="audio/mpeg"
     )
     async with rt.statements() as driver:
-        return await clips.insert(driver, new)
+        return await adding.insert(driver, new)
 
 
 async def test_uploads_deletes_and_sweeps_without_grace_at_once(rt: Runtime, open_rt: Open) -> None:
@@ -227,14 +227,14 @@ async def test_an_upload_whose_commit_was_not_answered(
     rt: Runtime, error: Exception, commits: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The row is committed or not, and the insert ends in the error in any case."""
-    insert = clips.insert
+    insert = adding.insert
 
     async def losing(driver: Connection, new: NewClip, kinds: Sequence[str], _: object) -> None:
         if commits:
             await insert(driver, new, kinds)
         raise error
 
-    monkeypatch.setattr(clips, "insert", losing)
+    monkeypatch.setattr(adding, "insert", losing)
     with pytest.raises(type(error)):
         await upload(rt, wav())
     assert len(await known_keys(rt)) == commits

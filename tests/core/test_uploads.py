@@ -92,7 +92,7 @@ async def send(
 
 
 async def clips(rt: Runtime) -> list[tuple[UUID, str]]:
-    page = await list_clips(rt, limit=100, before=None, sha256=None)
+    page = await list_clips(rt, limit=100)
     return [(clip.id, clip.sha256.hex()) for clip in page.clips if clip.sha256]
 
 

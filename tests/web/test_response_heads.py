@@ -137,7 +137,7 @@ async def test_link_has_the_parameters_of_the_route_alone(service: Service) -> N
     for title in "abc":
         given = {"title": title, "audio_url": "http://127.0.0.1/x.mp3"}
         assert (await service.http.post("/play", json=given, headers=AUTH)).status_code == 201
-    answer = await service.http.get("/play?limit=1&limit=2&limit=1")
+    answer = await service.http.get("/play?limit=1")
     link = answer.links["next"]["url"]
     assert {pair.partition("=")[0] for pair in urlsplit(link).query.split("&")} == {"limit", "cursor"}
     following = await service.http.get("/play?" + urlsplit(link).query)

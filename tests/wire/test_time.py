@@ -43,6 +43,7 @@ from mosic.wire import (
     digest,
     disposition,
     filenames,
+    folding,
     forwarded,
     ids,
     partheaders,
@@ -218,6 +219,9 @@ READERS: dict[str, list[Reader]] = {
     "disposition.content_disposition": [lambda value: disposition.content_disposition("inline", value)],
     "disposition.name_to_save": [disposition.name_to_save],
     "disposition.safe_file_name": [disposition.safe_file_name],
+    "folding.document": [folding.document],
+    "folding.fold": [folding.fold, lambda value: folding.fold("é" + value)],
+    "folding.search_words": [folding.search_words],
     "fields.essence_of": [header_fields.essence_of],
     "fields.parse_length": [header_fields.parse_length],
     "fields.fields_by_name": [in_bytes(lambda value: header_fields.fields_by_name([(value, value)]))],
@@ -333,6 +337,8 @@ NO_READERS = {
         "tus.head_headers",
     ),
     "tus.offset_headers",
+    # Of what the service has made itself.
+    *("waveform.read_dat", "waveform_svg.as_svg"),
     # Of operators.
     *("apikeys.parse_key_list", "apikeys.parse_key_file", "apikeys.without_name"),
 }

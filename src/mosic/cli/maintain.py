@@ -51,7 +51,7 @@ async def audit(*, grace_seconds: float | None, as_json: bool) -> None:
         open_runtime(settings, Metrics(), existing=True) as rt,
         aclosing(sweeping.audit(rt, grace_seconds=grace, on_progress=seen)) as found,
     ):
-        clips = (await list_clips(rt, limit=1, before=None, sha256=None)).total
+        clips = (await list_clips(rt, limit=1)).clips
         async for finding in found:
             findings.append(finding)
             if not as_json:

@@ -15,11 +15,11 @@ from mosic.client.clips import Clip, Clips
 from mosic.client.failures import Failed, NotFound, ServiceFailed
 
 
-async def list_clips(clips: Clips, *, limit: int | None, trashed: bool, json: bool) -> int:
-    """Page after page, each printed as it comes."""
+async def list_clips(clips: Clips, query: Mapping[str, str], *, limit: int | None, json: bool) -> int:
+    """What `query` asks for, page after page, each printed as it comes."""
     table = Table()
     head = None if json else table.head()
-    async for page in clips.pages(limit=limit, trashed=trashed):
+    async for page in clips.pages(query, limit=limit):
         lines = (
             [as_json(clip) for clip in page] if json else [row for clip in page for row in table.rows(clip)]
         )

@@ -52,16 +52,36 @@ def upload(
 def list_clips(
     url: Url = None,
     api_key: Key = None,
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="[WORD]...", help="Only clips with all of these words.")
+    ] = None,
+    artist: Annotated[str | None, typer.Option(help="Only clips of this artist.")] = None,
+    album: Annotated[str | None, typer.Option(help="Only clips of this album.")] = None,
+    genre: Annotated[str | None, typer.Option(help="Only clips of this genre.")] = None,
+    media_type: Annotated[str | None, typer.Option(help="Only this media type: audio/flac.")] = None,
+    sort: Annotated[
+        str | None, typer.Option(help="By title, artist, -duration, -play_count, …; `-` reverses.")
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Most clips to list; default: all.")] = None,
     trash: Annotated[bool, typer.Option("--trash", help="List the clips in the trash instead.")] = False,
     json: Json = False,
 ) -> None:
-    """List the clips, the newest first."""
+    """List and search clips: the newest first, or the best matches."""
     from mosic.cli import calling, manage
 
     target = calling.find_service(url, api_key, needs_key=trash)
+    asked = {
+        "q": " ".join(words or ()) or None,
+        "artist": artist,
+        "album": album,
+        "genre": genre,
+        "media_type": media_type,
+        "sort": sort,
+        "trash": "true" if trash else None,
+    }
+    query = {name: value for name, value in asked.items() if value is not None}
     raise typer.Exit(
-        calling.call(target, lambda clips: manage.list_clips(clips, limit=limit, trashed=trash, json=json))
+        calling.call(target, lambda clips: manage.list_clips(clips, query, limit=limit, json=json))
     )
 
 

@@ -53,9 +53,9 @@ class Clips(Service):
             self._waiting(wait)
             await asyncio.sleep(wait.seconds)
 
-    async def pages(self, *, limit: int | None, trashed: bool) -> AsyncIterator[list[Clip]]:
-        """The newest first, up to `limit`, as they come; or those that are in the trash."""
-        query = {"trash": "true"} if trashed else {}
+    async def pages(self, asked: Mapping[str, str], *, limit: int | None) -> AsyncIterator[list[Clip]]:
+        """What the parameters `asked` mean, up to `limit`, as they come."""
+        query = dict(asked)
         while limit is None or limit > 0:
             query["limit"] = str(min(limit or _LARGEST_PAGE, _LARGEST_PAGE))
             try:

@@ -12,33 +12,40 @@ from mosic.core.changing import delete_blobs, differing_from, get_for_change
 from mosic.core.ownids import holder_of, taken
 from mosic.core.runtime import Runtime
 from mosic.core.trash import move_to_trash, restore_clip
-from mosic.db import clips, pages
+from mosic.db import adding, clips, pages
 from mosic.db.clips import Clip, NewClip, OwnIdTaken
+from mosic.db.filters import EVERYTHING, Filters
+from mosic.db.pages import Place
+from mosic.db.sorting import DEFAULT
 from mosic.errors import ClipNotFound, RemoteRefused
 from mosic.wire.addresses import MAX_URL_LENGTH, ascii_url
 from mosic.wire.conditions import Preconditions
 
+# Counting more clips than this would cost more than the page does. What a search finds, each is looked at.
+_COUNTED = 10_000
+_COUNTED_FOUND = 1_000
+
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """Some clips in order, how many there are in all, and where the next page begins (None: nowhere)."""
+class Listed:
+    """Some clips in order; how many there are in all, or None when they are too many to count; and where the
+    next page begins (None: nowhere)."""
 
     clips: Sequence[Clip]
-    total: int
-    next_before: UUID | None
+    total: int | None
+    end: Place | None
 
 
 async def list_clips(
-    rt: Runtime, *, limit: int, before: UUID | None, sha256: bytes | None, trashed: bool = False
-) -> Page:
-    """The newest first, from just after the clip `before`; with `trashed` those in the trash instead."""
+    rt: Runtime, filters: Filters = EVERYTHING, sort: str = DEFAULT, *, limit: int, after: Place | None = None
+) -> Listed:
+    """Up to `limit` of the clips that are meant, in the order `sort`, from just behind `after`."""
     async with rt.begin() as connection:
-        # One more than asked tells whether there is a next page.
-        found, total = await pages.page(
-            connection, limit=limit + 1, before=before, sha256=sha256, trashed=trashed
-        )
-    page = found[:limit]
-    return Page(page, total, page[-1].id if len(found) > limit else None)
+        page = await pages.page(connection, filters, sort, limit=limit, after=after)
+        if after is None and page.end is None:
+            return Listed(page.clips, len(page.clips), None)
+        total = await pages.count(connection, filters, _COUNTED_FOUND if filters.words else _COUNTED)
+    return Listed(page.clips, total, page.end)
 
 
 async def get_clip(rt: Runtime, clip_id: UUID) -> Clip:
@@ -53,7 +60,7 @@ async def get_clip(rt: Runtime, clip_id: UUID) -> Clip:
 async def find_by_sha256(rt: Runtime, sha256: bytes) -> Clip | None:
     """The clip that has these bytes, unless it is in the trash."""
     async with rt.statements() as driver:
-        clip = await clips.find(driver, sha256)
+        clip = await adding.find(driver, sha256)
     return clip if clip is not None and clip.deleted_at is None else None
 
 
@@ -70,7 +77,7 @@ async def add_external(rt: Runtime, *, url: str, **facts: Any) -> tuple[Clip, bo
     while True:
         try:
             async with rt.statements() as driver:
-                clip = await clips.insert(driver, new)
+                clip = await adding.insert(driver, new)
         except OwnIdTaken:
             assert new.external_id is not None
             other = await holder_of(rt, new.external_id)

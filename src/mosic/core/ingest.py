@@ -17,8 +17,8 @@ from mosic.core.changing import keep_one, withdraw
 from mosic.core.ownids import check_own_id
 from mosic.core.runtime import Runtime
 from mosic.core.trash import restore_clip
+from mosic.db import adding
 from mosic.db import carried as carried_rows
-from mosic.db import clips
 from mosic.db.blobs import BlobSwept
 from mosic.db.clips import Clip, NewClip, OwnIdTaken
 from mosic.errors import ClipNotFound, Unavailable
@@ -64,7 +64,7 @@ async def ingest(rt: Runtime, staged: StagedFile, hints: Hints, sender: str = ""
     """
     sha256 = bytes.fromhex(staged.sha256)
     async with rt.statements() as driver:
-        existing = await clips.find(driver, sha256)
+        existing = await adding.find(driver, sha256)
     if existing is not None and (found := await _from_trash(rt, existing)) is not None:
         await to_the_end(put_back(rt, found, staged))
         return found, False
@@ -116,11 +116,11 @@ async def _insert(rt: Runtime, new: NewClip, sha256: bytes, carried: tuple[Any, 
     while True:
         try:
             async with rt.statements() as driver:
-                clip = await clips.insert(driver, new, rt.works.kinds, carried)
+                clip = await adding.insert(driver, new, rt.works.kinds, carried)
                 if clip is not None:
                     rt.works.made()
                     return clip, True
-                clip = await clips.find(driver, sha256)
+                clip = await adding.find(driver, sha256)
         except OwnIdTaken:
             assert new.external_id is not None
             await check_own_id(rt, new.external_id, sha256=sha256)

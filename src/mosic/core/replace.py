@@ -11,7 +11,7 @@ from mosic.core.bytes import put_back
 from mosic.core.changing import delete_blobs, get_for_change, keep_one, withdraw
 from mosic.core.ingest import Hints, to_the_end
 from mosic.core.runtime import Runtime
-from mosic.db import carried, clips, works
+from mosic.db import adding, carried, clips, works
 from mosic.db.blobs import BlobSwept
 from mosic.db.clips import Clip
 from mosic.errors import BytesTaken, Unavailable
@@ -106,7 +106,7 @@ async def _publish(
 
 async def _holder(rt: Runtime, sha256: bytes) -> Clip | None:
     async with rt.statements() as driver:
-        return await clips.find(driver, sha256)
+        return await adding.find(driver, sha256)
 
 
 def _taken(other: Clip | None) -> BytesTaken:

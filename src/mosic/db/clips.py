@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import asyncpg
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mosic.db import blobs as stored
-from mosic.db.blobs import SWEPT_STATE, BlobSwept
+from mosic.db.indexed import INDEXED, index_values, is_indexed
 from mosic.db.sounds import HEARD, forget
 from mosic.db.tables import blobs, clip_plays, clip_sounds, clips, uploads, works
 from mosic.words import Words
@@ -84,7 +82,7 @@ _OF_BLOB = (
     sa.func.coalesce(blobs.c.media_type, clips.c.media_type).label("media_type"),
 )
 COLUMNS = (
-    *(column for column in clips.c if column.name != "media_type"),
+    *(column for column in clips.c if column.name not in ("media_type", *INDEXED)),
     *_OF_BLOB,
     clip_plays.c.play_count,
     clip_plays.c.bytes_streamed,
@@ -98,102 +96,16 @@ WHOLE = (
 )
 """The tables that a `Clip` is read from."""
 
-_JOINED = sa.select(*COLUMNS).select_from(WHOLE)
+JOINED = sa.select(*COLUMNS).select_from(WHOLE)
 
 
-def _clip(row: sa.Row[Any]) -> Clip:
+def clip_of(row: sa.Row[Any]) -> Clip:
     return Clip(**row._mapping)
 
 
-# These are all that an upload asks of the database, in one round trip each.
-_NEW = tuple(name for name in NewClip.__dataclass_fields__ if name not in ("blob_key", "size", "sha256"))
-_BLOB = ("blob_key", "sha256", "size", "media_type")
-_CLIP = ", ".join(f"clips.{column.name}" for column in clips.c if column.name != "media_type")
-_PLAYS = "plays.play_count, plays.bytes_streamed, plays.last_played_at"
-_STORED = "blob.size, blob.sha256, blob.media_type"
-_ROW = tuple(name for name in _NEW if name not in ("external_url", "media_type"))
-_VALUES = ", ".join(f"${number}" for number in range(len(_BLOB) + 1, len(_BLOB) + len(_ROW) + 1))
-_KINDS, _CHAPTERS, _LYRICS = (f"${len(_BLOB) + len(_ROW) + behind}" for behind in (1, 2, 3))
-# The update changes nothing: it locks the row, and waits for those who are removing or making it.
-_INSERT = f"""
-    WITH blob AS (
-        INSERT INTO blobs (key, sha256, size, media_type) VALUES ($1, $2, $3, $4)
-        ON CONFLICT (sha256) DO UPDATE SET media_type = blobs.media_type RETURNING *
-    ), clips AS (
-        INSERT INTO clips (blob_key, {", ".join(_ROW)}) SELECT blob.key, {_VALUES} FROM blob
-        ON CONFLICT (blob_key) DO NOTHING RETURNING *
-    ), plays AS (
-        INSERT INTO clip_plays (clip_id) SELECT id FROM clips RETURNING *
-    ), works AS (
-        INSERT INTO works (clip_id, kind) SELECT id, unnest({_KINDS}::text[]) FROM clips
-    )
-    SELECT {_CLIP}, {_STORED}, {_PLAYS} FROM clips, blob, plays
-"""  # noqa: S608
-# Most files carry neither chapters nor lyrics, and their uploads pay nothing for them.
-_INSERT_CARRYING = _INSERT.replace(
-    f"    SELECT {_CLIP}",
-    f"""    , carried AS (
-        INSERT INTO clip_carried (clip_id, chapters, lyrics)
-        SELECT id, {_CHAPTERS}::jsonb, {_LYRICS}::jsonb FROM clips
-    )
-    SELECT {_CLIP}""",  # noqa: S608
-)
-_INSERT_EXTERNAL = f"""
-    WITH clips AS (
-        INSERT INTO clips ({", ".join(_NEW)})
-        VALUES ({", ".join(f"${number}" for number in range(1, len(_NEW) + 1))}) RETURNING *
-    ), plays AS (
-        INSERT INTO clip_plays (clip_id) SELECT id FROM clips RETURNING *
-    )
-    SELECT {_CLIP}, NULL::bigint AS size, NULL::bytea AS sha256, clips.media_type, {_PLAYS} FROM clips, plays
-"""  # noqa: S608
-_FIND = f"""
-    SELECT {_CLIP}, {_STORED}, {_PLAYS}, {", ".join(f"sounds.{name}" for name in HEARD)} FROM blobs blob
-    JOIN clips ON clips.blob_key = blob.key JOIN clip_plays plays ON plays.clip_id = clips.id
-    LEFT JOIN clip_sounds sounds ON sounds.clip_id = clips.id WHERE blob.sha256 = $1
-"""  # noqa: S608
 _NOT_UNIQUE = "23505"
-_Carried = tuple[Any, Any]
-_OWN_ID = "uq_clips_external_id"
+OWN_ID = "uq_clips_external_id"
 _NEVER = sa.text("'infinity'::timestamptz")
-
-
-async def insert(
-    driver: asyncpg.Connection, new: NewClip, kinds: Sequence[str] = (), carried: _Carried = (None, None)
-) -> Clip | None:
-    """Add the clip, its blob and its counters, for good; None when a clip with the same bytes is there
-    already. If the bytes are there for something else, the clip gets the key that they have. The works of
-    these `kinds` wait from then on, unless its audio is elsewhere. `carried`: see `mosic.db.carried.to_json`.
-
-    A concurrent insert of the same bytes is waited for, so that None means «committed by another». Raises
-    `BlobSwept` and `OwnIdTaken`.
-    """
-    statement, names = (_INSERT, (*_BLOB, *_ROW)) if new.blob_key else (_INSERT_EXTERNAL, _NEW)
-    values = [getattr(new, name) for name in names]
-    for name in ("tags", "metadata"):
-        values[names.index(name)] = json.dumps(getattr(new, name))
-    if new.blob_key:
-        values.append(list(kinds))
-        if carried != (None, None):
-            statement = _INSERT_CARRYING
-            values += [one and json.dumps(one) for one in carried]
-    try:
-        return _from_driver(await driver.fetchrow(statement, *values))
-    except asyncpg.PostgresError as error:
-        if error.sqlstate == SWEPT_STATE:
-            raise BlobSwept from error
-        if getattr(error, "constraint_name", None) == _OWN_ID:
-            raise OwnIdTaken from error
-        raise
-
-
-async def find(driver: asyncpg.Connection, sha256: bytes) -> Clip | None:
-    """The clip that has these bytes, also one in the trash (`deleted_at`)."""
-    return _from_driver(await driver.fetchrow(_FIND, sha256))
-
-
-def _from_driver(row: asyncpg.Record | None) -> Clip | None:
-    return None if row is None else Clip(**row)
 
 
 async def get(
@@ -201,13 +113,13 @@ async def get(
 ) -> Clip | None:
     """The clip; with `lock` nobody else edits or removes it until the transaction ends. One in the trash only
     when `trashed` is asked for."""
-    statement = _JOINED.where(clips.c.id == clip_id)
+    statement = JOINED.where(clips.c.id == clip_id)
     if not trashed:
         statement = statement.where(clips.c.deleted_at.is_(None))
     if lock:
         statement = statement.with_for_update(of=clips)
     row = (await connection.execute(statement)).first()
-    return _clip(row) if row else None
+    return clip_of(row) if row else None
 
 
 async def is_there(connection: AsyncConnection, clip_id: UUID) -> bool:
@@ -224,12 +136,14 @@ async def update(connection: AsyncConnection, clip_id: UUID, changes: Mapping[st
     try:
         await connection.execute(statement.values(values))
     except IntegrityError as error:
-        if _OWN_ID in str(error.orig):
+        if OWN_ID in str(error.orig):
             raise OwnIdTaken from error
         raise
     await _tell(connection, clip_id)
     clip = await get(connection, clip_id, trashed=True)
     assert clip is not None
+    if is_indexed(changes):
+        await connection.execute(sa.update(clips).where(clips.c.id == clip_id).values(index_values(clip)))
     return clip
 
 

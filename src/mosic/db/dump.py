@@ -51,8 +51,8 @@ def saved_tables() -> list[sa.Table]:
 
 
 def saved_columns(table: sa.Table) -> list[str]:
-    """Without those that PostgreSQL computes."""
-    return [column.name for column in table.columns if column.computed is None]
+    """Without those that are made from the others."""
+    return [column.name for column in table.columns if column.computed is None and not column.info]
 
 
 async def copy_out(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from mosic.words import NUMBERS, TEXTS
+from mosic.words import NAMES, NUMBERS, TEXTS
 
 # Every constraint has a name, so that a migration can drop it.
 metadata = sa.MetaData(
@@ -40,6 +40,16 @@ blobs = sa.Table(
     sa.CheckConstraint(_IS_MEDIA_TYPE, name="media_type"),
 )
 
+# In the catalogue, not in the trash: what the indexes of lists are about.
+_LISTED = sa.text("deleted_at IS NULL")
+# What clips are listed by, made from the rest of the row by `mosic.db.indexed`. A backup leaves it out.
+_DERIVED = {"derived": True}
+
+
+def _key(name: str) -> sa.Column[str]:
+    return sa.Column(name, sa.Text(collation="C"), info=_DERIVED)
+
+
 clips = sa.Table(
     "clips",
     metadata,
@@ -73,6 +83,27 @@ clips = sa.Table(
     sa.Column("has_lyrics", sa.Boolean, nullable=False, server_default=sa.false()),
     # When its bytes took the place of others; NULL for those that it was made with.
     sa.Column("stored_at", sa.DateTime(timezone=True)),
+    # 0: not made yet.
+    sa.Column("index_version", sa.SmallInteger, nullable=False, server_default="0", info=_DERIVED),
+    sa.Column("index_document", sa.Text, nullable=False, server_default="", info=_DERIVED),
+    *(_key(f"index_{name}") for name in (*NAMES, "type")),
+    sa.Column("index_size", sa.BigInteger, info=_DERIVED),
+    sa.Index(None, "index_version"),
+    # Made only where the extension pg_trgm can be: see the migration.
+    sa.Index(
+        None,
+        "index_document",
+        postgresql_using="gin",
+        postgresql_ops={"index_document": "gin_trgm_ops"},
+    ),
+    # Orders of lists; each is read in both directions.
+    *(
+        sa.Index(None, name, "id", postgresql_where=_LISTED)
+        for name in (
+            *("created_at", "updated_at", "duration"),
+            *(f"index_{name}" for name in (*NAMES, "type", "size")),
+        )
+    ),
     sa.Index(None, "deleted_at", postgresql_where=sa.text("deleted_at IS NOT NULL")),
     sa.CheckConstraint("(blob_key IS NULL) <> (external_url IS NULL)", name="one_source"),
     sa.CheckConstraint("blob_key IS NULL OR media_type IS NULL", name="media_type_of_blob"),
@@ -104,10 +135,12 @@ clip_plays = sa.Table(
     # The last day with plays, and those of it: what is counted again and again stays in this row.
     sa.Column("day", sa.Date),
     sa.Column("day_plays", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Index(None, "play_count", "clip_id"),
+    sa.Index(None, "last_played_at", "clip_id"),
     sa.CheckConstraint("play_count >= 0 AND bytes_streamed >= 0", name="counts"),
     sa.CheckConstraint("day_plays >= 0 AND (day IS NOT NULL OR day_plays = 0)", name="day_plays"),
     sa.CheckConstraint(_IS_DAY, name="day"),
-    # Room in each page for the next version of a row, so that a count is a heap-only update.
+    # Room in each page for the next version of a row.
     postgresql_with={"fillfactor": "50"},
 )
 

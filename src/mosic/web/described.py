@@ -12,7 +12,8 @@ from mosic.errors import InvalidRequest
 from mosic.web.errors import problems
 from mosic.web.examples import NoExample, example_of
 from mosic.web.explained import FIELDS, OPERATIONS, SHARED_NAMES
-from mosic.web.schemas import ClipEdit, ExternalClipIn, Problem
+from mosic.web.problem import Problem
+from mosic.web.schemas import ClipEdit, ExternalClipIn
 from mosic.wire import tus
 from mosic.wire.trash import RESTORABLE_UNTIL
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator
 from typing import Any
 from urllib.parse import parse_qsl
@@ -23,9 +24,9 @@ async def known_parameters(request: Request) -> None:
 
 
 def refuse_unknown(request: Request, known: Collection[str]) -> None:
-    """Raises `InvalidRequest` when the query has other parameters than these."""
+    """Raises `InvalidRequest` when the query has other parameters than these, or one of them twice."""
     query: bytes = request.scope["query_string"]
-    names = dict.fromkeys(name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True))
+    names = Counter(name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True))
     unknown = [name[:_SHOWN_LENGTH] for name in names if name not in known]
     if unknown:
         more = f" (and {len(unknown) - _SHOWN} more)" if len(unknown) > _SHOWN else ""
@@ -33,6 +34,12 @@ def refuse_unknown(request: Request, known: Collection[str]) -> None:
         raise InvalidRequest(
             f"This route has no query parameter {', '.join(map(repr, shown))}{more}.",
             errors=[{"loc": ["query", name], "msg": "not a parameter of this route"} for name in shown],
+        )
+    # Which of two values was meant, nobody can know.
+    if twice := [name for name, times in names.items() if times > 1]:
+        raise InvalidRequest(
+            f"The query parameter {twice[0]!r} was given more than once.",
+            errors=[{"loc": ["query", name], "msg": "given more than once"} for name in twice[:_SHOWN]],
         )
 
 

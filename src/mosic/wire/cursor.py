@@ -22,7 +22,7 @@ from mosic.wire.grammar import URL_CHARACTERS
 
 SortValue = str | int | float | datetime
 
-_VERSION = b"\x01"
+_VERSION = b"\x02"
 _CHECK_SIZE = 6
 _HEAD_SIZE = len(_VERSION) + _CHECK_SIZE
 _ID_SIZE = 16
@@ -30,23 +30,27 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-def encode_cursor(sort: str, value: SortValue | None, row_id: UUID) -> str:
-    """The cursor after the row `row_id`, whose sort value is `value`, in a list sorted by `sort`.
+def encode_cursor(sort: str, value: SortValue | None, row_id: UUID, *, part: int = 0, of: str = "") -> str:
+    """The cursor after the row `row_id`, whose sort value is `value`, in a list sorted by `sort`. `of` names
+    the list (its filters), `part` is the number of the part of it in which the row is.
 
     URL-safe ASCII without padding, as long as 4/3 of the UTF-8 of `value` and about 60 more. A datetime must
     have a time zone, and comes back in UTC, exact to the microsecond; a float must be finite.
     """
     plain = (value - _EPOCH) // _MICROSECOND if isinstance(value, datetime) else value
-    text = json.dumps([sort, plain], ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = json.dumps([sort, plain, part, of], ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     content = row_id.bytes + text.encode()
     return base64.urlsafe_b64encode(_VERSION + _check(content) + content).rstrip(b"=").decode("ascii")
 
 
-def decode_cursor(cursor: str, sort: str, of: type[SortValue]) -> tuple[SortValue | None, UUID]:
-    """The sort value (of type `of`, or None) and the id of the row after which to go on.
+def decode_cursor(
+    cursor: str, sort: str, type_: type[SortValue], *, parts: int = 1, of: str = ""
+) -> tuple[SortValue | None, UUID, int]:
+    """The sort value (of type `type_`, or None), the id of the row after which to go on, and its part.
 
     Raises InvalidRequest, naming the query parameter `cursor`, for a text that is damaged or was never a
-    cursor, for a cursor of another `sort`, and for a value that a column of this type cannot hold.
+    cursor, for a cursor of another `sort` or of another list (`of`), and for a value that a column of this
+    type cannot hold.
     """
     try:
         raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
@@ -54,13 +58,17 @@ def decode_cursor(cursor: str, sort: str, of: type[SortValue]) -> tuple[SortValu
         if raw[:_HEAD_SIZE] != _VERSION + _check(content):
             raise _invalid("It is damaged, or not a cursor of this service.")
         row_id = UUID(bytes=content[:_ID_SIZE])
-        its_sort, plain = json.loads(content[_ID_SIZE:].decode())
-        value = _typed(plain, of)
+        its_sort, plain, part, its_list = json.loads(content[_ID_SIZE:].decode())
+        value = _typed(plain, type_)
+        if type(part) is not int or not 0 <= part < parts:
+            raise ValueError("no such part")
     except (ValueError, TypeError, OverflowError, RecursionError):
         raise _invalid("It is damaged, or not a cursor of this service.") from None
     if its_sort != sort:
         raise _invalid("It belongs to a list with another order. Start again without a cursor.")
-    return value, row_id
+    if its_list != of:
+        raise _invalid("It belongs to a list with other filters. Start again without a cursor.")
+    return value, row_id, part
 
 
 def next_link(url: str) -> str:

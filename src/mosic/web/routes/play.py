@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import TypeAdapter
@@ -28,63 +26,50 @@ from mosic.errors import (
 from mosic.web.auth import REFUSALS, WITH_KEY, require_key
 from mosic.web.deps import ClipId, Links, Rt, preconditions_of
 from mosic.web.errors import problems
+from mosic.web.filtering import ListParameters
 from mosic.web.responses import clip_response, json_response, parsed, small_body
 from mosic.web.routes.reads import readable
 from mosic.web.schemas import ClipEdit, ClipOut, WorkOut
-from mosic.wire.cursor import decode_cursor, encode_cursor, next_link
+from mosic.wire.cursor import next_link
 from mosic.wire.dates import format_http_date
 from mosic.wire.trash import RESTORABLE_UNTIL
 
 router = APIRouter(tags=["clips"], responses=problems(Unavailable))
 _CLIPS = TypeAdapter(list[ClipOut])
 _WORKS = TypeAdapter(list[WorkOut])
-_SORT = "-created_at"
 
 
 @readable(
     router,
     "/play",
     response_model=list[ClipOut],
-    summary="List clips, the newest first",
+    summary="List and search clips",
     responses={
         200: {
             "headers": {
                 "Link": {"schema": {"type": "string"}, "description": 'rel="next" leads to the next page.'},
-                "X-Total-Count": {"schema": {"type": "integer"}, "description": "Clips in all pages."},
+                "X-Total-Count": {
+                    "schema": {"type": "integer"},
+                    "description": "Clips in all pages; left out for more than 10,000 clips, and for "
+                    "more than 1,000 that a search finds.",
+                },
             }
         },
         **problems(InvalidRequest, *REFUSALS),
     },
 )
 async def list_clips(
-    request: Request,
-    rt: Rt,
-    links: Links,
-    limit: Annotated[int, Query(ge=1, le=500, description="Most clips on one page.")] = 50,
-    cursor: Annotated[
-        str | None, Query(max_length=500, description="Opaque; from the Link of the previous page.")
-    ] = None,
-    sha256: Annotated[
-        str | None, Query(pattern="^[0-9A-Fa-f]{64}$", description="Only the clip with these bytes.")
-    ] = None,
-    trash: Annotated[bool, Query(description="List the clips in the trash instead; needs a key.")] = False,
+    request: Request, rt: Rt, links: Links, asked: Annotated[ListParameters, Query()]
 ) -> Response:
-    if trash:
+    if asked.trash:
         await require_key(request)
-    before = decode_cursor(cursor, _SORT, datetime)[1] if cursor else None
-    digest = bytes.fromhex(sha256) if sha256 else None
-    page = await catalog.list_clips(rt, limit=limit, before=before, sha256=digest, trashed=trash)
-    headers = {"X-Total-Count": str(page.total), "Cache-Control": "no-cache"}
-    if page.next_before is not None:
-        following = encode_cursor(_SORT, None, page.next_before)
-        asked = {
-            "limit": limit,
-            "sha256": sha256,
-            "trash": "true" if trash else None,
-            "cursor": following,
-        }
-        query = urlencode({name: value for name, value in asked.items() if value is not None})
-        headers["Link"] = next_link(links.list(query))
+    filters = asked.filters(trashed=asked.trash)
+    page = await catalog.list_clips(rt, filters, asked.order, limit=asked.limit, after=asked.place(filters))
+    headers = {"Cache-Control": "no-cache"}
+    if page.total is not None:
+        headers["X-Total-Count"] = str(page.total)
+    if page.end is not None:
+        headers["Link"] = next_link(links.list(asked.following(filters, page.end)))
     return json_response(_CLIPS.dump_json([ClipOut.of(clip, links) for clip in page.clips]), headers=headers)
 
 

@@ -1,0 +1,127 @@
+"""Folds text so that people find it: by any spelling of the same letters, with any part of a word.
+
+What is folded: letter case (Unicode's full case folding, so ß = ss and a final sigma is a sigma), width and
+other compatibility forms (NFKD), accents and other marks above and below letters, letters with strokes and
+ligatures that NFKD leaves whole (ø, đ, ł, æ …), Arabic and Hebrew forms of one letter, katakana to
+hiragana, digits of every script, and forms of quotes and dashes. What tells words apart stays: the voiced
+marks of kana, and the vowel signs of Indic scripts, Thai and Lao.
+
+Whoever types no accents finds what has them, and the other way round.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+VERSION = 1
+"""Grows with each change of what comes out: stored documents are then made anew."""
+
+MAX_WORDS = 20
+"""Of one search."""
+
+_LETTERS = str.maketrans(
+    {
+        # Latin letters with strokes, and letters made of two, which have no decomposition
+        "ø": "o",
+        "đ": "d",
+        "ð": "d",
+        "ł": "l",
+        "ħ": "h",
+        "ŧ": "t",
+        "ı": "i",
+        "ŋ": "n",
+        "ĸ": "k",
+        "æ": "ae",
+        "œ": "oe",
+        "þ": "th",
+        "ƀ": "b",
+        "ɨ": "i",
+        "ʉ": "u",
+        "ƶ": "z",
+        "ǥ": "g",
+        "ə": "e",
+        # Arabic: what habit or keyboard writes for alef, ya, kaf and ta marbuta; tatweel only stretches
+        "ٱ": "ا",
+        "ى": "ي",
+        "ی": "ي",
+        "ک": "ك",
+        "ة": "ه",
+        "ـ": None,
+        # Hebrew letters at the end of a word
+        "ך": "כ",
+        "ם": "מ",
+        "ן": "נ",
+        "ף": "פ",
+        "ץ": "צ",
+        **dict.fromkeys("’‘‛ʼʹ′`´＇", "'"),
+        **dict.fromkeys("“”„‟«»″", '"'),
+        **dict.fromkeys("‐‑‒–—―−", "-"),
+        **{chr(code): chr(code - 0x60) for code in range(0x30A1, 0x30F7)},
+    }
+)
+# Canonical combining classes of marks that tell words apart: voiced kana, viramas, vowels and tones of Thai
+# and Lao. Vowel signs elsewhere are of class 0 and stay by themselves.
+_KEPT_CLASSES = frozenset((0, 8, 9, 103, 107, 118, 122))
+# Han, kana, bopomofo and Hangul: scripts in which a word may have one letter, and no space around it.
+_EACH_A_WORD = re.compile(
+    "([\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3031-\u303b\u3041-\u312f\u31a0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
+    "\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\U0001b000-\U0001b16f\U00020000-\U0003ffff])"
+)
+
+
+def fold(text: str) -> str:
+    """The text folded, on one line, without white space around it. Folding it again changes nothing. At most
+    18 times as long, which is what NFKD makes of a single character (U+FDFA)."""
+    if text.isascii():
+        return " ".join(text.lower().replace("`", "'").split())
+    before = None
+    # Case folding brings marks to light, and without a mark a letter may have a form of its own.
+    while text != before:
+        before = text
+        text = unicodedata.normalize("NFKD", text)
+        text = "".join(map(_folded, text)).casefold().translate(_LETTERS)
+        text = " ".join(unicodedata.normalize("NFC", text).split())
+    return text
+
+
+def _folded(character: str) -> str:
+    if character.isascii():
+        return character
+    category = unicodedata.category(character)
+    if category[0] == "M":
+        if unicodedata.combining(character) not in _KEPT_CLASSES or _is_selector(character):
+            return ""
+    elif category == "Cf":  # joiners, soft hyphens, marks of direction
+        return ""
+    elif category == "Nd":
+        return str(unicodedata.decimal(character))
+    return character
+
+
+def _is_selector(character: str) -> bool:
+    return "\ufe00" <= character <= "\ufe0f" or character >= "\U000e0100"
+
+
+def document(folded: str) -> str:
+    """A folded text as it is searched in. Where each letter may be a word it stands between spaces, so that
+    one or two such letters are found through an index of whole words and of three letters."""
+    return " " + " ".join(_EACH_A_WORD.sub(r" \1 ", folded).split()) + " "
+
+
+def search_words(text: str) -> list[str]:
+    """The parts that must all be in a document (`document`), the longest first, of what somebody searches;
+    none of white space alone. A part that is within another is left out."""
+    parts = {_part(word) for word in fold(text).split()}
+    kept: list[str] = []
+    for part in sorted(parts, key=lambda part: (-len(part), part)):
+        if not any(part in other for other in kept):
+            kept.append(part)
+    return kept
+
+
+def _part(word: str) -> str:
+    spaced = document(word)
+    start = 0 if _EACH_A_WORD.match(word) else 1
+    end = len(spaced) if _EACH_A_WORD.match(word[-1]) else len(spaced) - 1
+    return spaced[start:end]
