@@ -42,7 +42,7 @@ def parse_lrc(text: str) -> Lyrics:
         stamps: list[float] = []
         while (match := _STAMP.match(rest)) and len(stamps) < 100:
             fraction = float(f"0.{match[3]}") if match[3] else 0.0
-            stamps.append(int(match[1]) * 60 + int(match[2]) + fraction)
+            stamps.append(round(int(match[1]) * 60 + int(match[2]) + fraction, 3))
             rest = rest[match.end() :].lstrip()
         if stamps:
             words = " ".join(_WORD_STAMP.sub("", rest).split()) if "<" in rest else rest
