@@ -1,5 +1,5 @@
 # `make run` and `make test` are all that a new user needs: each installs what is missing.
-.PHONY: run test check lint types docs wheel format bench setup clean
+.PHONY: run test check lint types docs wheel format bench setup clean uploads streams catalogue
 .DEFAULT_GOAL := help
 
 help:
@@ -8,7 +8,7 @@ help:
 	@echo "make check   lint, format check, types, tests"
 	@echo "make docs    check links, commands and settings in the documents"
 	@echo "make wheel   build a wheel, its constraints and a source archive in dist/"
-	@echo "make bench   measure speed and memory, compared with other servers"
+	@echo "make bench   measure speed and memory, compared with other servers (or: make bench catalogue)"
 	@echo "make format  format the code"
 
 setup:
@@ -43,7 +43,13 @@ format: setup
 	.venv/bin/ruff format
 
 bench: setup
-	@.venv/bin/python -m benchmarks
+	@.venv/bin/python -m benchmarks $(filter-out $@,$(MAKECMDGOALS))
+
+# Names of benchmarks behind `bench`, which runs them.
+ifeq (bench,$(firstword $(MAKECMDGOALS)))
+uploads streams catalogue:
+	@:
+endif
 
 clean:
 	rm -rf .venv .poetry .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

@@ -32,6 +32,10 @@ MAX_TAGS = 4096
 MAX_METADATA = 2048
 """Bytes of an app's own data as PostgreSQL writes it; more of it is left out."""
 
+# Until the end of the transaction. Otherwise PostgreSQL plans a statement from its sixth time on for any
+# values: a word in %…% is then looked for in a way that takes ten times as long.
+_PLANNED_EACH_TIME = sa.text("SET LOCAL plan_cache_mode = force_custom_plan")
+
 _TEXTS = (*TEXTS, "file_name")
 # PostgreSQL knows the size of what it has not compressed without writing it out, which takes at most twice as
 # many bytes. (Control characters would take more. Only a backup from elsewhere can have brought them in.)
@@ -96,6 +100,8 @@ async def page(
     connection: AsyncConnection, filters: Filters, sort: str, *, limit: int, after: Place | None = None
 ) -> Page:
     """Up to `limit` of the clips that are meant, in the order `sort`, from just behind `after`."""
+    if filters.are_given:
+        await connection.execute(_PLANNED_EACH_TIME)
     values = {**filters.values(), "limit": limit + 1}
     if sort == RELEVANCE:
         values |= relevance_values(filters.phrase[:KEY_LENGTH].strip(), like_start(filters.phrase))
