@@ -31,6 +31,13 @@ def upgrade() -> None:
         op.create_index(op.f(f"ix_clips_{name}_id"), "clips", [name, "id"], postgresql_where=_LISTED)
     for name in ("play_count", "last_played_at"):
         op.create_index(op.f(f"ix_clip_plays_{name}_clip_id"), "clip_plays", [name, "clip_id"])
+    op.create_index(
+        op.f("ix_clips_metadata"),
+        "clips",
+        ["metadata"],
+        postgresql_using="gin",
+        postgresql_ops={"metadata": "jsonb_path_ops"},
+    )
     _index_words()
 
 
@@ -38,6 +45,7 @@ def downgrade() -> None:
     op.execute("DROP INDEX IF EXISTS ix_clips_index_document")
     for name in ("play_count", "last_played_at"):
         op.drop_index(op.f(f"ix_clip_plays_{name}_clip_id"), "clip_plays")
+    op.drop_index(op.f("ix_clips_metadata"), "clips")
     for name in _ORDERS:
         op.drop_index(op.f(f"ix_clips_{name}_id"), "clips")
     for name in ("index_version", "index_document", *_KEYS, "index_size"):

@@ -46,6 +46,8 @@ from mosic.wire import (
     folding,
     forwarded,
     ids,
+    lrc,
+    owndata,
     partheaders,
     problem,
     ranges,
@@ -219,6 +221,8 @@ READERS: dict[str, list[Reader]] = {
     "disposition.content_disposition": [lambda value: disposition.content_disposition("inline", value)],
     "disposition.name_to_save": [disposition.name_to_save],
     "disposition.safe_file_name": [disposition.safe_file_name],
+    "lrc.parse_lrc": framed(lrc.parse_lrc, "{}", "[00:{}]x", "[{}:01]x"),
+    "owndata.own_data_from": framed(owndata.own_data_from, "{}", '{"a": "{}"}', '{"a": [{}]}'),
     "folding.document": [folding.document],
     "folding.fold": [folding.fold, lambda value: folding.fold("é" + value)],
     "folding.search_words": [folding.search_words],
@@ -338,7 +342,9 @@ NO_READERS = {
     ),
     "tus.offset_headers",
     # Of what the service has made itself.
-    *("waveform.read_dat", "waveform_svg.as_svg"),
+    *("waveform.read_dat", "waveform_svg.as_svg", "lrc.print_lrc", "lrc.print_vtt"),
+    # Of values of 16 KiB at most.
+    *("owndata.own_data", "owndata.merged", "owndata.same_data", "owndata.unique_names"),
     # Of operators.
     *("apikeys.parse_key_list", "apikeys.parse_key_file", "apikeys.without_name"),
 }

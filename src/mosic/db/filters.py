@@ -4,6 +4,8 @@ for."""
 from __future__ import annotations
 
 import hashlib
+import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -11,6 +13,7 @@ from functools import cached_property
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
 
 from mosic.db.indexed import key_of
 from mosic.db.tables import blobs, clips
@@ -24,8 +27,9 @@ class Filters:
     """A clip is meant when it fits all that is given; None: not given.
 
     `q`: each of its words is part of some text of the clip (`mosic.db.indexed`), as folded text. `artist`,
-    `album`, `genre`: equal as folded text. `created_after` and `created_before` are not included in what they
-    bound, `duration_min` and `duration_max` are.
+    `album`, `genre`: equal as folded text. `metadata`: names, and values as text or as JSON (`true`, `2019`).
+    `created_after` and `created_before` are not included in what they bound, `duration_min` and
+    `duration_max` are.
     """
 
     q: str | None = None
@@ -34,6 +38,8 @@ class Filters:
     genre: str | None = None
     media_type: str | None = None
     sha256: bytes | None = None
+    external_id: str | None = None
+    metadata: tuple[tuple[str, str], ...] = ()
     created_after: datetime | None = None
     created_before: datetime | None = None
     duration_min: float | None = None
@@ -53,13 +59,13 @@ class Filters:
     @property
     def are_given(self) -> bool:
         """Whether any but `trashed` is."""
-        return any(getattr(self, one.name) is not None for one in fields(self) if one.name != "trashed")
+        return any(getattr(self, one.name) not in (None, ()) for one in fields(self) if one.name != "trashed")
 
     @property
     def shape(self) -> tuple[str, ...]:
         """Equal for those that have the same conditions with other values."""
-        given = [one.name for one in fields(self) if getattr(self, one.name) not in (None, False)]
-        return (*given, f"{len(self.words)}")
+        given = [one.name for one in fields(self) if getattr(self, one.name) not in (None, False, ())]
+        return (*given, f"{len(self.words)} {len(self.metadata)}")
 
     @property
     def fingerprint(self) -> str:
@@ -70,9 +76,16 @@ class Filters:
     def values(self) -> dict[str, Any]:
         """Of the parameters that `conditions` has."""
         words = {f"word_{number}": _like(word) for number, word in enumerate(self.words)}
-        others = ("media_type", "sha256", "created_after", "created_before", "duration_min", "duration_max")
+        others = (
+            *("media_type", "sha256", "external_id"),
+            *("created_after", "created_before", "duration_min", "duration_max"),
+        )
+        data: dict[str, Any] = {}
+        for number, (name, value) in enumerate(self.metadata):
+            as_text, as_json = {name: value}, {name: _scalar(value)}
+            data |= {f"text_{number}": as_text, f"json_{number}": as_json}
         keys = {name: _key(getattr(self, name)) for name in ("artist", "album", "genre")}
-        return {**words, **keys, **{name: getattr(self, name) for name in others}}
+        return {**words, **keys, **data, **{name: getattr(self, name) for name in others}}
 
     def conditions(self) -> Iterator[Condition]:
         """On the table `clips` alone; `values` has their parameters."""
@@ -87,6 +100,15 @@ class Filters:
         if self.sha256 is not None:
             with_bytes = sa.select(blobs.c.key).where(blobs.c.sha256 == sa.bindparam("sha256"))
             yield clips.c.blob_key == with_bytes.scalar_subquery()
+        if self.external_id is not None:
+            yield clips.c.external_id == sa.bindparam("external_id")
+        for number in range(len(self.metadata)):
+            yield sa.or_(
+                *(
+                    clips.c.metadata.contains(sa.bindparam(f"{kind}_{number}", type_=JSONB))
+                    for kind in ("text", "json")
+                )
+            )
         if self.created_after is not None:
             yield clips.c.created_at > sa.bindparam("created_after")
         if self.created_before is not None:
@@ -108,6 +130,16 @@ def like_start(text: str) -> str:
 
 def _like(text: str) -> str:
     return f"%{like_start(text)}"
+
+
+def _scalar(text: str) -> Any:
+    """A number, a boolean or null where the text is one in JSON, else the text."""
+    try:
+        value = json.loads(text, parse_constant=str)
+    except (ValueError, RecursionError):
+        return text
+    finite = not isinstance(value, float) or math.isfinite(value)
+    return value if finite and not isinstance(value, dict | list) else text
 
 
 def _key(text: str | None) -> str | None:

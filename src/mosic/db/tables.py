@@ -89,12 +89,10 @@ clips = sa.Table(
     *(_key(f"index_{name}") for name in (*NAMES, "type")),
     sa.Column("index_size", sa.BigInteger, info=_DERIVED),
     sa.Index(None, "index_version"),
-    # Made only where the extension pg_trgm can be: see the migration.
+    sa.Index(None, "metadata", postgresql_using="gin", postgresql_ops={"metadata": "jsonb_path_ops"}),
+    # Only where the extension pg_trgm can be made: see the migration.
     sa.Index(
-        None,
-        "index_document",
-        postgresql_using="gin",
-        postgresql_ops={"index_document": "gin_trgm_ops"},
+        None, "index_document", postgresql_using="gin", postgresql_ops={"index_document": "gin_trgm_ops"}
     ),
     # Orders of lists; each is read in both directions.
     *(

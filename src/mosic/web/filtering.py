@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated
+from types import MappingProxyType
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
+from fastapi import Request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from mosic.db.filters import Filters
 from mosic.db.pages import Place
 from mosic.db.sorting import DEFAULT, RELEVANCE, SORTS, order_of
 from mosic.errors import InvalidRequest
+from mosic.web.parameters import METADATA_PREFIX
 from mosic.wire.cursor import decode_cursor, encode_cursor
 from mosic.wire.folding import MAX_WORDS
 from mosic.words import TEXTS
@@ -20,6 +24,8 @@ from mosic.words import TEXTS
 # All text filters together, in UTF-8: the Link to the next page repeats them, in up to three times as many
 # bytes, and clients and proxies take no head that is much longer.
 _MAX_BYTES = 500
+_MAX_METADATA = 10
+_NO_DATA: Mapping[str, str] = MappingProxyType({})
 
 
 def _storable(text: str) -> str:
@@ -71,6 +77,9 @@ class FilterParameters(BaseModel):
         description="Only the clip with these bytes.",
         examples=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"],
     )
+    external_id: Equal | None = Field(
+        None, description="Only the clip with this key of the app's own.", examples=["order-1234"]
+    )
     created_after: Moment | None = Field(
         None,
         description="Added later than this (RFC 3339; without an offset it is UTC).",
@@ -82,17 +91,22 @@ class FilterParameters(BaseModel):
     duration_min: Seconds | None = Field(None, description="Seconds, or longer.", examples=[60])
     duration_max: Seconds | None = Field(None, description="Seconds, or shorter.", examples=[300.5])
 
-    def filters(self, *, trashed: bool = False) -> Filters:
+    def filters(
+        self, *, metadata: Mapping[str, str] = MappingProxyType({}), trashed: bool = False
+    ) -> Filters:
         """Raises `InvalidRequest` for what cannot be searched for."""
-        texts = (self.q, self.artist, self.album, self.genre)
+        texts = (self.q, self.artist, self.album, self.genre, self.external_id, *metadata, *metadata.values())
+        if "\0" in "".join(metadata.values()) or "\0" in "".join(metadata):
+            raise _invalid("metadata.NAME", "must not contain NUL characters")
         if sum(len(text.encode()) for text in texts if text) > _MAX_BYTES:
-            raise _invalid("q", f"q, artist, album and genre have more than {_MAX_BYTES} bytes together")
+            raise _invalid("q", f"the texts of all filters have more than {_MAX_BYTES} bytes together")
         longest = math.inf if self.duration_max is None else self.duration_max
         if self.duration_min is not None and self.duration_min > longest:
             raise _invalid("duration_min", "must not be more than duration_max")
         given = self.model_dump(include=set(FilterParameters.model_fields), exclude={"sha256"})
         digest = bytes.fromhex(self.sha256) if self.sha256 else None
-        filters = Filters(**{**given, "q": self.q or None}, sha256=digest, trashed=trashed)
+        data = tuple(sorted(metadata.items()))
+        filters = Filters(**{**given, "q": self.q or None}, sha256=digest, metadata=data, trashed=trashed)
         if len(filters.words) > MAX_WORDS:
             raise _invalid("q", f"has more than {MAX_WORDS} words")
         return filters
@@ -100,6 +114,9 @@ class FilterParameters(BaseModel):
 
 class ListParameters(FilterParameters):
     """A page of clips."""
+
+    # `mosic.web.parameters` refuses unknown ones, and knows those of `metadata`.
+    model_config = ConfigDict(extra="ignore")
 
     sort: Sort | None = Field(
         None,
@@ -136,7 +153,31 @@ class ListParameters(FilterParameters):
         given = self.model_dump(mode="json", exclude_none=True, exclude={"cursor", "trash", "limit"})
         cursor = encode_cursor(self.order, end.value, end.clip_id, part=end.part, of=filters.fingerprint)
         trash = {"trash": "true"} if self.trash else {}
-        return urlencode({"limit": self.limit, **given, **trash, "cursor": cursor})
+        data = {f"{METADATA_PREFIX}{name}": value for name, value in filters.metadata}
+        return urlencode({"limit": self.limit, **given, **data, **trash, "cursor": cursor})
+
+
+METADATA_PARAMETER: dict[str, Any] = {
+    "name": f"{METADATA_PREFIX}NAME",
+    "in": "query",
+    "required": False,
+    "description": "Only clips whose metadata has this value by this name: `metadata.shelf=A7`. A number, "
+    "`true`, `false` or `null` matches the JSON value as well as the text.",
+    "schema": {"type": "string", "maxLength": 200},
+    "example": "A7",
+}
+
+
+def metadata_of(request: Request) -> dict[str, str]:
+    """The values that the clips' own data must have, by name. Raises `InvalidRequest`."""
+    asked = {
+        name.removeprefix(METADATA_PREFIX): value
+        for name, value in request.query_params.items()
+        if name.startswith(METADATA_PREFIX)
+    }
+    if len(asked) > _MAX_METADATA:
+        raise _invalid(METADATA_PARAMETER["name"], f"is given for more than {_MAX_METADATA} names")
+    return asked
 
 
 def _invalid(parameter: str, reason: str) -> InvalidRequest:

@@ -12,6 +12,9 @@ from fastapi.dependencies.utils import get_flat_params
 
 from mosic.errors import InvalidRequest
 
+METADATA_PREFIX = "metadata."
+"""Behind it a list has the name of a value in the clips' own data."""
+
 _SHOWN = 5
 _SHOWN_LENGTH = 64
 
@@ -27,7 +30,7 @@ def refuse_unknown(request: Request, known: Collection[str]) -> None:
     """Raises `InvalidRequest` when the query has other parameters than these, or one of them twice."""
     query: bytes = request.scope["query_string"]
     names = Counter(name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True))
-    unknown = [name[:_SHOWN_LENGTH] for name in names if name not in known]
+    unknown = [name[:_SHOWN_LENGTH] for name in names if name not in known and not _is_metadata(name, known)]
     if unknown:
         more = f" (and {len(unknown) - _SHOWN} more)" if len(unknown) > _SHOWN else ""
         shown = unknown[:_SHOWN]
@@ -41,6 +44,10 @@ def refuse_unknown(request: Request, known: Collection[str]) -> None:
             f"The query parameter {twice[0]!r} was given more than once.",
             errors=[{"loc": ["query", name], "msg": "given more than once"} for name in twice[:_SHOWN]],
         )
+
+
+def _is_metadata(name: str, known: Collection[str]) -> bool:
+    return name.startswith(METADATA_PREFIX) and f"{METADATA_PREFIX}NAME" in known
 
 
 def _known(route: Any) -> Iterator[str]:

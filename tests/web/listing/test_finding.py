@@ -250,3 +250,30 @@ async def test_the_next_page_keeps_what_was_asked(service: Service) -> None:
     assert "/clips?" in link
     for part in ("q=Blue", "sort=artist", "limit=2"):
         assert part in link
+
+
+async def test_filters_by_what_an_app_has_set(service: Service) -> None:
+    data: list[dict[str, Any]] = [{"shelf": "A7", "n": 1}, {"shelf": "B", "n": "1"}, {"n": True}, {"n": None}]
+    for number, metadata in enumerate(data):
+        body = {"title": str(number), "audio_url": "http://8.8.8.8/x", "external_id": f"id {number}"}
+        answer = await service.http.post("/play", json={**body, "metadata": metadata}, headers=AUTH)
+        assert answer.status_code == 201, answer.text
+
+    async def titles(query: str) -> list[str]:
+        answer = await service.http.get(f"/play?sort=title&{query}")
+        assert answer.status_code == 200, answer.text
+        return [clip["title"] for clip in answer.json()]
+
+    assert await titles("external_id=id+2") == ["2"]
+    assert await titles("external_id=ID+2") == []
+    assert await titles("metadata.shelf=A7") == ["0"]
+    assert await titles("metadata.n=1") == ["0", "1"]
+    assert await titles("metadata.n=1&metadata.shelf=B") == ["1"]
+    assert await titles("metadata.n=true") == ["2"]
+    assert await titles("metadata.n=null") == ["3"]
+    assert await titles("metadata.other=null") == []
+    assert await titles("metadata.shelf={}") == []
+    link = (await service.http.get("/play?metadata.n=1&limit=1")).links["next"]["url"]
+    assert [clip["title"] for clip in (await service.http.get(link)).json()] == ["0"]
+    for wrong in ("metadata.n=1&metadata.n=2", "metadata=1", "metadata.n=%00", "metadata.n=" + "x" * 600):
+        assert (await service.http.get(f"/play?{wrong}")).status_code == 422

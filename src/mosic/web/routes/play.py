@@ -26,7 +26,7 @@ from mosic.errors import (
 from mosic.web.auth import REFUSALS, WITH_KEY, require_key
 from mosic.web.deps import ClipId, Links, Rt, preconditions_of
 from mosic.web.errors import problems
-from mosic.web.filtering import ListParameters
+from mosic.web.filtering import METADATA_PARAMETER, ListParameters, metadata_of
 from mosic.web.responses import clip_response, json_response, parsed, small_body
 from mosic.web.routes.reads import readable
 from mosic.web.schemas import ClipEdit, ClipOut, WorkOut
@@ -44,6 +44,7 @@ _WORKS = TypeAdapter(list[WorkOut])
     "/play",
     response_model=list[ClipOut],
     summary="List and search clips",
+    openapi_extra={"parameters": [METADATA_PARAMETER]},
     responses={
         200: {
             "headers": {
@@ -63,7 +64,7 @@ async def list_clips(
 ) -> Response:
     if asked.trash:
         await require_key(request)
-    filters = asked.filters(trashed=asked.trash)
+    filters = asked.filters(metadata=metadata_of(request), trashed=asked.trash)
     page = await catalog.list_clips(rt, filters, asked.order, limit=asked.limit, after=asked.place(filters))
     headers = {"Cache-Control": "no-cache"}
     if page.total is not None:
