@@ -77,7 +77,22 @@ def test_signs_are_letters_like_others() -> None:
     assert search_words("100% \\ _'") == ["100%", "_'", "\\"]
 
 
-def test_a_letter_of_han_is_a_word() -> None:
-    assert search_words("日本") == [" 日 本 "]
-    assert " 日 本 " in document(fold("全日本カップ"))
-    assert " 本 日 " not in document(fold("全日本カップ"))
+@given(st.text(), st.text())
+def test_documents_are_ascii_and_have_what_their_text_has_and_nothing_else(text: str, part: str) -> None:
+    text, part = fold(text), fold(part)
+    assert document(text).isascii()
+    assert (document(part) in document(text)) == (part in text)
+
+
+@given(
+    st.text(st.sampled_from("日本語の夜ёж"), max_size=6), st.text(st.sampled_from("日本語の夜ёж"), max_size=3)
+)
+def test_nothing_is_found_across_characters(text: str, part: str) -> None:
+    text, part = fold(text), fold(part)
+    assert (document(part) in document(text)) == (part in text)
+
+
+def test_one_character_of_han_has_three_letters_for_the_index() -> None:
+    (word,) = search_words("夜")
+    assert len(word) >= 3
+    assert word.isalnum()

@@ -23,6 +23,7 @@ KEY_LENGTH = 120
 INDEXED = tuple(column.name for column in clips.c if column.info.get("derived"))
 """The columns."""
 
+# Characters before they are written in ASCII.
 _DOCUMENT_LENGTH = 40_000
 # What may be long comes last, since what is beyond the bound is not searched in.
 _SEARCHED = (*(word.name for word in WORDS if word.kind == "line"), "file_name", "description")
@@ -66,13 +67,13 @@ def _document(clip: Described) -> str:
     texts: dict[str, None] = {}
     left = _DOCUMENT_LENGTH
     for text in _texts(clip):
-        part = document(fold(text[:left]))
-        if part.strip() and part not in texts:
+        part = fold(text[:left])[:left]
+        if part and part not in texts:
             texts[part] = None
             left -= len(part)
             if left <= 0:
                 break
-    return "\n".join(texts)[:_DOCUMENT_LENGTH]
+    return document("\n".join(texts))
 
 
 def _texts(clip: Described) -> Iterable[str]:

@@ -63,11 +63,8 @@ _LETTERS = str.maketrans(
 # Canonical combining classes of marks that tell words apart: voiced kana, viramas, vowels and tones of Thai
 # and Lao. Vowel signs elsewhere are of class 0 and stay by themselves.
 _KEPT_CLASSES = frozenset((0, 8, 9, 103, 107, 118, 122))
-# Han, kana, bopomofo and Hangul: scripts in which a word may have one letter, and no space around it.
-_EACH_A_WORD = re.compile(
-    "([\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3031-\u303b\u3041-\u312f\u31a0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
-    "\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\U0001b000-\U0001b16f\U00020000-\U0003ffff])"
-)
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 def fold(text: str) -> str:
@@ -104,24 +101,29 @@ def _is_selector(character: str) -> bool:
 
 
 def document(folded: str) -> str:
-    """A folded text as it is searched in. Where each letter may be a word it stands between spaces, so that
-    one or two such letters are found through an index of whole words and of three letters."""
-    return " " + " ".join(_EACH_A_WORD.sub(r" \1 ", folded).split()) + " "
+    """A folded text as it is searched in, by `search_words`: in ASCII.
+
+    The index of PostgreSQL takes three letters at a time, and what a letter is depends on the locale of the
+    database: in many, nothing but ASCII. So every other character is written as a capital letter, which no
+    folded text has, and three digits of base 36. The capital shows where it begins, so that no part of one is
+    found in two others. And one or two characters of Chinese, which may be a word, have an index too.
+    """
+    return _NOT_ASCII.sub(_in_ascii, folded)
+
+
+def _in_ascii(found: re.Match[str]) -> str:
+    rest, last = divmod(ord(found[0]), 36)
+    rest, third = divmod(rest, 36)
+    first, second = divmod(rest, 36)
+    return f"{chr(ord('A') + first)}{_DIGITS[second]}{_DIGITS[third]}{_DIGITS[last]}"
 
 
 def search_words(text: str) -> list[str]:
     """The parts that must all be in a document (`document`), the longest first, of what somebody searches;
     none of white space alone. A part that is within another is left out."""
-    parts = {_part(word) for word in fold(text).split()}
+    parts = {document(word) for word in fold(text).split()}
     kept: list[str] = []
     for part in sorted(parts, key=lambda part: (-len(part), part)):
         if not any(part in other for other in kept):
             kept.append(part)
     return kept
-
-
-def _part(word: str) -> str:
-    spaced = document(word)
-    start = 0 if _EACH_A_WORD.match(word) else 1
-    end = len(spaced) if _EACH_A_WORD.match(word[-1]) else len(spaced) - 1
-    return spaced[start:end]
