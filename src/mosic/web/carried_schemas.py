@@ -25,7 +25,7 @@ class ChapterOut(BaseModel):
 class ChaptersOut(BaseModel):
     """Chapters in the form of Podcasting 2.0."""
 
-    model_config = ConfigDict(title="Chapters")
+    model_config = ConfigDict(title="ChapterList")
 
     version: Literal["1.2.0"] = Field(description="Of the format.")
     chapters: list[ChapterOut]

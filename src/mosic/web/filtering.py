@@ -25,6 +25,7 @@ from mosic.words import TEXTS
 # bytes, and clients and proxies take no head that is much longer.
 _MAX_BYTES = 500
 _MAX_METADATA = 10
+_MAX_LENGTH = 200
 _NO_DATA: Mapping[str, str] = MappingProxyType({})
 
 
@@ -163,7 +164,7 @@ METADATA_PARAMETER: dict[str, Any] = {
     "required": False,
     "description": "Only clips whose metadata has this value by this name: `metadata.shelf=A7`. A number, "
     "`true`, `false` or `null` matches the JSON value as well as the text.",
-    "schema": {"type": "string", "maxLength": 200},
+    "schema": {"type": "string", "maxLength": _MAX_LENGTH},
     "example": "A7",
 }
 
@@ -175,6 +176,8 @@ def metadata_of(request: Request) -> dict[str, str]:
         for name, value in request.query_params.items()
         if name.startswith(METADATA_PREFIX)
     }
+    if any(len(value) > _MAX_LENGTH for value in asked.values()):
+        raise _invalid(METADATA_PARAMETER["name"], f"has more than {_MAX_LENGTH} characters")
     if len(asked) > _MAX_METADATA:
         raise _invalid(METADATA_PARAMETER["name"], f"is given for more than {_MAX_METADATA} names")
     return asked
