@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -10,7 +11,7 @@ from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from fastapi import Request
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from mosic.db.filters import Filters
 from mosic.db.pages import Place
@@ -35,6 +36,13 @@ def _storable(text: str) -> str:
     return text
 
 
+def _written_out(moment: object) -> object:
+    # pydantic also takes seconds since 1970.
+    if isinstance(moment, str) and re.match(r"\d{4}-\d\d-\d\d[Tt]\d\d:", moment) is None:
+        raise ValueError("must be a date with a time (RFC 3339)")
+    return moment
+
+
 def _in_utc(moment: datetime) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
@@ -47,7 +55,7 @@ def _known_sort(sort: str) -> str:
 
 Searched = Annotated[str, Field(max_length=200), AfterValidator(_storable)]
 Equal = Annotated[str, Field(min_length=1, max_length=200, pattern=r"\S"), AfterValidator(_storable)]
-Moment = Annotated[datetime, AfterValidator(_in_utc)]
+Moment = Annotated[datetime, BeforeValidator(_written_out), AfterValidator(_in_utc)]
 Seconds = Annotated[float, Field(ge=0, le=10_000_000, allow_inf_nan=False)]
 Sort = Annotated[str, Field(json_schema_extra={"enum": list(SORTS)}), AfterValidator(_known_sort)]
 
