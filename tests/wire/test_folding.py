@@ -77,6 +77,11 @@ def test_signs_are_letters_like_others() -> None:
     assert search_words("100% \\ _'") == ["100%", "_'", "\\"]
 
 
+def test_no_word_is_found_in_a_part_of_a_character() -> None:
+    every = "".join(map(chr, range(0x3040, 0xA000)))
+    assert not any(sign in document(every) for sign in "0123456789abcdefghijklmnopqrstuvwxyz")
+
+
 @given(st.text(), st.text())
 def test_documents_are_ascii_and_have_what_their_text_has_and_nothing_else(text: str, part: str) -> None:
     text, part = fold(text), fold(part)
