@@ -98,7 +98,7 @@ def constraints() -> str:
             marker = package.get("markers", "")
             if isinstance(marker, dict):
                 marker = marker.get("main", "")
-            # pip asks for no extra when it reads constraints: one that names an extra would hold for nobody.
+            # pip asks for no extra when it reads constraints: one that names an extra would never apply.
             marker = re.sub(r'(?: and )?extra == "[^"]+"', "", marker)
             lines.append(f"{package['name']}=={package['version']}" + (f" ; {marker}" if marker else ""))
     return "\n".join(lines) + "\n"

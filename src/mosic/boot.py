@@ -32,7 +32,7 @@ from mosic.core.works.kinds import Learns
 from mosic.core.works.known import ON_REQUEST, known_works
 from mosic.core.works.queue import WorkQueue
 from mosic.core.works.running import working
-from mosic.core.works.sound import hearing
+from mosic.core.works.sound import sound_pool
 from mosic.db.changes import Changes
 from mosic.db.connecting import shown
 from mosic.db.engine import begin as begin_on
@@ -215,7 +215,7 @@ async def open_runtime(
             )
         stack.push_async_callback(probes.close)
 
-        sounds = await stack.enter_async_context(hearing(settings, background))
+        sounds = await stack.enter_async_context(sound_pool(settings, background))
 
         remote = Remote(
             allow_private=settings.remote_allow_private, timeout_seconds=settings.remote_timeout_seconds

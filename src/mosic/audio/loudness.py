@@ -1,6 +1,6 @@
 """Loudness by EBU R 128 (ITU-R BS.1770-4, EBU Tech 3342), as the filter `ebur128` of FFmpeg's library has it.
 
-The filter is also where the audio is cut into blocks of one size, for whoever else wants to see it.
+The filter is also where the audio is cut into blocks of one size, for other callers that need it.
 """
 
 from __future__ import annotations

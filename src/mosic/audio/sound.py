@@ -72,7 +72,7 @@ class TooLong(Refused):
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """What was heard. `silence`: seconds before the first and behind the last sound; both are the whole
+    """What was measured. `silence`: seconds before the first and behind the last sound; both are the whole
     duration when there is none."""
 
     waveform: Waveform
@@ -102,10 +102,10 @@ def listen(file: BinaryIO, media_type: str, *, seconds: float) -> Sound:
 
 def task(file: BinaryIO, arguments: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     """`listen` for a process of `mosic.audio.worker`: the numbers, and the waveform as data."""
-    heard = listen(file, arguments["media_type"], seconds=arguments["seconds"])
-    leading, trailing = heard.silence
-    numbers = {**asdict(heard.loudness), "leading_silence": leading, "trailing_silence": trailing}
-    return numbers, heard.waveform.as_dat()
+    found = listen(file, arguments["media_type"], seconds=arguments["seconds"])
+    leading, trailing = found.silence
+    numbers = {**asdict(found.loudness), "leading_silence": leading, "trailing_silence": trailing}
+    return numbers, found.waveform.as_dat()
 
 
 def prepare() -> None:

@@ -38,7 +38,7 @@ class Clips(Service):
 
     async def request(self, method: str, path: str, **options: Unpack[RequestOptions]) -> Response:
         """As `Service.request`. Where `waiting` was given, a request that is refused for now with Retry-After
-        is repeated after that time, and `waiting` is told before; what still fails after that raises
+        is repeated after that time, and `waiting` is called before; what still fails after that raises
         `Failed` or `ServiceFailed`."""
         retries = Retries(self, _RETRIES)
         while True:

@@ -15,8 +15,8 @@ from mosic.db import days, pages
 from mosic.db.clips import Clip
 
 MOST_TOP = 100
-# The sums of many days take a second, and anybody may ask: they are made again only after so many times what
-# they took.
+# The sums of many days take a second, and every client may ask. They are made again only after so many times
+# what they took.
 _SPARED = 10
 
 

@@ -11,7 +11,7 @@ import asyncpg
 from mosic.db.blobs import SWEPT_STATE, BlobSwept
 from mosic.db.clips import OWN_ID, Clip, NewClip, OwnIdTaken
 from mosic.db.indexed import INDEXED, index_values
-from mosic.db.sounds import HEARD
+from mosic.db.sounds import SOUND_COLUMNS
 from mosic.db.tables import clips
 
 _NEW = tuple(name for name in NewClip.__dataclass_fields__ if name not in ("blob_key", "size", "sha256"))
@@ -61,7 +61,8 @@ _INSERT_EXTERNAL = f"""
     SELECT {_CLIP}, NULL::bigint AS size, NULL::bytea AS sha256, clips.media_type, {_PLAYS} FROM clips, plays
 """  # noqa: S608
 _FIND = f"""
-    SELECT {_CLIP}, {_STORED}, {_PLAYS}, {", ".join(f"sounds.{name}" for name in HEARD)} FROM blobs blob
+    SELECT {_CLIP}, {_STORED}, {_PLAYS}, {", ".join(f"sounds.{name}" for name in SOUND_COLUMNS)}
+    FROM blobs blob
     JOIN clips ON clips.blob_key = blob.key JOIN clip_plays plays ON plays.clip_id = clips.id
     LEFT JOIN clip_sounds sounds ON sounds.clip_id = clips.id WHERE blob.sha256 = $1
 """  # noqa: S608

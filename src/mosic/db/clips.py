@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mosic.db import blobs as stored
 from mosic.db.indexed import INDEXED, index_values, is_indexed
-from mosic.db.sounds import HEARD, forget
+from mosic.db.sounds import SOUND_COLUMNS, forget
 from mosic.db.tables import blobs, clip_plays, clip_sounds, clips, uploads, works
 from mosic.words import Words
 
@@ -87,7 +87,7 @@ COLUMNS = (
     clip_plays.c.play_count,
     clip_plays.c.bytes_streamed,
     clip_plays.c.last_played_at,
-    *(clip_sounds.c[name] for name in HEARD),
+    *(clip_sounds.c[name] for name in SOUND_COLUMNS),
 )
 WHOLE = (
     clips.join(clip_plays, clip_plays.c.clip_id == clips.c.id)
@@ -129,8 +129,8 @@ async def is_there(connection: AsyncConnection, clip_id: UUID) -> bool:
 
 
 async def update(connection: AsyncConnection, clip_id: UUID, changes: Mapping[str, Any]) -> Clip:
-    """Write the changed columns and a new revision; the clip must be there. Tells `mosic.db.changes`. Raises
-    `OwnIdTaken`; the transaction cannot go on then."""
+    """Write the changed columns and a new revision; the clip must be there. Notifies `mosic.db.changes`.
+    Raises `OwnIdTaken`; the transaction cannot go on then."""
     statement = sa.update(clips).where(clips.c.id == clip_id)
     values = {**changes, "revision": clips.c.revision + 1, "updated_at": sa.func.now()}
     try:

@@ -176,7 +176,7 @@ _RULES = {
 
 
 async def let_works_wait(connection: AsyncConnection) -> None:
-    """What was learnt is in the backup, and what was not is learnt again: nobody here is at it."""
+    """What was learnt is in the backup. What was not is learnt again: no process here is at it."""
     due = "CASE WHEN deleted_at IS NULL THEN now() ELSE 'infinity' END"
     await connection.execute(
         sa.text(

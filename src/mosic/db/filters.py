@@ -1,5 +1,4 @@
-"""Which clips are meant: the one value for lists, facets and batches, and the SQL conditions that it stands
-for."""
+"""Which clips a list is about, and the SQL conditions for that."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ _MAKE = (
 
 
 async def index_older(connection: AsyncConnection, limit: int) -> int:
-    """Do it for up to `limit` clips; says how many they were. Those that somebody else edits are left out."""
+    """Do it for up to `limit` clips; says how many they were. Those being edited are left out."""
     due = (
         JOINED.where(clips.c.index_version < INDEX_VERSION)
         .limit(limit)

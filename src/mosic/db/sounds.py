@@ -25,7 +25,7 @@ class Sounds:
     trailing_silence: float
 
 
-HEARD = tuple(Sounds.__dataclass_fields__)
+SOUND_COLUMNS = tuple(Sounds.__dataclass_fields__)
 """The columns that every clip shows."""
 
 
@@ -39,7 +39,7 @@ class NewWaveform:
 
 
 async def write(
-    connection: AsyncConnection, clip_id: UUID, heard: Sounds, waveform: NewWaveform
+    connection: AsyncConnection, clip_id: UUID, measured: Sounds, waveform: NewWaveform
 ) -> list[str]:
     """Write what a clip sounds like; the clip must be locked. Returns the keys of blobs that may be removed
     after the commit: that of `waveform` too, if the store has the same bytes already. Raises `BlobSwept`."""
@@ -49,7 +49,7 @@ async def write(
     key = await stored.add(
         connection, waveform.key, sha256=waveform.sha256, size=waveform.size, media_type=MEDIA_TYPE
     )
-    values = {**asdict(heard), "blob_key": key}
+    values = {**asdict(measured), "blob_key": key}
     await connection.execute(
         insert(clip_sounds)
         .values(clip_id=clip_id, **values)

@@ -142,7 +142,7 @@ clip_plays = sa.Table(
     postgresql_with={"fillfactor": "50"},
 )
 
-# What a clip sounds like. The row is made when that was heard, and goes when the clip gets other bytes:
+# What a clip sounds like. The row is made when that was measured, and goes when the clip gets other bytes:
 # docs/decisions/0037-sounds.md.
 clip_sounds = sa.Table(
     "clip_sounds",

@@ -1,6 +1,6 @@
 """Rows of `works`: what is to be learnt of a clip, who does it, and what became of it.
 
-All times are the database's. A work is `waiting` until it is due and somebody takes it, `running` while its
+All times are the database's. A work is `waiting` until it is due and a process takes it, `running` while its
 owner puts its lease off, then `done` or `failed`. What an owner writes counts only while the row has its
 token. Who changes several rows locks their clips first: docs/decisions/0035-works.md.
 """
@@ -181,12 +181,12 @@ async def take(
         if rows and clip is not None:
             names = tuple(sorted(row.kind for row in rows))
             return Taken(clip, token, names, max(row.attempts for row in rows), priority)
-        # Somebody had taken them between the snapshot of the first statement and the lock.
+        # Another process had taken them between the snapshot of the first statement and the lock.
     return None
 
 
 async def renew(connection: AsyncConnection, taken: Taken, *, lease_seconds: float) -> bool:
-    """Put the end of the lease off; False when somebody else has the works by now, or nobody."""
+    """Put the end of the lease off; False when another process has the works by now, or no process has."""
     given = {"clip_id": taken.clip.id, "token": taken.token, "lease": float(lease_seconds)}
     return bool((await connection.execute(_RENEW, given)).all())
 
@@ -240,9 +240,9 @@ async def take_over(
 async def repeat(
     connection: AsyncConnection, clip_id: UUID, kinds: Collection[str], *, those_there: bool = False
 ) -> int:
-    """Learn these of the clip (again), and with `those_there` all that there is a row of; whoever is at it
-    works in vain. Says how many that are: none of an external clip, or one in the trash. The clip must be
-    locked."""
+    """Learn these of the clip (again), and with `those_there` all that there is a row of. What a process is
+    learning just now is dropped. Says how many that are: none of an external clip, or one in the trash. The
+    clip must be locked."""
     given = {"clip_id": clip_id, "kinds": list(kinds), "those_there": those_there}
     return int((await connection.execute(_REPEAT, given)).rowcount)
 

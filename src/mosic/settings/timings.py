@@ -36,11 +36,11 @@ class Timings:
     """How often a request that waits for any of these looks again."""
 
     work_lease: float = 30.0
-    """After so long without a sign of its owner, somebody else takes a work."""
+    """After so long without a sign of its owner, another process takes a work."""
     work_poll: float = 5.0
-    """How often a process looks for works that nobody has told it of, and for owners that have ended."""
+    """How often a process polls for works of which it got no notification, and for owners that have ended."""
     work_tell: float = 1.0
-    """Other processes are told of new works at most this often."""
+    """Other processes are notified of new works at most this often."""
     work_pause: float = 10.0
     """Before the second attempt at a work; each further one waits for six times as long."""
     work_longest_pause: float = 3600.0

@@ -226,7 +226,7 @@ def _explained(parameter: dict[str, Any]) -> dict[str, Any]:
 def _explain_members(schema: dict[str, Any]) -> None:
     for name, member in schema.get("properties", {}).items():
         text, example = SHARED_NAMES.get(name, (None, None))
-        # Not what null stands for, but that nothing was said. Generators take it for a value that is there.
+        # Null here means that there is no default. Generators take it for a value.
         if member.get("default", ...) is None:
             del member["default"]
         if text is not None:

@@ -32,7 +32,7 @@ OPERATIONS: Mapping[tuple[str, str], tuple[str, str]] = {
     ),
     ("get", _CLIP): ("Everything that is known of it. Its ETag is for If-Match.", "The clip."),
     ("patch", _CLIP): (
-        "Members that are absent stay, null clears one (RFC 7396). With If-Match nobody's change is lost.",
+        "Members that are absent stay, null clears one (RFC 7396). If-Match protects the changes of others.",
         "The edited clip.",
     ),
     ("delete", _CLIP): (
@@ -73,7 +73,10 @@ OPERATIONS: Mapping[tuple[str, str], tuple[str, str]] = {
         "The bytes are stored. With the last ones, Content-Location names the clip.",
     ),
     ("head", _UPLOAD): ("Where to go on after an interruption.", "The offset, in the header fields."),
-    ("get", _UPLOAD): ("As HEAD, for people and for clients that prefer JSON.", "Where the upload stands."),
+    ("get", _UPLOAD): (
+        "As HEAD, for people and for clients that prefer JSON.",
+        "How much of the upload has arrived.",
+    ),
     ("delete", _UPLOAD): ("The bytes received so far are removed.", "The upload is ended."),
     ("get", "/health"): ("Asks nothing of the database or of disks.", "The process is alive."),
     ("get", "/ready"): ("For load balancers: a service that answers 503 gets no requests.", "It can work."),
@@ -129,7 +132,7 @@ SHARED_NAMES: Mapping[str, tuple[str, Any]] = {
     "language": ("As the file says it.", "eng"),
     "lines": ("The lines, in order.", None),
     "kind": ("What is learnt.", "waveform"),
-    "last_played_at": ("When somebody began to listen last; null before the first.", "2026-03-05T18:00:00Z"),
+    "last_played_at": ("When the clip was last played; null before the first.", "2026-03-05T18:00:00Z"),
     "leading": ("Before the first sound.", 0.31),
     "length": ("Bytes of the whole file.", 14_336_000),
     "limit": ("Most entries on one page.", 50),

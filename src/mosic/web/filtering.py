@@ -1,4 +1,4 @@
-"""The parameters of lists of clips, and the value that they stand for."""
+"""The parameters of lists of clips, and the filters that they become."""
 
 from __future__ import annotations
 

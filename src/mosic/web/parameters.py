@@ -38,7 +38,7 @@ def refuse_unknown(request: Request, known: Collection[str]) -> None:
             f"This route has no query parameter {', '.join(map(repr, shown))}{more}.",
             errors=[{"loc": ["query", name], "msg": "not a parameter of this route"} for name in shown],
         )
-    # Which of two values was meant, nobody can know.
+    # Which of two values was meant is unknown.
     if twice := [name for name, times in names.items() if times > 1]:
         raise InvalidRequest(
             f"The query parameter {twice[0]!r} was given more than once.",

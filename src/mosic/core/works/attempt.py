@@ -26,7 +26,7 @@ _log = structlog.get_logger("mosic.works")
 
 
 class _Lost(Exception):
-    """Somebody else has the works by now, or nobody: the clip was removed, or has got other bytes."""
+    """The works were taken over by another process, or the clip was removed or has got other bytes."""
 
 
 async def attempt(rt: Runtime, group: Learns, taken: Taken) -> bool:
@@ -93,7 +93,7 @@ async def _renew_until_lost(rt: Runtime, taken: Taken) -> None:
                     return
             pause = lease / 3
         except Unavailable:
-            # Nobody can take it over either while the database is away.
+            # No other process can take it over while the database is away.
             pause = lease / 10
 
 
@@ -123,13 +123,13 @@ async def _write(rt: Runtime, group: Learns, taken: Taken, learnt: Learnt) -> st
 
 async def _write_once(rt: Runtime, group: Learns, taken: Taken, learnt: Learnt) -> tuple[str, ...] | None:
     """The keys of blobs that may be removed. None when the clip has got other bytes: then the works wait
-    again. Raises `_Lost` when the works are somebody else's."""
+    again. Raises `_Lost` when another process has the works."""
     async with rt.begin() as connection:
         clip = await clips.get(connection, taken.clip.id, lock=True, trashed=True)
         if clip is None or not await works.finish(connection, taken, version=group.version):
             raise _Lost
         if clip.sha256 != taken.clip.sha256:
-            # Whoever replaces bytes makes the works wait again; this is for what is written around Mosic.
+            # A replacement of bytes makes the works wait again; this is for changes that bypass Mosic.
             await works.repeat(connection, clip.id, taken.kinds)
             return None
         return tuple(await learnt.write(connection))

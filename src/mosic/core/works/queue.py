@@ -51,6 +51,6 @@ class WorkQueue:
             self._waiting.discard(waiter)
 
     async def more_than_here(self) -> None:
-        """Wait until works were made while nobody in this process was free to take them."""
+        """Wait until works were made while no task of this process was free to take them."""
         await self._more.wait()
         self._more.clear()

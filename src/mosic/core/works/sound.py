@@ -39,9 +39,9 @@ def can_decode() -> bool:
 
 
 @asynccontextmanager
-async def hearing(settings: Settings, background: Background) -> AsyncIterator[TaskPool | None]:
+async def sound_pool(settings: Settings, background: Background) -> AsyncIterator[TaskPool | None]:
     """The processes that decode; None where the extra is not installed. One file at a time, and the processor
-    is for whoever else wants it."""
+    is for other callers that need it."""
     if not can_decode():
         yield None
         return
@@ -66,7 +66,7 @@ class SoundWorks:
     kinds: Sequence[str] = ("waveform", "loudness")
     version = 1
 
-    async def learn(self, rt: Runtime, clip: Clip) -> Heard:
+    async def learn(self, rt: Runtime, clip: Clip) -> Measured:
         """Raises `WorkFailed` for a file that cannot be decoded, or not in the time that it may take."""
         assert rt.sounds is not None
         seconds = min(_SECONDS + _SECONDS_OF_A_SECOND * (clip.duration or 0), rt.settings.sound_seconds_max)
@@ -83,19 +83,19 @@ class SoundWorks:
                 raise WorkFailed(
                     "too-long" if error.code == "timeout" else error.code, error.detail
                 ) from None
-        return Heard(clip.id, Sounds(**found.value), await _publish(rt, found.data))
+        return Measured(clip.id, Sounds(**found.value), await _publish(rt, found.data))
 
 
-class Heard:
+class Measured:
     """What a clip sounds like, with its waveform in the store."""
 
-    def __init__(self, clip_id: UUID, heard: Sounds, waveform: NewWaveform) -> None:
+    def __init__(self, clip_id: UUID, sounds: Sounds, waveform: NewWaveform) -> None:
         self._clip_id = clip_id
-        self._heard = heard
+        self._sounds = sounds
         self._waveform = waveform
 
     async def write(self, connection: Any) -> Sequence[str]:
-        return await sounds.write(connection, self._clip_id, self._heard, self._waveform)
+        return await sounds.write(connection, self._clip_id, self._sounds, self._waveform)
 
     async def drop(self, rt: Runtime) -> None:
         await withdraw(rt, self._waveform.key)
